@@ -1,0 +1,53 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class GetStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetStatusResponse(_message.Message):
+    __slots__ = ("router", "version", "nats_server_version", "shards", "streams", "producers", "workers", "batches_stored", "events_stored", "uptime_s")
+    ROUTER_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    NATS_SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    PRODUCERS_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_STORED_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_STORED_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_S_FIELD_NUMBER: _ClassVar[int]
+    router: str
+    version: str
+    nats_server_version: str
+    shards: int
+    streams: _containers.RepeatedCompositeFieldContainer[StreamStatus]
+    producers: int
+    workers: int
+    batches_stored: int
+    events_stored: int
+    uptime_s: int
+    def __init__(self, router: _Optional[str] = ..., version: _Optional[str] = ..., nats_server_version: _Optional[str] = ..., shards: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ..., producers: _Optional[int] = ..., workers: _Optional[int] = ..., batches_stored: _Optional[int] = ..., events_stored: _Optional[int] = ..., uptime_s: _Optional[int] = ...) -> None: ...
+
+class StreamStatus(_message.Message):
+    __slots__ = ("name", "epoch", "messages", "bytes", "first_seq", "last_seq", "replicas")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    epoch: str
+    messages: int
+    bytes: int
+    first_seq: int
+    last_seq: int
+    replicas: int
+    def __init__(self, name: _Optional[str] = ..., epoch: _Optional[str] = ..., messages: _Optional[int] = ..., bytes: _Optional[int] = ..., first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ..., replicas: _Optional[int] = ...) -> None: ...

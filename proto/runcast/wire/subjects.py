@@ -1,0 +1,104 @@
+"""Every name in NATS, built and read in this one place (DESIGN: streams, subjects, buckets, keys).
+
+Tenant and user appear as tokens (`runcast.wire.ids`), so no user-given text can reach another subject.
+"""
+
+import zlib
+from typing import Final
+
+from runcast.wire.errors import IdInvalidError
+from runcast.wire.ids import UserKey, decode_token, encode_token
+
+INBOX_STREAM: Final = "RUNCAST_INBOX"
+CURSORS_BUCKET: Final = "RUNCAST_CURSORS"
+RUNS_BUCKET: Final = "RUNCAST_RUNS"
+META_BUCKET: Final = "RUNCAST_META"
+META_DEPLOYMENT: Final = "deployment"
+"""Key of the deployment's record in META."""
+LEADER_ADVISORY: Final = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.RUNCAST_EV_*"
+
+HEADER_MSG_ID: Final = "Nats-Msg-Id"
+HEADER_SEQ: Final = "Nats-Sequence"
+HEADER_PREV: Final = "Nats-Last-Sequence"
+
+
+def shard_of(user: UserKey, shards: int) -> int:
+    """The shard of a user: crc32 of the user's token, modulo the deployment's shard count."""
+    return zlib.crc32(user.token.encode()) % shards
+
+
+def event_stream(shard: int) -> str:
+    """The stream that holds a shard's events."""
+    return f"RUNCAST_EV_{shard}"
+
+
+def event_subjects(shard: int) -> str:
+    """All event subjects of a shard."""
+    return f"ev.{shard}.>"
+
+
+def live_subjects(shard: int) -> tuple[str, str]:
+    """Source and destination of a shard's republish rule."""
+    return f"ev.{shard}.>", f"live.{shard}.>"
+
+
+def event_subject(user: UserKey, shard: int) -> str:
+    """Where a user's batches are stored."""
+    return f"ev.{shard}.{user.token}"
+
+
+def live_subject(user: UserKey, shard: int) -> str:
+    """Where a user's batches appear right after they were stored."""
+    return f"live.{shard}.{user.token}"
+
+
+def inbox_subject(group: str, user: UserKey, shard: int) -> str:
+    """Where a user's messages to an agent group are stored."""
+    return f"in.{encode_token(group)}.{shard}.{user.token}"
+
+
+def inbox_group_subjects(group: str) -> str:
+    """All messages to one agent group."""
+    return f"in.{encode_token(group)}.>"
+
+
+def inbox_consumer(group: str) -> str:
+    """The durable consumer of an agent group."""
+    return f"group_{encode_token(group)}"
+
+
+def cursor_key(user: UserKey, shard: int, device: str) -> str:
+    """Key of a device's cursor in CURSORS."""
+    return f"{shard}.{user.token}.{encode_token(device)}"
+
+
+def cancel_key(user: UserKey, shard: int, run_id: str) -> str:
+    """Key of the wish to cancel a run, in RUNS."""
+    return f"cancel.{shard}.{user.token}.{encode_token(run_id)}"
+
+
+def kv_subject(bucket: str, key: str) -> str:
+    """The subject behind a KV key; `key` may hold wildcards for subscribing."""
+    return f"$KV.{bucket}.{key}"
+
+
+def user_of_subject(subject: str) -> UserKey:
+    """The user of an `ev.`, `live.` or `in.` subject: its last two tokens.
+
+    Raises:
+        IdInvalidError: the subject is not one of these.
+    """
+    parts = subject.split(".")
+    if len(parts) < 4:
+        raise IdInvalidError(f"{subject!r} names no user")
+    return UserKey(decode_token(parts[-2]), decode_token(parts[-1]))
+
+
+def batch_msg_id(user: UserKey, producer: str, run_id: str, attempt: int, number: int) -> str:
+    """`Nats-Msg-Id` of a batch. Deduplication is stream-wide, so the user is part of it."""
+    return f"{user.token}.{encode_token(producer)}.{encode_token(run_id)}.{attempt}.{number}"
+
+
+def send_msg_id(user: UserKey, message_id: str) -> str:
+    """`Nats-Msg-Id` of an upstream message, in the inbox and in the user's stream."""
+    return f"send.{user.token}.{encode_token(message_id)}"
