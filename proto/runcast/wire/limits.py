@@ -45,6 +45,8 @@ INBOX_IN_FLIGHT_MAX: Final = 1000
 """Unacknowledged messages of one worker. Asked for more: reduced to it."""
 INBOX_ACK_WAIT_S: Final = 30.0
 """A message not acknowledged in this time is delivered again."""
+INBOX_PER_USER_MAX: Final = 100
+"""Messages of one user waiting for one agent group. The next is refused (`storage_full`)."""
 INBOX_AGE_S: Final = 24 * 3600.0
 """An upstream message nobody took is dropped after this."""
 CANCEL_AGE_S: Final = 3600.0
