@@ -22,16 +22,31 @@ BATCH_EVENTS_MAX: Final = 256
 """Events in a batch, so that one frame never stalls a page. An outbox starts another batch; a router refuses it."""
 GRPC_MESSAGE_BYTES_MAX: Final = 4 * MIB
 """One gRPC message, both ways: gRPC's own default. An outbox packs batches up to half of it."""
+GRPC_KEEPALIVE_S: Final = 5.0
+"""A gRPC connection that was silent this long is pinged by the router."""
+GRPC_KEEPALIVE_TIMEOUT_S: Final = 5.0
+"""How long it waits for the answer. Then the connection is given up, and what its worker held goes to another one."""
 OPEN_TOOLS_MAX: Final = 256
 """Tool calls open at once in one run. The next is refused (`lifecycle_violation`)."""
 
+JSON_DEPTH_MAX: Final = 100
+"""Containers within containers in an event's JSON. Deeper: refused (`batch_invalid`): readers with small stacks must manage it."""
+
 # --- router ---
+STREAMS_MAX: Final = 4096
+"""Publish streams, and as many Receive streams, open on one router. The next is refused (`rate_limited`)."""
 STREAM_WINDOW_BATCHES: Final = 1024
 """Unanswered batches on one Publish stream. A producer that goes past it breaks the protocol: the stream ends (`flow_control`)."""
 STREAM_WINDOW_BYTES: Final = 8 * MIB
 """Bytes of them; the same."""
 STREAM_RUNS_MAX: Final = 10_000
 """Runs whose life one Publish stream tracks. Past it the longest untouched one is forgotten, and is checked less strictly."""
+STREAM_ENDED_MAX: Final = 10_000
+"""Ended attempts that one Publish stream remembers, to refuse what comes after their end. Past it the oldest is forgotten."""
+REFUSAL_CHARS_MAX: Final = 512
+"""Characters of a refusal's text, and of the run id that it repeats. The rest is cut off."""
+ANSWERS_MAX: Final = 512
+"""Acks and refusals in one response. The others follow in the next."""
 PUBLISH_TIMEOUT_S: Final = 5.0
 """One JetStream publish until its answer. Then the batch is refused with `indeterminate` and `retry`."""
 PUBLISH_RETRY_AFTER_S: Final = 0.25
@@ -109,6 +124,8 @@ CURSOR_INTERVAL_S: Final = 2.0
 """A device's cursor is written at most this often, and when it closes."""
 DRAIN_S: Final = 5.0
 """From SIGTERM until an edge or router has sent everybody away."""
+DRAIN_GRACE_S: Final = 3.5
+"""The part of it in which agents leave by themselves. Then their streams are ended."""
 SEND_TIMEOUT_S: Final = 5.0
 """Storing one upstream message. Then it is answered `indeterminate`; the client may resend."""
 
