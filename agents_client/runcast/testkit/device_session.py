@@ -251,7 +251,7 @@ class DeviceSession:
         if self._drain_s is not None:
             wait, self._drain_s = self._drain_s, None
             return wait
-        bound = min(limits.BACKOFF_FIRST_S * 2 ** min(self._failures - 1, 16), limits.BACKOFF_MAX_S)
+        bound: float = min(limits.BACKOFF_FIRST_S * 2 ** min(self._failures - 1, 16), limits.BACKOFF_MAX_S)
         return bound * jitter
 
     def _move(self, step: Step) -> None:

@@ -6,6 +6,7 @@ for tests that leave it as it is. Tests that kill or restart something take a cl
 """
 
 import asyncio
+import functools
 import re
 import threading
 import uuid
@@ -35,7 +36,7 @@ class _ClusterThread:
     def __init__(self, make: "Callable[[], Cluster]") -> None:
         self._make = make
         self._started = threading.Event()
-        self._stop: Callable[[], None] = lambda: None
+        self._stop: Callable[[], object] = lambda: None
         self._failure: BaseException | None = None
         self.cluster: Cluster | None = None
         self._thread = threading.Thread(target=self._main, name="runcast cluster", daemon=True)
@@ -65,7 +66,7 @@ class _ClusterThread:
     async def _run(self) -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        self._stop = lambda: loop.call_soon_threadsafe(stop.set) and None
+        self._stop = functools.partial(loop.call_soon_threadsafe, stop.set)
         async with self._make() as cluster:
             self.cluster = cluster
             self._started.set()
