@@ -164,3 +164,31 @@ BACKOFF_MAX_S: Final = 2.0
 """Longest such wait: below the 3 s in which everything is to flow again."""
 CLOSE_TIMEOUT_S: Final = 5.0
 """`Runcast.close()`: how long it tries to get rid of what is left."""
+
+# --- testkit and command line ---
+CHILD_READY_S: Final = 20.0
+"""From starting a child process to its ready line, on a loaded machine. Then it is killed, and its stderr is shown."""
+CHILD_STOP_S: Final = 4.0
+"""From SIGTERM to SIGKILL: with what else there is to end, below the 5 s that Ctrl-C may take."""
+CHILD_LOG_BYTES_MAX: Final = 4 * MIB
+"""One child's log file. At it the file becomes `<name>.1` (replacing an older one) and a new one begins."""
+CHILD_LINE_BYTES_MAX: Final = 8 * KIB
+"""An output line of a child process. Longer ones are cut in pieces."""
+CHILD_TAIL_LINES: Final = 30
+"""Newest stderr lines of a child kept for error messages."""
+CHILD_RESTARTS_MAX: Final = 5
+"""A supervised child is restarted so often, with backoff; its count begins anew after `CHILD_STABLE_S`. Then all ends."""
+CHILD_STABLE_S: Final = 30.0
+"""A child that lived this long is taken as healthy."""
+CHILD_BACKOFF_S: Final = 0.25
+"""First wait before a child is restarted; doubles."""
+NATS_PORT_TRIES: Final = 20
+"""Ports tried for a nats-server before giving up."""
+DEVICE_FRAME_BYTES_MAX: Final = 16 * MIB
+"""One frame from an edge to a device: the largest conflated range, as JSON, with room. Larger: the connection ends."""
+DEVICE_ACK_EVENTS: Final = 64
+"""A device acknowledges at once when so many events are handled; an eighth of the edge's window."""
+DEVICE_ACK_DELAY_S: Final = 0.025
+"""It acknowledges fewer after this."""
+DEVICE_CLOSE_S: Final = 2.0
+"""How long a device waits for the edge to answer its close."""
