@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, Protocol
 
 import msgspec
 from google.protobuf.message import DecodeError
+
 from runcast.v1 import session_pb2
 from runcast.v1.event_pb2 import Event, User
 from runcast.wire.errors import FrameInvalidError
@@ -15,6 +16,9 @@ from runcast.wire.eventjson import EventJson, event_from_json, event_to_json
 
 JSON_SUBPROTOCOL: Final = "runcast.v1.json"
 PROTO_SUBPROTOCOL: Final = "runcast.v1.proto"
+
+
+_NOTHING: Final = msgspec.Raw()
 
 
 class _Frame(msgspec.Struct, tag_field="type", tag=lambda name: name.lower(), omit_defaults=True):
@@ -51,7 +55,11 @@ class Send(_Frame):
     run_id: str = ""
     request_id: str = ""
     reason: str = ""
-    data: msgspec.Raw = msgspec.Raw()
+    data: msgspec.Raw = _NOTHING
+
+    def __post_init__(self) -> None:
+        if not bytes(self.data):
+            self.data = _NOTHING  # left out of JSON, where nothing can't be written
 
 
 class Refresh(_Frame):

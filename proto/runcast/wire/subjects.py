@@ -1,4 +1,4 @@
-"""Every name in NATS, built and read in this one place (DESIGN: streams, subjects, buckets, keys).
+"""Every name in NATS, built and read in this one place (ARCHITECTURE.md, "Names in NATS").
 
 Tenant and user appear as tokens (`runcast.wire.ids`), so no user-given text can reach another subject.
 """
@@ -15,7 +15,8 @@ RUNS_BUCKET: Final = "RUNCAST_RUNS"
 META_BUCKET: Final = "RUNCAST_META"
 META_DEPLOYMENT: Final = "deployment"
 """Key of the deployment's record in META."""
-LEADER_ADVISORY: Final = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.RUNCAST_EV_*"
+LEADER_ADVISORY: Final = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.*"
+"""Where NATS tells of new stream leaders; the last token is the stream."""
 
 HEADER_MSG_ID: Final = "Nats-Msg-Id"
 HEADER_SEQ: Final = "Nats-Sequence"

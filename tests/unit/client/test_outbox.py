@@ -1,12 +1,12 @@
 """The outbox's rules, one by one."""
 
 import pytest
+
 from runcast.client.errors import EventTooLargeError, OutboxFullError, RunIndeterminateError, RunKey, RunRefusedError
 from runcast.client.outbox import MESSAGE_BYTES_MAX, Failed, Outbox, Stored
 from runcast.v1.event_pb2 import Batch
 from runcast.wire import limits
 from runcast.wire.errors import LifecycleError
-
 from tests.unit.client.events import closing, fatal, key, said, started, tool_began
 
 POSITION = "abcdefgh-0000000000000007"

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
 from runcast.client.errors import OutboxFullError, RunIndeterminateError, RunKey
 from runcast.client.outbox import MESSAGE_BYTES_MAX, Failed, Outbox, Stored
 from runcast.v1.event_pb2 import Batch
 from runcast.wire import limits
-
 from tests.unit.client.events import closing, key, said, started
 
 HORIZON_S = 100.0
