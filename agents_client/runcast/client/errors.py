@@ -70,11 +70,11 @@ class UnsentError(RuncastError):
 
     default_code = "unavailable"
 
-    def __init__(self, leftovers: Sequence[Leftover]) -> None:
+    def __init__(self, leftovers: Sequence[Leftover], why: str) -> None:
         unsure = sum(len(left.unsure) for left in leftovers)
         unsent = sum(len(left.unsent) for left in leftovers)
         super().__init__(
-            f"closed with {unsent} events never sent and {unsure} sent but unanswered, of {len(leftovers)} runs; "
+            f"closed ({why}) with {unsent} events never sent and {unsure} sent but unanswered, of {len(leftovers)} runs; "
             "they are in `leftovers`: emit them again in a new attempt of their runs",
             code="indeterminate" if unsure else "unavailable",
         )

@@ -13,8 +13,8 @@ Rules.
 3. Runs take turns: a run that was served goes to the end of the line. Batches of a lost stream go first.
 4. The router's window bounds what is unanswered on the stream; an empty window always lets one batch pass.
 5. An answer counts for the run's batch in flight alone; any other is a repeat or a stray, and is ignored.
-6. A refusal with `retry` sends the same batch again, later. If the one and only sending of a batch was refused for certain, its horizon
-   starts anew: nothing of it is anywhere.
+6. A refusal with `retry` sends the same batch again, later; a pause that the router did not ask for ends with the stream. If the one
+   and only sending of a batch was refused for certain, its horizon starts anew: nothing of it is anywhere.
 7. A refusal without `retry` fails the run: what waited is handed back in the error, later appends raise it. If it is certain that the
    batch is not stored, `close_failed` may still end the run on the user's screen: number and seq go on from the last acknowledged
    ones, so readers see no hole. If it is not certain, no number is safe to use, and only a new attempt may speak.
@@ -236,6 +236,12 @@ class Outbox:
                 self._line.appendleft(run)
         self._sent.clear()
         self._sent_bytes = 0
+        asked = [entry for entry in self._later if entry[3].advised]
+        for _, _, run, flight in self._later:
+            if not flight.advised and run.flight is flight and not flight.sent:
+                self._list(run)
+        self._later = asked
+        heapq.heapify(self._later)
 
     def window(self, now: float, *, batches: int, size: int) -> None:
         """The router gave another window."""
@@ -288,9 +294,9 @@ class Outbox:
         if certain:
             flight.sendings = 0
             self._unsure.pop(run.name, None)
-        flight.not_before = now + max(retry_after_s, limits.PUBLISH_RETRY_AFTER_S)
+        flight.advised = retry_after_s > 0
         self._ties += 1
-        heapq.heappush(self._later, (flight.not_before, self._ties, run, flight))
+        heapq.heappush(self._later, (now + max(retry_after_s, limits.PUBLISH_RETRY_AFTER_S), self._ties, run, flight))
 
     def overdue(self, now: float) -> bool:
         """Whether the router kept silent, or a batch unanswered, for too long: open the stream elsewhere."""

@@ -34,10 +34,10 @@ class Flight:
         sendings: how many sendings have an unknown outcome.
         first_sent: when the oldest of them was, monotonic seconds.
         last_sent: when the newest was.
-        not_before: it is not sent again sooner.
+        advised: it was refused for now, by a router that said how long to wait.
     """
 
-    __slots__ = ("batch", "cost", "first_sent", "last_sent", "not_before", "sendings", "sent", "size")
+    __slots__ = ("advised", "batch", "cost", "first_sent", "last_sent", "sendings", "sent", "size")
 
     def __init__(self, batch: Batch, cost: int) -> None:
         self.batch = batch
@@ -47,7 +47,7 @@ class Flight:
         self.sendings = 0
         self.first_sent = 0.0
         self.last_sent = 0.0
-        self.not_before = 0.0
+        self.advised = False
 
 
 class RunQueue:
