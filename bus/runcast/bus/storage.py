@@ -1,7 +1,7 @@
 """Storing one message in JetStream, and what its answer means.
 
-A publish is either stored (with its seq), refused for certain, or indeterminate: no answer came, so it may have been stored. The three are
-never mixed up: resending an indeterminate message with the same `Nats-Msg-Id` is what makes it certain.
+A publish is either stored (with its seq), refused for certain, or indeterminate: no answer came, so it may have been stored. The
+three are never mixed up: resending an indeterminate message with the same `Nats-Msg-Id` is what makes it certain.
 """
 
 import asyncio

@@ -107,6 +107,12 @@ VERIFY_SUBJECTS_MAX: Final = 1024
 """Subjects in one `multi_last` request; NATS's own bound."""
 CURSOR_INTERVAL_S: Final = 2.0
 """A device's cursor is written at most this often, and when it closes."""
+VERIFY_FIRST_S: Final = 1.0
+"""A new feed is verified this soon: its subscription may have reached a cluster's other servers only after the tip was read."""
+CURSORS_AT_ONCE: Final = 256
+"""Cursor writes under way at once."""
+CLOSE_WAIT_S: Final = 2.0
+"""For a WebSocket's close to be answered. Then the socket is cut."""
 DRAIN_S: Final = 5.0
 """From SIGTERM until an edge or router has sent everybody away."""
 SEND_TIMEOUT_S: Final = 5.0
