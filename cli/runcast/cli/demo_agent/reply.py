@@ -101,7 +101,14 @@ def quote(index: Index, part: Part, hit: Hit, *, rank: int) -> tuple[Quote, ...]
     return tuple(best_sentences(hit.passage, part.query, limit=limit, rarity=index.rarity))
 
 
-def compose(index: Index, title: str, parts: Sequence[Part], found: Sequence[int], readings: Sequence[Reading]) -> Iterator[str]:
+def compose(
+    index: Index,
+    title: str,
+    parts: Sequence[Part],
+    found: Sequence[int],
+    readings: Sequence[Reading],
+    unread: Sequence[tuple[int, Hit]] = (),
+) -> Iterator[str]:
     """Compose the answer, paragraph by paragraph.
 
     Args:
@@ -110,13 +117,18 @@ def compose(index: Index, title: str, parts: Sequence[Part], found: Sequence[int
         parts: the questions.
         found: how many passages hold a word of each.
         readings: what was read, in the order of parts and ranks.
+        unread: what should have been read and could not be, with the number of its part.
     """
     for number, part in enumerate(parts):
         own = [reading for reading in readings if reading.part == number]
         if len(parts) > 1:
             yield f"{'' if number == 0 else chr(10)}On “{shorten(part.question)}”\n\n"
+        missing = [hit.passage.place for at, hit in unread if at == number]
+        if missing:
+            yield f"What I found at {', '.join(missing)} could not be read any more, so it is not quoted.\n"
         if not own:
-            yield from _nothing(index, title, part, found[number])
+            if not missing:
+                yield from _nothing(index, title, part, found[number])
             continue
         fit = "this one answers" if len(own) == 1 else f"these {len(own)} answer"
         yield f"{_speaking(found[number], title)} of {_either(part)}; {fit} best.\n\n"
