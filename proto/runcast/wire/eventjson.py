@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 from google.protobuf.message import DecodeError
+
 from runcast.v1 import event_pb2
 from runcast.v1.event_pb2 import Event
 from runcast.wire.errors import FrameInvalidError

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, Protocol
 
 import msgspec
 from google.protobuf.message import DecodeError
+
 from runcast.v1 import session_pb2
 from runcast.v1.event_pb2 import Event, User
 from runcast.wire.errors import FrameInvalidError

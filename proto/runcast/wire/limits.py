@@ -45,6 +45,8 @@ INBOX_IN_FLIGHT_MAX: Final = 1000
 """Unacknowledged messages of one worker. Asked for more: reduced to it."""
 INBOX_ACK_WAIT_S: Final = 30.0
 """A message not acknowledged in this time is delivered again."""
+INBOX_PER_USER_MAX: Final = 100
+"""Messages of one user waiting for one agent group. The next is refused (`storage_full`)."""
 INBOX_AGE_S: Final = 24 * 3600.0
 """An upstream message nobody took is dropped after this."""
 CANCEL_AGE_S: Final = 3600.0
@@ -105,6 +107,12 @@ VERIFY_SUBJECTS_MAX: Final = 1024
 """Subjects in one `multi_last` request; NATS's own bound."""
 CURSOR_INTERVAL_S: Final = 2.0
 """A device's cursor is written at most this often, and when it closes."""
+VERIFY_FIRST_S: Final = 1.0
+"""A new feed is verified this soon: its subscription may have reached a cluster's other servers only after the tip was read."""
+CURSORS_AT_ONCE: Final = 256
+"""Cursor writes under way at once."""
+CLOSE_WAIT_S: Final = 2.0
+"""For a WebSocket's close to be answered. Then the socket is cut."""
 DRAIN_S: Final = 5.0
 """From SIGTERM until an edge or router has sent everybody away."""
 SEND_TIMEOUT_S: Final = 5.0

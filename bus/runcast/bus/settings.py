@@ -1,0 +1,103 @@
+"""One frozen settings record per service, read from the environment, validated at start, printed once.
+
+A record is a `msgspec.Struct` whose fields are named as in the environment, less the prefix `RUNCAST_`: `nats_url` is
+`RUNCAST_NATS_URL`. All problems are reported together, each saying what to set.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+PREFIX = "RUNCAST_"
+
+
+class SettingsError(Exception):
+    """The environment does not describe a service that can start. `str(error)` lists every problem, a line each."""
+
+
+class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What every service needs.
+
+    Attributes:
+        nats_url: NATS servers, comma-separated URLs.
+        bind: `host:port` to listen on; port 0 takes any free one.
+        id: names this process in logs and statistics.
+        auth: how peers prove who they are: "dev" believes them and is allowed on loopback only; "" refuses to start.
+        log: form of the log lines on stderr.
+        log_level: the least severe level that is written.
+    """
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    bind: str = "127.0.0.1:0"
+    id: str = ""
+    auth: Literal["dev", ""] = ""
+    log: Literal["text", "json"] = "text"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def host(self) -> str:
+        """The host part of `bind`."""
+        return self.bind.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port part of `bind`."""
+        return int(self.bind.rpartition(":")[2])
+
+    @property
+    def nats_servers(self) -> list[str]:
+        """`nats_url`, split."""
+        return [url.strip() for url in self.nats_url.split(",") if url.strip()]
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def load_settings(kind: type[S], role: str, environ: Mapping[str, str] = os.environ) -> S:
+    """Read `kind` from `environ`.
+
+    Raises:
+        SettingsError: one line for each problem.
+    """
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        name = PREFIX + field.name.upper()
+        if name in environ:
+            try:
+                values[field.name] = msgspec.convert(environ[name], field.type, strict=False)
+            except msgspec.ValidationError as exc:
+                problems.append(f"{name}={environ[name]!r}: {exc}")
+    settings = kind(**values)
+    if not settings.id:
+        settings = msgspec.structs.replace(settings, id=f"{role}-{socket.gethostname()}-{os.getpid()}")
+    problems += _bind_problems(settings)
+    if not settings.nats_servers:
+        problems.append("RUNCAST_NATS_URL is empty; set it to nats://HOST:4222")
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
+def _bind_problems(settings: ServiceSettings) -> list[str]:
+    host, _, port = settings.bind.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        return [f"RUNCAST_BIND={settings.bind!r}: expected HOST:PORT, such as 127.0.0.1:7400"]
+    if not settings.auth:
+        return [
+            "no authentication is configured, so nothing is served; for development on this machine set RUNCAST_AUTH=dev"
+            " (anybody who can reach the port is believed to be whoever they say)"
+        ]
+    if settings.auth == "dev" and not _is_loopback(settings.host):
+        return [
+            f"RUNCAST_AUTH=dev believes everybody, so it listens on loopback only, not on {settings.host};"
+            " bind to 127.0.0.1, or configure real authentication"
+        ]
+    return []
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or (host.startswith("127.") and host.replace(".", "").isdecimal())

@@ -1,0 +1,73 @@
+"""Storing one message in JetStream, and what its answer means.
+
+A publish is either stored (with its seq), refused for certain, or indeterminate: no answer came, so it may have been stored. The
+three are never mixed up: resending an indeterminate message with the same `Nats-Msg-Id` is what makes it certain.
+"""
+
+import asyncio
+from typing import NamedTuple
+
+import nats.errors
+import nats.js.errors
+
+from runcast.bus.connection import Bus
+from runcast.wire import limits
+from runcast.wire.errors import RuncastError, UnavailableError
+from runcast.wire.subjects import HEADER_MSG_ID
+
+_FULL = frozenset({10023, 10047, 10077, 10122})
+"""nats-server error codes: insufficient resources, storage limits of the account, message or byte limit of the stream or subject."""
+
+
+class Stored(NamedTuple):
+    """Where a message is. `duplicate`: it had been stored before."""
+
+    seq: int
+    duplicate: bool
+
+
+async def store(
+    bus: Bus, subject: str, payload: bytes, *, msg_id: str = "", ttl_s: int = 0, timeout_s: float = limits.PUBLISH_TIMEOUT_S
+) -> Stored:
+    """Publish to a stream and wait for its answer.
+
+    Args:
+        bus: the connection.
+        subject: one that a stream listens to.
+        payload: at most 1 MiB.
+        msg_id: recognises a resend within the dedupe window; "" for none.
+        ttl_s: the message leaves the stream after so many seconds; 0 for the stream's own age.
+        timeout_s: how long to wait.
+
+    Raises:
+        UnavailableError: `unavailable` (nothing stored) or `indeterminate` (maybe stored).
+        RuncastError: `storage_full`, or `internal` when the server gives another reason.
+    """
+    headers = {HEADER_MSG_ID: msg_id} if msg_id else {}
+    if ttl_s:
+        headers["Nats-TTL"] = str(ttl_s)
+    try:
+        ack = await bus.js.publish(subject, payload, timeout=timeout_s, headers=headers or None)
+    except Exception as exc:
+        raise storage_error(exc) from exc
+    return Stored(int(ack.seq), bool(ack.duplicate))
+
+
+def storage_error(exc: Exception) -> Exception:
+    """Map what nats-py raises around a publish or request into the error tree; anything else comes back as it is."""
+    if isinstance(exc, nats.js.errors.NoStreamResponseError | nats.errors.NoRespondersError):
+        return UnavailableError("no stream takes this subject just now", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
+    if isinstance(exc, nats.js.errors.APIError):
+        text = f"{exc.description} (nats error {exc.err_code})"
+        if exc.err_code in _FULL:
+            return RuncastError(f"the stream takes no more: {text}", code="storage_full", retry_after_s=1.0)
+        if exc.code == 503:
+            return UnavailableError(f"storage can't take it now: {text}", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
+        return RuncastError(f"storage refused it: {text}", code="internal")
+    if isinstance(exc, nats.errors.TimeoutError | asyncio.TimeoutError):
+        return UnavailableError("storage did not answer in time; it may have stored it", code="indeterminate")
+    if isinstance(exc, nats.errors.ConnectionClosedError | nats.errors.OutboundBufferLimitError | nats.errors.ConnectionDrainingError):
+        return UnavailableError("the connection to NATS is closed or full; nothing was sent")
+    if isinstance(exc, nats.errors.Error):
+        return UnavailableError(f"storage did not answer: {exc}", code="indeterminate")
+    return exc

@@ -1,0 +1,239 @@
+"""The edge service: HTTP routes, start and stop.
+
+Start: the port is opened first (a port in use is the operator's mistake and is said at once), then NATS and the deployment are
+waited for; until then `/readyz` and new connections get 503. Stop, in this order: not ready (balancers look elsewhere); the
+listening socket closes (a shared port goes to the others); devices are told to reconnect, spread over time, then closed; cursors
+are written; NATS is closed.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+from structlog.stdlib import BoundLogger
+
+from runcast.bus.connection import Bus
+from runcast.bus.deployment import Deployment, read_deployment
+from runcast.bus.direct import DirectReader
+from runcast.bus.process import PortInUseError, announce_ready
+from runcast.bus.settings import ServiceSettings
+from runcast.edge.auth import Authenticator, authenticator
+from runcast.edge.cursors import Cursors
+from runcast.edge.hub import Hub
+from runcast.edge.socket import Connection, negotiate
+from runcast.edge.upstream import Upstream
+from runcast.wire import VERSION, limits
+
+STATIC: Final = Path(__file__).parent / "static"
+TICK_S: Final = 1.0
+"""How often sessions look at the clock."""
+
+
+class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
+    """Settings of an edge; see `ServiceSettings`."""
+
+    bind: str = "127.0.0.1:7480"
+
+
+class Edge:
+    """What the connections of one edge share.
+
+    Attributes:
+        settings: of this process.
+        log: bound to role and id.
+        auth: turns tokens into users.
+        tasks: work that outlives a connection.
+        hub: feeds; set once NATS is there, like the rest below.
+        cursors: what devices acknowledged.
+        upstream: stores what devices send.
+    """
+
+    hub: Hub
+    cursors: Cursors
+    upstream: Upstream
+
+    def __init__(self, settings: EdgeSettings, log: BoundLogger, tasks: asyncio.TaskGroup) -> None:
+        self.settings = settings
+        self.log = log
+        self.auth: Authenticator = authenticator(settings.auth)
+        self.tasks = tasks
+        self.bus = Bus(log)
+        self.connections: set[Connection] = set()
+        self.started = time.monotonic()
+        self.not_ready = "waiting for NATS"
+
+    async def attach(self, deployment: Deployment) -> None:
+        """NATS and the deployment are there: take connections."""
+        reader = DirectReader(self.bus)
+        await reader.open()
+        self.hub = Hub(self.bus, reader, deployment, self.tasks, self.log)
+        self.cursors = Cursors(self.bus, reader, wall_ms, self.log)
+        self.upstream = Upstream(self.bus, wall_ms)
+        self.not_ready = ""
+
+    def app(self) -> web.Application:
+        """The routes."""
+        app = web.Application(middlewares=[_headers])
+        app.router.add_get("/v1/ws", self._ws)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_static("/client", STATIC / "client")
+        if self.settings.auth == "dev":
+            app.router.add_get("/", _page)
+            app.router.add_static("/demo", STATIC / "demo")
+        return app
+
+    async def _ws(self, request: web.Request) -> web.StreamResponse:
+        if self.not_ready:
+            raise web.HTTPServiceUnavailable(text=f"{self.not_ready}; try again\n", headers={"Retry-After": "1"})
+        codec, token = negotiate(request)
+        ws = web.WebSocketResponse(
+            timeout=limits.CLOSE_WAIT_S,
+            autoping=False,
+            compress=False,
+            protocols=(codec.subprotocol,),
+            max_msg_size=limits.FRAME_BYTES_MAX,
+            decode_text=False,
+        )
+        await ws.prepare(request)
+        connection = Connection(self, ws, codec, token, request)
+        self.connections.add(connection)
+        opened = time.monotonic()
+        try:
+            await connection.run()
+        except* Exception:
+            self.log.exception("session_failed", user=connection.user.token if connection.user else "")
+            with contextlib.suppress(ConnectionError):
+                await ws.close(code=4000, message=b"internal error; connect again")
+        finally:
+            self.connections.discard(connection)
+            session = connection.session
+            self.log.info(
+                "session_closed",
+                user=connection.user.token if connection.user else "",
+                device=session.device,
+                code=int(ws.close_code or 0),
+                why=session.close_code,
+                sent=session.events_sent,
+                sent_seq=session.sent,
+                acked_seq=session.acked,
+                seconds=round(time.monotonic() - opened, 3),
+            )
+        return ws
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.json_response(
+            {
+                "id": self.settings.id,
+                "version": VERSION,
+                "connections": len(self.connections),
+                "users": 0 if self.not_ready else self.hub.users,
+                "uptime_s": int(time.monotonic() - self.started),
+            }
+        )
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        reason = self.not_ready or ("" if self.bus.connected else "NATS is not connected")
+        return web.json_response({"ready": not reason, "reason": reason}, status=503 if reason else 200)
+
+    async def tick(self, stop: asyncio.Event) -> None:
+        """Let the sessions look at the clock until `stop`."""
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await stop.wait()
+            now = time.monotonic()
+            for connection in tuple(self.connections):
+                connection.tick(now)
+
+    async def drain(self) -> None:
+        """Send everybody away, within `DRAIN_S`."""
+        spread = limits.DRAIN_S * 0.6
+        for connection in tuple(self.connections):
+            reconnect_in = random.uniform(0, spread)  # noqa: S311 # jitter, not a secret
+            connection.drain(reconnect_in_s=reconnect_in, grace_s=reconnect_in + 0.5)
+        deadline = time.monotonic() + limits.DRAIN_S
+        while self.connections and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+            for connection in tuple(self.connections):
+                connection.tick(time.monotonic())
+
+
+def wall_ms() -> int:
+    """Milliseconds since the Unix epoch."""
+    return time.time_ns() // 1_000_000
+
+
+@web.middleware
+async def _headers(request: web.Request, handler: "web.Handler") -> web.StreamResponse:  # type: ignore[name-defined]
+    response: web.StreamResponse = await handler(request)
+    if not response.prepared:
+        response.headers["Content-Security-Policy"] = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Cache-Control"] = "no-cache"
+    return response
+
+
+async def _page(_: web.Request) -> web.FileResponse:
+    return web.FileResponse(STATIC / "demo" / "index.html")
+
+
+async def serve(settings: EdgeSettings, log: BoundLogger, stop: asyncio.Event) -> None:
+    """Run an edge until `stop`, then drain.
+
+    Raises:
+        PortInUseError: `settings.bind` is taken.
+        ServerTooOldError: see `Bus.open`.
+        DeploymentError: see `read_deployment`.
+    """
+    async with asyncio.TaskGroup() as tasks:
+        edge = Edge(settings, log, tasks)
+        runner = web.AppRunner(edge.app(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await runner.setup()
+        site = web.TCPSite(runner, settings.host, settings.port, reuse_port=True, backlog=1024)
+        try:
+            await site.start()
+        except OSError as exc:
+            await runner.cleanup()
+            raise PortInUseError(f"{settings.bind} can't be listened on ({exc.strerror}); set RUNCAST_BIND to a free address") from exc
+        port = runner.addresses[0][1]
+        running = tasks.create_task(_run(edge, port, stop))
+        await stop.wait()
+        edge.not_ready = "this edge is stopping"
+        await site.stop()
+        await edge.drain()
+        running.cancel()
+        await runner.cleanup()
+        if hasattr(edge, "cursors") and edge.bus.connected:
+            await edge.cursors.flush()
+        await edge.bus.close()
+
+
+async def _run(edge: Edge, port: int, stop: asyncio.Event) -> None:
+    await edge.bus.open(edge.settings)
+    deployment = await _deployment(edge)
+    await edge.attach(deployment)
+    announce_ready("edge", edge.settings.host, port)
+    edge.log.info("ready", port=port, shards=len(deployment.shards))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(edge.hub.run(stop), name="verification")
+        group.create_task(edge.cursors.run(stop), name="cursors")
+        group.create_task(edge.tick(stop), name="clock")
+
+
+async def _deployment(edge: Edge) -> Deployment:
+    """Wait until a router has created the deployment."""
+    edge.not_ready = "waiting for a router to create the deployment"
+    said = False
+    while True:
+        found = await read_deployment(edge.bus)
+        if found is not None:
+            return found
+        if not said:
+            edge.log.warning("deployment_missing", advice="start a router; it creates the streams")
+            said = True
+        await asyncio.sleep(0.2)

@@ -1,0 +1,57 @@
+"""One stored batch on its way to the devices of a user.
+
+Decoded once and encoded once per subprotocol, however many devices there are. An entry says what was before it (`prev`), so a
+receiver at `prev` can take it. A stored message that is not a Batch has no events: it still counts as a link of the chain, and
+costs nobody their stream.
+"""
+
+from google.protobuf.message import DecodeError
+
+from runcast.v1.event_pb2 import Batch as StoredBatch
+from runcast.v1.event_pb2 import Event
+from runcast.wire.frames import Batch, Codec
+from runcast.wire.position import Position
+
+
+class Entry:
+    """A batch at `seq`, whose predecessor in the user's stream is at `prev`.
+
+    Attributes:
+        epoch: epoch of the shard.
+        prev: seq of the batch before; 0 when there is none any more.
+        seq: its own.
+        size: bytes of the stored batch.
+    """
+
+    __slots__ = ("_events", "_frames", "_payload", "epoch", "prev", "seq", "size")
+
+    def __init__(self, epoch: str, prev: int, seq: int, payload: bytes) -> None:
+        self.epoch = epoch
+        self.prev = prev
+        self.seq = seq
+        self.size = len(payload)
+        self._payload = payload
+        self._events: list[Event] | None = None
+        self._frames: dict[str, bytes] = {}
+
+    @property
+    def events(self) -> list[Event]:
+        """The batch's events; [] when the stored message is not a Batch."""
+        if self._events is None:
+            try:
+                self._events = list(StoredBatch.FromString(self._payload).events)
+            except DecodeError:
+                self._events = []
+        return self._events
+
+    def frame(self, codec: Codec, prev: int) -> bytes:
+        """The frame for a device at `prev`; encoded once when that is the entry's own predecessor."""
+        if prev != self.prev:
+            return self._encode(codec, prev)
+        frame = self._frames.get(codec.subprotocol)
+        if frame is None:
+            frame = self._frames[codec.subprotocol] = self._encode(codec, prev)
+        return frame
+
+    def _encode(self, codec: Codec, prev: int) -> bytes:
+        return codec.encode(Batch(str(Position(self.epoch, prev)), str(Position(self.epoch, self.seq)), self.events))

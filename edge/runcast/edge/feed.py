@@ -1,0 +1,231 @@
+"""One connected user's stream on this edge: one subscription, one decode, one encoding, for all the user's devices here.
+
+The adapter around `replay.Splice`: carries live messages and history into it and hands what comes out to the listeners. It keeps
+the newest entries in a ring, so that a device which is only a little behind is fed without asking NATS.
+"""
+
+import asyncio
+import time
+from collections import deque
+from typing import Protocol
+
+import nats.errors
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from structlog.stdlib import BoundLogger
+
+from runcast.bus.connection import Bus
+from runcast.bus.deployment import Shard
+from runcast.bus.direct import DirectReader, Message
+from runcast.bus.storage import storage_error
+from runcast.edge.entry import Entry
+from runcast.edge.replay import Splice
+from runcast.wire import limits, subjects
+from runcast.wire.errors import UnavailableError
+from runcast.wire.ids import UserKey
+
+_BACKOFF_S = 0.05
+
+
+class Listener(Protocol):
+    """A device of the user."""
+
+    def offer(self, entry: Entry) -> None:
+        """The feed moved to `entry`."""
+        ...
+
+    def lost(self, why: str) -> None:
+        """The feed ended; connect again."""
+        ...
+
+
+class Feed:
+    """A user's stream.
+
+    Args:
+        user: whose it is.
+        number: of the user's shard.
+        shard: its epoch and retention.
+        bus: an open connection.
+        reader: reads the log.
+        tasks: where filling gaps runs.
+        log: told when a feed breaks.
+    """
+
+    def __init__(
+        self, user: UserKey, number: int, shard: Shard, bus: Bus, reader: DirectReader, tasks: asyncio.TaskGroup, log: BoundLogger
+    ) -> None:
+        self.user = user
+        self.shard = number
+        self.epoch = shard.epoch
+        self.subject = subjects.event_subject(user, number)
+        self.stream = subjects.event_stream(number)
+        self.listeners: set[Listener] = set()
+        self.verify_at = 0.0
+        self._bus = bus
+        self._reader = reader
+        self._tasks = tasks
+        self._log = log
+        self._splice = Splice(shard.retention_s)
+        self._subscription: Subscription | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._filling = False
+        self._ring: deque[Entry] = deque()
+        self._ring_bytes = 0
+        self.closed = False
+
+    @property
+    def pos(self) -> int:
+        """Seq up to which the listeners were told."""
+        return self._splice.pos or 0
+
+    @property
+    def suspicious(self) -> bool:
+        """See `Splice.suspicious`."""
+        return self._splice.suspicious
+
+    async def opened(self) -> None:
+        """Wait until the feed is live; the first caller opens it.
+
+        Raises:
+            UnavailableError: NATS did not answer.
+        """
+        if self._opening is None:
+            self._opening = self._tasks.create_task(self._open())
+        await asyncio.wait([self._opening])
+        if self._splice.pos is None:
+            raise UnavailableError("the stream could not be opened; connect again")
+
+    async def _open(self) -> None:
+        try:
+            live = subjects.live_subject(self.user, self.shard)
+            self._subscription = await self._bus.nc.subscribe(live, cb=self._on_live)
+            tip = await self._reader.leader_tip(self.stream, self.subject)
+        except (UnavailableError, nats.errors.Error) as exc:
+            self._log.warning("feed_not_opened", user=self.subject, error=str(storage_error(exc)))
+            return
+        now = time.monotonic()
+        self.verify_at = now + limits.VERIFY_FIRST_S
+        self._splice.opened(tip, now)
+        self._advance()
+
+    async def close(self) -> None:
+        """Stop listening."""
+        self.closed = True
+        if self._subscription is not None and self._bus.connected:
+            try:
+                await self._subscription.unsubscribe()
+            except nats.errors.Error as exc:
+                self._log.warning("unsubscribe_failed", user=self.subject, error=str(exc))
+
+    async def _on_live(self, msg: Msg) -> None:
+        headers = msg.headers or {}
+        seq, prev = headers.get(subjects.HEADER_SEQ), headers.get(subjects.HEADER_PREV)
+        if seq is None or prev is None:
+            return  # not republished by the stream: nobody's event
+        self._splice.live(Entry(self.epoch, int(prev), int(seq), msg.data), time.monotonic())
+        self._advance()
+
+    def verified(self, tip: int, now: float) -> None:
+        """The slow round found `tip` to be the newest seq."""
+        self._splice.tip(tip, now)
+        self._advance()
+
+    def tick(self, now: float) -> None:
+        """Time passed while suspicious."""
+        self._splice.tick(now)
+        self._advance()
+
+    def _advance(self) -> None:
+        for entry in self._splice.take():
+            self._ring.append(entry)
+            self._ring_bytes += entry.size
+            while len(self._ring) > limits.RING_ENTRIES_MAX or self._ring_bytes > limits.RING_BYTES_MAX:
+                self._ring_bytes -= self._ring.popleft().size
+            for listener in tuple(self.listeners):
+                listener.offer(entry)
+        if self._splice.broken:
+            self._break("history does not reach back to what was delivered")
+        elif self._splice.gap and not self._filling and not self.closed:
+            self._filling = True
+            self._tasks.create_task(self._fill())
+
+    def _break(self, why: str) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self._log.warning("feed_broken", user=self.subject, pos=self.pos, why=why)
+        for listener in tuple(self.listeners):
+            listener.lost(why)
+
+    async def _fill(self) -> None:
+        """Read the log until the gap is closed; give up, and send the devices to resume, when it does not move."""
+        tries = 0
+        try:
+            while self._splice.gap and not self.closed:
+                before = self.pos
+                try:
+                    messages = await self._reader.history(self.stream, self.subject, before)
+                except UnavailableError:
+                    messages = []
+                if messages:  # an empty answer comes from a replica that lags: ask again
+                    self._splice.history(self._entries(before, messages), time.monotonic())
+                    self._advance()
+                if self.pos == before and self._splice.gap:
+                    tries += 1
+                    if tries >= limits.HISTORY_TRIES_MAX:
+                        self._break("the log does not give what its tip promises")
+                        return
+                    await asyncio.sleep(_BACKOFF_S * 2**tries)
+                else:
+                    tries = 0
+        finally:
+            self._filling = False
+
+    def _entries(self, after: int, messages: list[Message]) -> list[Entry]:
+        entries = []
+        prev = after
+        for message in messages:
+            entries.append(Entry(self.epoch, prev, message.seq, message.data))
+            prev = message.seq
+        return entries
+
+    async def read(self, seq: int) -> tuple[list[Entry], bool]:
+        """What follows `seq`, for one device.
+
+        Returns:
+            The entries after `seq`, in order, at least one while the feed is ahead of `seq`; and whether the log still held the message
+            at `seq` (always true for 0), so that nothing is missing in between.
+
+        Raises:
+            UnavailableError: the log could not be read, however often it was tried.
+        """
+        if self._ring and seq >= self._ring[0].prev:
+            return [entry for entry in self._ring if entry.seq > seq], True
+        why = UnavailableError("the log has not caught up with its tip; connect again")
+        for attempt in range(limits.HISTORY_TRIES_MAX):
+            if attempt:
+                await asyncio.sleep(_BACKOFF_S * 2**attempt)
+            try:
+                messages = await self._reader.history(self.stream, self.subject, seq)
+            except UnavailableError as exc:
+                why = exc
+                continue
+            if seq and messages and messages[0].seq != seq:
+                return self._entries(seq, messages), False
+            entries = [entry for entry in self._entries(seq, messages) if entry.seq > seq]
+            if entries or self.pos <= seq:
+                return entries, True
+        raise why
+
+    async def stream_first_seq(self) -> int:
+        """Oldest seq in the whole shard; 1 while nothing ever left it.
+
+        Raises:
+            UnavailableError: no answer.
+        """
+        try:
+            info = await self._bus.js.stream_info(self.stream)
+        except Exception as exc:
+            raise UnavailableError(f"the stream's state could not be read: {storage_error(exc)}") from exc
+        return int(info.state.first_seq)

@@ -1,0 +1,125 @@
+"""The users connected to this edge, their feeds, and the slow round that notices what live delivery lost (DESIGN 3.4).
+
+A feed exists while at least one device of its user is connected here. Tips are verified in batches: soon after a feed opened, every
+`VERIFY_INTERVAL_S`, and for all feeds at once after a reconnect to NATS or the election of a stream leader.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+
+from nats.aio.msg import Msg
+from structlog.stdlib import BoundLogger
+
+from runcast.bus.connection import Bus
+from runcast.bus.deployment import Deployment
+from runcast.bus.direct import DirectReader
+from runcast.edge.feed import Feed, Listener
+from runcast.wire import limits, subjects
+from runcast.wire.errors import RuncastError, UnavailableError
+from runcast.wire.ids import UserKey
+
+_ROUND_S = 0.5
+
+
+class Hub:
+    """All feeds of one edge.
+
+    Args:
+        bus: an open connection.
+        reader: reads the log.
+        deployment: the shards.
+        tasks: where feeds run their reads.
+        log: of the edge.
+    """
+
+    def __init__(self, bus: Bus, reader: DirectReader, deployment: Deployment, tasks: asyncio.TaskGroup, log: BoundLogger) -> None:
+        self._bus = bus
+        self._reader = reader
+        self._deployment = deployment
+        self._tasks = tasks
+        self._log = log
+        self._feeds: dict[UserKey, Feed] = {}
+
+    @property
+    def users(self) -> int:
+        """Users with a device connected here."""
+        return len(self._feeds)
+
+    def shard_of(self, user: UserKey) -> int:
+        """The user's shard."""
+        return subjects.shard_of(user, len(self._deployment.shards))
+
+    async def join(self, user: UserKey, listener: Listener) -> Feed:
+        """Connect a device to its user's feed; `leave` must follow.
+
+        Raises:
+            RuncastError: `too_many_devices`.
+            UnavailableError: the feed could not be opened.
+        """
+        feed = self._feeds.get(user)
+        if feed is None or feed.closed:
+            number = self.shard_of(user)
+            shard = self._deployment.shards[number]
+            feed = self._feeds[user] = Feed(user, number, shard, self._bus, self._reader, self._tasks, self._log)
+        if len(feed.listeners) >= limits.DEVICES_PER_USER_MAX:
+            raise RuncastError(
+                f"{limits.DEVICES_PER_USER_MAX} devices of this user are connected here; close some", code="too_many_devices"
+            )
+        feed.listeners.add(listener)
+        try:
+            await feed.opened()
+        except BaseException:
+            await self.leave(feed, listener)
+            raise
+        return feed
+
+    async def leave(self, feed: Feed, listener: Listener) -> None:
+        """Disconnect a device; the last one closes the feed."""
+        feed.listeners.discard(listener)
+        if not feed.listeners:
+            if self._feeds.get(feed.user) is feed:
+                del self._feeds[feed.user]
+            await feed.close()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Verify tips until `stop`."""
+        self._bus.reconnected.append(self.verify_soon)
+        await self._bus.nc.subscribe(subjects.LEADER_ADVISORY, cb=self._on_leader)
+        while not stop.is_set():
+            try:
+                async with asyncio.timeout(_ROUND_S):
+                    await stop.wait()
+            except TimeoutError:
+                await self._round(time.monotonic())
+
+    def verify_soon(self) -> None:
+        """Something happened that may have lost live messages: verify every feed in the next round."""
+        for feed in self._feeds.values():
+            feed.verify_at = 0.0
+
+    async def _on_leader(self, msg: Msg) -> None:
+        if msg.subject.rpartition(".")[2].startswith("RUNCAST_EV_"):
+            self.verify_soon()
+
+    async def _round(self, now: float) -> None:
+        due: dict[int, list[Feed]] = defaultdict(list)
+        for feed in self._feeds.values():
+            if feed.suspicious:
+                feed.tick(now)
+            if feed.verify_at <= now:
+                due[feed.shard].append(feed)
+        for shard, feeds in due.items():
+            for start in range(0, len(feeds), limits.VERIFY_SUBJECTS_MAX):
+                await self._verify(shard, feeds[start : start + limits.VERIFY_SUBJECTS_MAX])
+
+    async def _verify(self, shard: int, feeds: list[Feed]) -> None:
+        try:
+            tips = await self._reader.tips(subjects.event_stream(shard), [feed.subject for feed in feeds])
+        except UnavailableError as exc:
+            self._log.warning("verification_failed", shard=shard, users=len(feeds), error=exc.message)
+            return
+        now = time.monotonic()
+        for feed in feeds:
+            feed.verify_at = now + limits.VERIFY_INTERVAL_S
+            feed.verified(tips.get(feed.subject, 0), now)

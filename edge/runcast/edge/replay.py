@@ -1,0 +1,193 @@
+"""Joining history and live into one unbroken sequence (DESIGN 3.2-3.4). Pure.
+
+Theory. A live message says `prev -> seq`, `prev` being the message before it on the same subject. A reader at `pos` takes it when
+`prev == pos`; `seq <= pos` is a repeat; anything else is a gap, and history is read from `pos`. `prev == 0` means that nothing of
+the subject is left before it: contiguous when the tip was seen to be `pos` less than the retention ago, for then what is gone is
+what had been delivered.
+
+History is always asked for from `pos` itself, not one past it: getting that message back proves that nothing after it has left the log.
+
+Rules: `take()` hands entries on in order, each once, none left out; what can't be continued is `broken`, never skipped.
+Invariants: pos never falls; pending is bounded (past the bound it is dropped, and read from the log instead).
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from runcast.edge.entry import Entry
+from runcast.wire import limits
+from runcast.wire.errors import PositionMalformedError
+from runcast.wire.position import EARLIEST, LATEST, Position, parse_position
+
+SUSPICION_S: Final = 0.5
+"""A tip ahead of what was delivered may just be under way; after this long it is a loss."""
+
+
+class Splice:
+    """One user's live stream, kept whole.
+
+    Args:
+        retention_s: age at which messages leave the log.
+    """
+
+    def __init__(self, retention_s: float) -> None:
+        self._retention_s = retention_s
+        self._ready: deque[Entry] = deque()
+        self._pending: deque[Entry] = deque()
+        self._pending_dropped = False
+        self._suspect = 0
+        self._suspect_since = 0.0
+        self._verified_at = 0.0
+        self.pos: int | None = None
+        self.gap = False
+        self.broken = False
+
+    def opened(self, tip: int, now: float) -> None:
+        """Begin at `tip`, the newest seq as the leader told it (0: none), after the live subscription was made."""
+        self.pos = tip
+        self._verified_at = now
+        self._drain_pending(now)
+
+    def live(self, entry: Entry, now: float) -> None:
+        """A live message arrived; before `opened` it is kept."""
+        if self.pos is None or self.gap:
+            self._keep(entry)
+        elif entry.seq > self.pos:
+            if self._follows(entry, now):
+                self._advance(entry, now)
+            else:
+                self.gap = True
+                self._keep(entry)
+
+    def history(self, entries: Sequence[Entry], now: float) -> None:
+        """What the log holds from `pos` on (inclusive), in order; [] when it holds nothing."""
+        if self.pos is None or not self.gap:
+            return
+        first = entries[0].seq if entries else 0
+        if self.pos > 0 and first != self.pos:
+            self.broken = True
+            return
+        for entry in entries:
+            if entry.seq > self.pos:
+                self._advance(entry, now)
+        if self._suspect <= self.pos:
+            self._suspect = 0
+        self.gap = bool(self._suspect)
+        self._drain_pending(now)
+
+    def tip(self, seq: int, now: float) -> None:
+        """The newest seq of the subject, as some replica told it in a verification (0: none)."""
+        if self.pos is None:
+            return
+        if seq <= self.pos:
+            self._verified_at = now
+            self._suspect = 0
+        elif seq != self._suspect:
+            self._suspect_since = self._suspect_since if self._suspect else now
+            self._suspect = seq
+
+    def tick(self, now: float) -> None:
+        """Time passed: a suspicion that did not clear up becomes a gap."""
+        if self.pos is None or not self._suspect:
+            return
+        if self._suspect <= self.pos:
+            self._suspect = 0
+        elif now - self._suspect_since >= SUSPICION_S:
+            self.gap = True
+
+    @property
+    def suspicious(self) -> bool:
+        """A tip ahead of `pos` was seen and has not been delivered yet: `tick` is wanted after `SUSPICION_S`."""
+        return bool(self._suspect)
+
+    def take(self) -> list[Entry]:
+        """Entries that come next, in order; each is handed out once."""
+        taken = list(self._ready)
+        self._ready.clear()
+        return taken
+
+    def _follows(self, entry: Entry, now: float) -> bool:
+        if entry.prev == self.pos:
+            return True
+        return entry.prev == 0 and now - self._verified_at < self._retention_s
+
+    def _advance(self, entry: Entry, now: float) -> None:
+        assert self.pos is not None  # noqa: S101 # both callers have checked it
+        entry.prev = self.pos
+        self.pos = entry.seq
+        self._verified_at = now
+        self._ready.append(entry)
+
+    def _keep(self, entry: Entry) -> None:
+        if len(self._pending) >= limits.PENDING_ENTRIES_MAX:
+            self._pending.clear()
+            self._pending_dropped = True
+        if not self._pending_dropped:
+            self._pending.append(entry)
+        self._suspect = max(self._suspect, entry.seq)
+
+    def _drain_pending(self, now: float) -> None:
+        pending, self._pending = self._pending, deque()
+        self._pending_dropped = False
+        for entry in pending:
+            self.live(entry, now)
+        if self.pos is not None and self._suspect > self.pos:
+            self.gap = True
+        elif self._suspect and self.pos is not None:
+            self._suspect = 0
+
+
+class Plan(NamedTuple):
+    """How a session begins.
+
+    Attributes:
+        outcome: "resumed" or "reset".
+        reason: why it is a reset; "" otherwise.
+        base: seq that the first batch follows on.
+        proof: the log must still hold the message at `base`, else the outcome is reset(expired).
+    """
+
+    outcome: str
+    reason: str
+    base: int
+    proof: bool
+
+
+def plan_resume(wanted: str, cursor: Position | None, epoch: str, tip: int) -> Plan:
+    """Decide where a device goes on.
+
+    Args:
+        wanted: `position` of its hello: a position, "earliest", "latest" or "".
+        cursor: what the device acknowledged last, as far as is known; used when `wanted` is "".
+        epoch: of the user's shard.
+        tip: newest seq of the user's stream; 0 for none.
+    """
+    if wanted == LATEST:
+        return Plan("resumed", "", tip, proof=False)
+    if wanted == EARLIEST or (not wanted and cursor is None):
+        return Plan("resumed", "", 0, proof=False)
+    try:
+        position = parse_position(wanted) if wanted else cursor
+    except PositionMalformedError:
+        return Plan("reset", "malformed", 0, proof=False)
+    assert position is not None  # noqa: S101 # "" without a cursor was decided above
+    if position.epoch != epoch:
+        return Plan("reset", "unknown_epoch", 0, proof=False)
+    if position.seq > tip:
+        # Everything aged out, or a place that never was: either way it can't be continued.
+        return Plan("reset", "expired" if tip == 0 else "future", 0, proof=False)
+    return Plan("resumed", "", position.seq, proof=position.seq < tip)
+
+
+def prove_resume(plan: Plan, first_seq: int, stream_first_seq: int) -> Plan:
+    """Turn a plan that needs proof into its outcome.
+
+    Args:
+        plan: of `plan_resume`, with `proof`.
+        first_seq: the first message that the log gave when asked from `plan.base` on; 0 for none.
+        stream_first_seq: the oldest seq in the whole shard; only looked at when `plan.base` is 0, where no message can
+            prove anything: then nothing may ever have left the shard.
+    """
+    covered = stream_first_seq <= 1 if plan.base == 0 else first_seq == plan.base
+    return plan._replace(proof=False) if covered else Plan("reset", "expired", 0, proof=False)

@@ -1,0 +1,283 @@
+"""One WebSocket connection: carries frames between aiohttp and the session machine, and effects out of it.
+
+Thin: every decision is `session.Session`'s. Three things run per connection: a reader, a writer (control frames before data), and
+at most one read of the log. Storing what a device sent belongs to the edge, not to the connection, so that it is finished when the
+tab closes.
+"""
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from runcast.edge.auth import TOKEN_PREFIX
+from runcast.edge.entry import Entry
+from runcast.edge.feed import Feed
+from runcast.edge.replay import plan_resume, prove_resume
+from runcast.edge.session import (
+    Acked,
+    Close,
+    Control,
+    Data,
+    Effect,
+    Open,
+    Probe,
+    Read,
+    Reauthenticate,
+    Session,
+    State,
+    Store,
+)
+from runcast.wire import limits
+from runcast.wire.codes import CODES
+from runcast.wire.errors import FrameInvalidError, RuncastError
+from runcast.wire.frames import CODECS, Codec, Hello, Send
+from runcast.wire.ids import UserKey
+from runcast.wire.position import Position
+
+if TYPE_CHECKING:
+    from runcast.edge.app import Edge
+
+_CLOSE_REASON_BYTES_MAX: Final = 120
+"""RFC 6455 5.5: a control frame carries at most 125 bytes, two of them the code."""
+
+
+def negotiate(request: web.Request) -> tuple[Codec, str]:
+    """Choose the subprotocol and find the token among what the client offers.
+
+    Raises:
+        web.HTTPBadRequest: no subprotocol that is known here.
+    """
+    offered = [part.strip() for value in request.headers.getall("Sec-WebSocket-Protocol", []) for part in value.split(",")]
+    token = next((entry.removeprefix(TOKEN_PREFIX) for entry in offered if entry.startswith(TOKEN_PREFIX)), "")
+    for entry in offered:
+        if entry in CODECS:
+            return CODECS[entry], token
+    raise web.HTTPBadRequest(
+        text=f"offer one of the WebSocket subprotocols {', '.join(CODECS)}, and the token as {TOKEN_PREFIX}TOKEN or in hello\n"
+    )
+
+
+class Connection:
+    """A device's connection. `run` serves it to its end."""
+
+    def __init__(self, edge: "Edge", ws: web.WebSocketResponse, codec: Codec, token: str, request: web.Request) -> None:
+        self.user: UserKey | None = None
+        self.session = Session(codec, edge=edge.settings.id, now=time.monotonic())
+        self._edge = edge
+        self._ws = ws
+        self._codec = codec
+        self._token = token
+        self._transport = request.transport
+        self._opcode = WSMsgType.BINARY if codec.binary else WSMsgType.TEXT
+        self._feed: Feed | None = None
+        self._control: deque[bytes] = deque()
+        self._data: deque[bytes] = deque()
+        self._queued = 0
+        self._probe = False
+        self._closing: Close | None = None
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._group = asyncio.TaskGroup()
+
+    async def run(self) -> None:
+        """Serve until the connection ends, whoever ends it."""
+        try:
+            async with self._group:
+                writer = self._spawn(self._write())
+                await self._receive()
+                self.session.gone()
+                if self._closing is not None:  # the writer is saying so to the peer
+                    await asyncio.wait([writer], timeout=limits.CLOSE_WAIT_S)
+                for task in tuple(self._tasks):
+                    task.cancel()
+        finally:
+            self.session.gone()
+            if self._feed is not None:
+                await self._edge.hub.leave(self._feed, self)
+
+    # --- what the edge tells ---
+
+    def offer(self, entry: Entry) -> None:
+        """See `feed.Listener`."""
+        self.session.offer(entry)
+        self._carry()
+
+    def lost(self, why: str) -> None:
+        """See `feed.Listener`."""
+        self.session.close("unavailable", f"{why}; connect again")
+        self._carry()
+
+    def tick(self, now: float) -> None:
+        """Time passed."""
+        self.session.tick(now)
+        self._carry()
+
+    def drain(self, *, reconnect_in_s: float, grace_s: float) -> None:
+        """The edge is stopping."""
+        self.session.drain(reconnect_in_s=reconnect_in_s, grace_s=grace_s, now=time.monotonic())
+        self._carry()
+
+    # --- effects ---
+
+    def _carry(self) -> None:
+        for effect in self.session.take_effects():
+            self._carry_one(effect)
+
+    def _carry_one(self, effect: Effect) -> None:
+        match effect:
+            case Data(payload):
+                self._data.append(payload)
+                self._count(len(payload))
+            case Control(frame):
+                payload = self._codec.encode(frame)
+                self._control.append(payload)
+                self._count(len(payload))
+            case Acked(seq):
+                self._note_cursor(seq)
+            case Read(seq):
+                self._spawn(self._read(seq))
+            case Open(hello):
+                self._spawn(self._open(hello))
+            case Store(send):
+                self._edge.tasks.create_task(self._store(send))
+            case Reauthenticate(token):
+                self._spawn(self._reauthenticate(token))
+            case Probe():
+                self._probe = True
+                self._wake.set()
+            case Close():
+                self._closing = effect
+                self._spawn(self._cut())
+                self._wake.set()
+
+    def _count(self, size: int) -> None:
+        self._queued += size
+        self.session.socket_bytes(self._queued)
+        self._wake.set()
+
+    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _note_cursor(self, seq: int) -> None:
+        feed = self._feed
+        if feed is not None:
+            self._edge.cursors.note(feed.user, feed.shard, self.session.device, Position(feed.epoch, seq))
+
+    # --- tasks ---
+
+    async def _receive(self) -> None:
+        while True:
+            msg = await self._ws.receive()
+            kind = msg.type
+            now = time.monotonic()
+            if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
+                if kind is not self._opcode:
+                    self.session.close("frame_invalid", f"{self._codec.subprotocol} has {self._opcode.name.lower()} messages only")
+                else:
+                    try:
+                        self.session.receive(self._codec.decode_client(msg.data), now)
+                    except FrameInvalidError as exc:
+                        self.session.close("frame_invalid", exc.message)
+                self._carry()
+            elif kind is WSMsgType.PING:
+                self.session.heard(now)
+                await self._ws.pong(msg.data)
+            elif kind is WSMsgType.PONG:
+                self.session.heard(now)
+            else:  # CLOSE, CLOSING, CLOSED, ERROR
+                return
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._control or self._data:
+                    payload = self._control.popleft() if self._control else self._data.popleft()
+                    await self._ws.send_frame(payload, self._opcode)  # waits while the socket is full
+                    self._queued -= len(payload)
+                if self._probe:
+                    self._probe = False
+                    await self._ws.ping()
+                if self._closing is not None:
+                    row = CODES[self._closing.code]
+                    reason = self._closing.message.encode()[:_CLOSE_REASON_BYTES_MAX].decode(errors="ignore").encode()
+                    await self._ws.close(code=row.close or WSCloseCode.INTERNAL_ERROR, message=reason)
+                    return
+                self.session.socket_bytes(self._queued)
+                self._carry()
+        except ConnectionError:
+            return  # the reader sees the end too
+
+    async def _cut(self) -> None:
+        """A peer that does not take the close is cut off."""
+        await asyncio.sleep(limits.CLOSE_WAIT_S)
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _open(self, hello: Hello) -> None:
+        try:
+            user = await self._edge.auth.authenticate(self._token or hello.token)
+            self.user = user
+            feed = await self._edge.hub.join(user, self)
+            self._feed = feed
+            cursor = None if hello.position else await self._edge.cursors.find(user, feed.shard, hello.device)
+            plan = plan_resume(hello.position, cursor, feed.epoch, feed.pos)
+            if plan.proof:
+                first = 0
+                if plan.base:
+                    _, proved = await feed.read(plan.base)
+                    first = plan.base if proved else 0
+                plan = prove_resume(plan, first, 1 if plan.base else await feed.stream_first_seq())
+            self.session.opened(user, feed.epoch, plan, feed.pos)
+            self._edge.log.info(
+                "session_opened",
+                user=user.token,
+                device=self.session.device,
+                outcome=plan.outcome,
+                reason=plan.reason,
+                base=plan.base,
+                tip=feed.pos,
+                protocol=self._codec.subprotocol,
+            )
+        except RuncastError as exc:
+            code = exc.code.name if CODES[exc.code.name].close else "unavailable"
+            self.session.close(code, exc.message)
+        self._carry()
+
+    async def _read(self, seq: int) -> None:
+        feed = self._feed
+        assert feed is not None  # noqa: S101 # the machine reads only after `opened`
+        try:
+            entries, proved = await feed.read(seq)
+            self.session.history(entries, proved=proved)
+        except RuncastError as exc:
+            self.session.read_failed(exc)
+        self._carry()
+
+    async def _store(self, send: Send) -> None:
+        feed = self._feed
+        if feed is None:
+            self.session.refused(send.id, RuncastError("the session is not open yet; wait for welcome", code="hello_expected"))
+        else:
+            try:
+                duplicate = await self._edge.upstream.store(feed.user, feed.shard, self.session.device, send)
+                self.session.stored(send.id, duplicate=duplicate)
+            except RuncastError as exc:
+                self.session.refused(send.id, exc)
+        if self.session.state is not State.CLOSED:
+            self._carry()
+
+    async def _reauthenticate(self, token: str) -> None:
+        try:
+            if await self._edge.auth.authenticate(token) != self.user:
+                raise RuncastError("the new token is another user's; connect anew for another user", code="unauthenticated")
+        except RuncastError as exc:
+            self.session.close(exc.code.name, exc.message)
+            self._carry()

@@ -1,0 +1,104 @@
+"""What devices send: checked, stored, and only then confirmed (DESIGN 3.9).
+
+A message is first echoed into the user's own stream, so that every device sees it in the one order and before any answer to it,
+then stored in the inbox. Both carry a `Nats-Msg-Id` made from the sender's own id, so a resend repeats nothing. A cancel is kept
+beside the run in the RUNS bucket.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from runcast.bus.connection import Bus
+from runcast.bus.storage import store
+from runcast.v1.event_pb2 import Batch, Event, User, UserMessage
+from runcast.v1.inbox_pb2 import Answer, CancelRequest, InboxMessage, TextMessage
+from runcast.wire import limits, subjects
+from runcast.wire.errors import RuncastError
+from runcast.wire.frames import Send
+from runcast.wire.ids import UserKey, check_id
+
+
+class Upstream:
+    """Stores what devices send.
+
+    Args:
+        bus: an open connection.
+        wall_ms: the time of day, milliseconds since the Unix epoch.
+    """
+
+    def __init__(self, bus: Bus, wall_ms: Callable[[], int]) -> None:
+        self._bus = bus
+        self._wall_ms = wall_ms
+
+    async def store(self, user: UserKey, shard: int, device: str, send: Send) -> bool:
+        """Store one send; return whether it had been stored before.
+
+        Raises:
+            RuncastError: `id_invalid`, `send_invalid`, `send_too_large`, `storage_full`.
+            UnavailableError: `unavailable` or `indeterminate`; the same may be sent again.
+        """
+        if send.kind == "cancel":
+            return await self._store_cancel(user, shard, device, send)
+        check_id(send.group, "group")
+        if send.thread:
+            check_id(send.thread, "thread")
+        data = _checked_json(send)
+        now_ms = self._wall_ms()
+        message = InboxMessage(
+            id=send.id,
+            user=User(tenant=user.tenant, id=user.user),
+            group=send.group,
+            thread=send.thread,
+            device=device,
+            time_unix_ms=now_ms,
+        )
+        msg_id = subjects.send_msg_id(user, send.id)
+        if send.kind == "message":
+            if not send.text and not data:
+                raise RuncastError("the message is empty; give text or data", code="send_invalid")
+            message.text.CopyFrom(TextMessage(text=send.text, data_json=data))
+            echo = UserMessage(text=send.text, data_json=data, device=device, group=send.group)
+            event = Event(id=send.id, thread=send.thread, time_unix_ms=now_ms, user_message=echo)
+            batch = Batch(user=message.user, producer=f"device.{device}", events=[event])
+            await self._put(subjects.event_subject(user, shard), batch.SerializeToString(), msg_id)
+        else:
+            check_id(send.run_id, "run_id")
+            check_id(send.request_id, "request_id")
+            message.answer.CopyFrom(Answer(run_id=send.run_id, request_id=send.request_id, value_json=data))
+        return await self._put(subjects.inbox_subject(send.group, user, shard), message.SerializeToString(), msg_id)
+
+    async def _store_cancel(self, user: UserKey, shard: int, device: str, send: Send) -> bool:
+        check_id(send.run_id, "run_id")
+        request = CancelRequest(
+            user=User(tenant=user.tenant, id=user.user),
+            run_id=send.run_id,
+            device=device,
+            reason=send.reason[: limits.ID_BYTES_MAX],
+            time_unix_ms=self._wall_ms(),
+        )
+        key = subjects.cancel_key(user, shard, send.run_id)
+        await store(
+            self._bus,
+            subjects.kv_subject(subjects.RUNS_BUCKET, key),
+            request.SerializeToString(),
+            ttl_s=int(limits.CANCEL_AGE_S),
+            timeout_s=limits.SEND_TIMEOUT_S,
+        )
+        return False
+
+    async def _put(self, subject: str, payload: bytes, msg_id: str) -> bool:
+        stored = await store(self._bus, subject, payload, msg_id=msg_id, timeout_s=limits.SEND_TIMEOUT_S)
+        return stored.duplicate
+
+
+def _checked_json(send: Send) -> bytes:
+    data = bytes(send.data)
+    if len(send.text.encode()) + len(data) > limits.TEXT_BYTES_MAX:
+        raise RuncastError(f"text and data are over {limits.TEXT_BYTES_MAX} bytes; send a reference instead", code="send_too_large")
+    if data:
+        try:
+            msgspec.json.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            raise RuncastError(f"data is not JSON: {exc}", code="send_invalid") from exc
+    return data
