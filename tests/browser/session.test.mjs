@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
 import { LIMITS } from "../../edge/runcast/edge/static/client/limits.js";
-import { comesBack, notAfter, Session, TABLE } from "../../edge/runcast/edge/static/client/session.js";
+import { notAfter } from "../../edge/runcast/edge/static/client/position.js";
+import { comesBack, Session, TABLE } from "../../edge/runcast/edge/static/client/session.js";
 import { batch, liveSession, position, taken, welcome, World } from "./model.mjs";
 
 /** How each input of the table is brought about. */
@@ -134,6 +135,17 @@ describe("the chain", () => {
     session.tick(LIMITS.ackIntervalMs);
     assert.deepEqual(taken(session, "transmit"), [{ do: "transmit", frame: { type: "ack", pos: position(3) } }]);
     assert.equal(session.counts.repeats, 1);
+  });
+
+  test("only what this connection brought is acknowledged on it", () => {
+    const session = new Session({ device: "tab", from: position(9), random: () => 0 });
+    session.start(0);
+    session.opened(0);
+    session.receive(welcome({ position: position(5), tip: position(9) }), 0, 0);
+    session.receive(batch(position(5), position(7)), 10, 0);
+    session.tick(LIMITS.ackIntervalMs);
+    assert.equal(taken(session, "transmit").at(-1).frame.pos, position(7));
+    assert.equal(session.position, position(9));
   });
 
   for (const [name, prev, pos] of [
@@ -343,6 +355,21 @@ describe("sends", () => {
     assert.equal(session.unanswered, 1);
   });
 
+  test("the horizon counts from the first transmission, however often it was repeated", () => {
+    const session = liveSession();
+    session.send(send("a"), 0);
+    session.takeEffects();
+    for (let now = 0; now < LIMITS.resendHorizonMs; now += 10_000) {
+      session.closed(1006, "", now);
+      session.tick(now + 5_000);
+      session.opened(now + 5_000);
+      session.receive(welcome(), 0, now + 5_000);
+      assert.deepEqual(ids(session), ["a"]);
+    }
+    session.tick(LIMITS.resendHorizonMs);
+    assert.equal(taken(session, "refused").length, 1);
+  });
+
   test("refusals that are definite do not run into the horizon", () => {
     const session = liveSession();
     session.send(send("a"), 0);
@@ -469,6 +496,18 @@ describe("coming back", () => {
     assert.ok(offline.deadline() <= 1 + LIMITS.backoffFirstMs);
   });
 
+  test("the edge's last word explains why it stays closed, and is told once", () => {
+    const session = liveSession();
+    session.receive({ type: "error", code: "unauthenticated", message: "the token has expired; get another" }, 0, 0);
+    session.closed(4501, "unauthenticated", 0);
+    const effects = session.takeEffects();
+    assert.deepEqual(
+      effects.filter((effect) => effect.do === "error").map((effect) => effect.error.code),
+      ["unauthenticated"],
+    );
+    assert.equal(effects.at(-1).detail.reason, "the token has expired; get another");
+  });
+
   test("a position that the edge can't read is forgotten, or it would bar the next load too", () => {
     const session = liveSession();
     session.closed(4504, "", 0);
@@ -490,10 +529,10 @@ describe("random histories", () => {
       world.calm();
       assert.deepEqual(world.applied, world.log);
       assert.equal(world.stored.get("position"), world.session.position);
-      // Every send ended once, and what was confirmed was stored once.
-      const ended = [...world.sent, ...world.refused.map((effect) => effect.id)];
-      assert.equal(new Set(ended).size, ended.length);
-      for (const id of said) assert.ok(ended.includes(id), id);
+      // Every send was confirmed once and stored once: these histories are shorter than the resend horizon.
+      assert.deepEqual(world.refused, []);
+      assert.equal(new Set(world.sent).size, world.sent.length);
+      for (const id of said) assert.ok(world.sent.includes(id), id);
       for (const id of world.sent) assert.equal(world.inbox.get(id), 1);
       // Every change of state is one that the table allows.
       for (let index = 1; index < world.states.length; index += 1) {

@@ -5,10 +5,11 @@
  * at `ackEvents` events, or a quarter of the window, or an eighth of its bytes; else after `ackIntervalMs`, one for all that waited.
  *
  * Invariants: `take` gives the newest handled position, and only when something is owed; what arrived but was not handled is never told.
- * Imports the bounds only.
+ * Knows no socket and no clock.
  */
 
 import { LIMITS } from "./limits.js";
+import { notAfter } from "./position.js";
 
 export class Acks {
   #handled = "";
@@ -33,7 +34,7 @@ export class Acks {
     this.#bytesMax = windowBytes / 8;
   }
 
-  /** The stream goes on behind `pos`; forget what was before. @param {string} pos */
+  /** A connection that goes on behind `pos`; what was owed before it was said by asking for that. @param {string} pos */
   begin(pos) {
     this.#handled = pos;
     this.#settle();
@@ -52,11 +53,22 @@ export class Acks {
     this.#events += this.#arrived.events;
     this.#bytes += this.#arrived.bytes;
     this.#arrived = { events: 0, bytes: 0 };
-    this.owe(now);
+    this.#owe(now);
   }
 
-  /** The newest handled position is to be told (again). @param {number} now */
-  owe(now) {
+  /**
+   * What was handled long ago came once more. It takes room in the edge's window all the same, so it is told again; but never more than this
+   * connection brought, which the edge would take for a lie.
+   * @param {string} pos
+   * @param {number} now
+   */
+  repeated(pos, now) {
+    if (!notAfter(pos, this.#handled)) this.#handled = pos;
+    this.#owe(now);
+  }
+
+  /** @param {number} now */
+  #owe(now) {
     this.#owed = true;
     const full = this.#events >= this.#eventsMax || this.#bytes >= this.#bytesMax;
     this.due = full ? now : Math.min(this.due, now + LIMITS.ackIntervalMs);

@@ -190,6 +190,8 @@ export interface Options {
 }
 
 export interface SendMessage {
+  /** Its own id, see `newId`; the same again for a resend after a reload. Default: a new one. */
+  id?: string;
   group: string;
   text: string;
   thread?: string;
@@ -232,6 +234,7 @@ export interface Connection {
   /** What was held can't be continued, and was dropped; what is still kept follows. Drop yours too. */
   on(what: "reset", fn: (reason: string) => void): () => void;
   on(what: "sent", fn: (sent: Sent) => void): () => void;
+  /** Something was not accepted. With `retry`, the client deals with it by itself. */
   on(what: "error", fn: (error: ErrorInfo) => void): () => void;
 
   /** Send a message to an agent group; resolves when it is stored. Rejects with a `RuncastError`. */
@@ -251,6 +254,9 @@ export function connect(url: string, options: Options): Connection;
 
 /** A development token (loopback deployments only). */
 export function devToken(user: string, tenant?: string): string;
+
+/** A new id for a send. */
+export function newId(): string;
 
 /** An id as it is written in tokens. */
 export function encodeToken(id: string): string;

@@ -15,7 +15,8 @@
 
 import { LIMITS } from "./limits.js";
 import { complete, Runs } from "./runs.js";
-import { notAfter, Session } from "./session.js";
+import { notAfter } from "./position.js";
+import { Session } from "./session.js";
 
 export class RuncastError extends Error {
   /** @param {import("./runcast.d.ts").ErrorInfo} info */
@@ -122,8 +123,8 @@ class Connection {
   }
 
   /** @param {import("./runcast.d.ts").SendMessage} message */
-  send({ group, thread, text, data }) {
-    return this.#send({ kind: "message", group, thread, text, data });
+  send({ id, group, thread, text, data }) {
+    return this.#send({ kind: "message", group, thread, text, data }, id);
   }
 
   /** @param {string} runId @param {string} [reason] */
@@ -146,10 +147,9 @@ class Connection {
     this.#input(() => this.#session.close());
   }
 
-  /** @param {Record<string, unknown>} fields @returns {Promise<import("./runcast.d.ts").Sent>} */
-  #send(fields) {
+  /** @param {Record<string, unknown>} fields @param {string} [id] @returns {Promise<import("./runcast.d.ts").Sent>} */
+  #send(fields, id = newId()) {
     return new Promise((resolve, reject) => {
-      const id = newId();
       this.#waiting.set(id, { resolve, reject });
       this.#input((now) => this.#session.send({ type: "send", id, ...fields }, now));
     });
@@ -331,7 +331,7 @@ function deviceOfTab(signal) {
 }
 
 /** 128 random bits; `crypto.randomUUID` is missing on pages that are not secure. */
-function newId() {
+export function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 

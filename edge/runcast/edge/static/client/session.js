@@ -19,6 +19,7 @@
 
 import { Acks } from "./acks.js";
 import { LIMITS } from "./limits.js";
+import { notAfter } from "./position.js";
 import { refused, Sends } from "./sends.js";
 
 /** What may follow what. @type {Readonly<Record<string, Readonly<Record<string, import("./runcast.d.ts").State>>>>} */
@@ -36,16 +37,6 @@ export const TABLE = Object.freeze({
  */
 export function comesBack(code) {
   return !(code === 1009 || (code >= 4500 && code <= 4999));
-}
-
-/**
- * Whether position `a` is at or before `b`, for certain: positions of different epochs have no order.
- * @param {string} a
- * @param {string} b
- */
-export function notAfter(a, b) {
-  const epoch = a.lastIndexOf("-") + 1;
-  return a.length === b.length && a.slice(0, epoch) === b.slice(0, epoch) && a <= b;
 }
 
 /**
@@ -87,6 +78,8 @@ export class Session {
   /** When the edge wants this client to go elsewhere. @type {number | null} */
   #drainAt = null;
   #heardAt = 0;
+  /** What the edge said last about this connection, before it ended it. @type {ErrorInfo | null} */
+  #blame = null;
   /** When the unanswered ping is given up. @type {number | null} */
   #pongUntil = null;
   #acks = new Acks();
@@ -248,8 +241,10 @@ export class Session {
     this.#acknowledge();
     // position_malformed: what is stored is what the edge could not read. Kept, it would bar the next page load as well.
     if (code === 4504) this.#effects.push({ do: "store", pos: "", force: true });
-    this.#effects.push({ do: "error", error: { code: String(code), message: reason, id: "", retry: false, definite: true } });
-    this.#end("barred", { code, reason });
+    if (this.#blame === null) {
+      this.#effects.push({ do: "error", error: { code: String(code), message: reason, id: "", retry: false, definite: true } });
+    }
+    this.#end("barred", { code, reason: this.#blame?.message || reason });
   }
 
   // --- inputs: time ---
@@ -307,7 +302,7 @@ export class Session {
     } else {
       this.#held ||= frame.position;
     }
-    this.#acks.begin(this.#held);
+    this.#acks.begin(frame.position);
     this.#pump(now);
     this.#catchUp();
   }
@@ -323,9 +318,8 @@ export class Session {
       this.#effects.push({ do: "deliver", pos: frame.pos, events: frame.events });
       this.#catchUp();
     } else if (notAfter(frame.pos, this.#held)) {
-      // It takes room in the edge's window all the same, so it is acknowledged once more.
       this.counts.repeats += 1;
-      this.#acks.owe(now);
+      this.#acks.repeated(frame.pos, now);
     } else {
       this.counts.gaps += 1;
       this.#drop(now, "gap");
@@ -343,7 +337,8 @@ export class Session {
   #error(frame, now) {
     const { code, message, id = "", retry = false, definite = true, retry_after_ms = 0 } = frame;
     if (!this.#sends.has(id)) {
-      this.#effects.push({ do: "error", error: { code, message, id, retry, definite } });
+      this.#blame = { code, message, id, retry, definite };
+      this.#effects.push({ do: "error", error: this.#blame });
     } else if (retry) {
       this.#sends.postpone(id, now, definite, retry_after_ms);
     } else {
@@ -385,6 +380,7 @@ export class Session {
   #connect(now) {
     this.#move("due", {});
     this.#until = now + LIMITS.connectTimeoutMs;
+    this.#blame = null;
     this.counts.connects += 1;
     this.#effects.push({ do: "connect" });
   }
