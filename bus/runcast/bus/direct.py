@@ -1,4 +1,6 @@
-"""Reading a stream without consumers: batched Direct Get, and the tip from the leader (DESIGN 3.1-3.4; NATS ADR-31).
+"""Reading a stream without consumers: batched Direct Get, and the tip from the leader.
+
+See ARCHITECTURE.md, "No consumer per user", and NATS ADR-31.
 
 Any replica answers a Direct Get, and may lag behind the leader; `leader_tip` asks the leader. All answers come to one subscription,
 told apart by the last token of the reply subject. Bounded: `limits.HISTORY_READS_MAX` reads at once, each with a timeout.

@@ -1,4 +1,6 @@
-"""The users connected to this edge, their feeds, and the slow round that notices what live delivery lost (DESIGN 3.4).
+"""The users connected to this edge, their feeds, and the slow round that notices what live delivery lost.
+
+See ARCHITECTURE.md, "What live can lose".
 
 A feed exists while at least one device of its user is connected here. Tips are verified in batches: soon after a feed opened, every
 `VERIFY_INTERVAL_S`, and for all feeds at once after a reconnect to NATS or the election of a stream leader.

@@ -22,16 +22,31 @@ BATCH_EVENTS_MAX: Final = 256
 """Events in a batch, so that one frame never stalls a page. An outbox starts another batch; a router refuses it."""
 GRPC_MESSAGE_BYTES_MAX: Final = 4 * MIB
 """One gRPC message, both ways: gRPC's own default. An outbox packs batches up to half of it."""
+GRPC_KEEPALIVE_S: Final = 5.0
+"""A gRPC connection that was silent this long is pinged by the router."""
+GRPC_KEEPALIVE_TIMEOUT_S: Final = 5.0
+"""How long it waits for the answer. Then the connection is given up, and what its worker held goes to another one."""
 OPEN_TOOLS_MAX: Final = 256
 """Tool calls open at once in one run. The next is refused (`lifecycle_violation`)."""
 
+JSON_DEPTH_MAX: Final = 100
+"""Containers within containers in an event's JSON. Deeper: refused (`batch_invalid`): readers with small stacks must manage it."""
+
 # --- router ---
+STREAMS_MAX: Final = 4096
+"""Publish streams, and as many Receive streams, open on one router. The next is refused (`rate_limited`)."""
 STREAM_WINDOW_BATCHES: Final = 1024
 """Unanswered batches on one Publish stream. A producer that goes past it breaks the protocol: the stream ends (`flow_control`)."""
 STREAM_WINDOW_BYTES: Final = 8 * MIB
 """Bytes of them; the same."""
 STREAM_RUNS_MAX: Final = 10_000
 """Runs whose life one Publish stream tracks. Past it the longest untouched one is forgotten, and is checked less strictly."""
+STREAM_ENDED_MAX: Final = 10_000
+"""Ended attempts that one Publish stream remembers, to refuse what comes after their end. Past it the oldest is forgotten."""
+REFUSAL_CHARS_MAX: Final = 512
+"""Characters of a refusal's text, and of the run id that it repeats. The rest is cut off."""
+ANSWERS_MAX: Final = 512
+"""Acks and refusals in one response. The others follow in the next."""
 PUBLISH_TIMEOUT_S: Final = 5.0
 """One JetStream publish until its answer. Then the batch is refused with `indeterminate` and `retry`."""
 PUBLISH_RETRY_AFTER_S: Final = 0.25
@@ -115,6 +130,8 @@ CLOSE_WAIT_S: Final = 2.0
 """For a WebSocket's close to be answered. Then the socket is cut."""
 DRAIN_S: Final = 5.0
 """From SIGTERM until an edge or router has sent everybody away."""
+DRAIN_GRACE_S: Final = 3.5
+"""The part of it in which agents leave by themselves. Then their streams are ended."""
 SEND_TIMEOUT_S: Final = 5.0
 """Storing one upstream message. Then it is answered `indeterminate`; the client may resend."""
 
@@ -131,3 +148,31 @@ BACKOFF_MAX_S: Final = 2.0
 """Longest such wait: below the 3 s in which everything is to flow again."""
 CLOSE_TIMEOUT_S: Final = 5.0
 """`Runcast.close()`: how long it tries to get rid of what is left."""
+
+# --- testkit and command line ---
+CHILD_READY_S: Final = 20.0
+"""From starting a child process to its ready line, on a loaded machine. Then it is killed, and its stderr is shown."""
+CHILD_STOP_S: Final = 4.0
+"""From SIGTERM to SIGKILL: with what else there is to end, below the 5 s that Ctrl-C may take."""
+CHILD_LOG_BYTES_MAX: Final = 4 * MIB
+"""One child's log file. At it the file becomes `<name>.1` (replacing an older one) and a new one begins."""
+CHILD_LINE_BYTES_MAX: Final = 8 * KIB
+"""An output line of a child process. Longer ones are cut in pieces."""
+CHILD_TAIL_LINES: Final = 30
+"""Newest stderr lines of a child kept for error messages."""
+CHILD_RESTARTS_MAX: Final = 5
+"""A supervised child is restarted so often, with backoff; its count begins anew after `CHILD_STABLE_S`. Then all ends."""
+CHILD_STABLE_S: Final = 30.0
+"""A child that lived this long is taken as healthy."""
+CHILD_BACKOFF_S: Final = 0.25
+"""First wait before a child is restarted; doubles."""
+NATS_PORT_TRIES: Final = 20
+"""Ports tried for a nats-server before giving up."""
+DEVICE_FRAME_BYTES_MAX: Final = 16 * MIB
+"""One frame from an edge to a device: the largest conflated range, as JSON, with room. Larger: the connection ends."""
+DEVICE_ACK_EVENTS: Final = 64
+"""A device acknowledges at once when so many events are handled; an eighth of the edge's window."""
+DEVICE_ACK_DELAY_S: Final = 0.025
+"""It acknowledges fewer after this."""
+DEVICE_CLOSE_S: Final = 2.0
+"""How long a device waits for the edge to answer its close."""

@@ -1,4 +1,4 @@
-"""Every name in NATS, built and read in this one place (DESIGN: streams, subjects, buckets, keys).
+"""Every name in NATS, built and read in this one place (ARCHITECTURE.md, "Names in NATS").
 
 Tenant and user appear as tokens (`runcast.wire.ids`), so no user-given text can reach another subject.
 """
