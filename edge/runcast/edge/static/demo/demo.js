@@ -128,6 +128,7 @@ function showStop() {
   if (run === undefined) return;
   stop.dataset.runId = run.id;
   stop.disabled = stopping.has(run.id);
+  setText(byId("stop-text"), stop.disabled ? "Stopping" : "Stop");
 }
 
 /** @param {import("/client/runcast.js").State} state @param {import("/client/runcast.js").StateDetail} [detail] */
@@ -182,7 +183,8 @@ function ask(text) {
   outgoing.append(view.element);
   notice("");
   schedule();
-  view.element.scrollIntoView({ block: "end" });
+  byId("welcome").hidden = true;
+  document.documentElement.scrollTop = document.documentElement.scrollHeight;
   question.focus();
   rc.send({ id, group: GROUP, thread, text }).catch((error) => {
     const why = error.definite ? "Not sent" : "Perhaps not sent";

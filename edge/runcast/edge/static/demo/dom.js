@@ -46,18 +46,32 @@ export function duration(milliseconds) {
   return `${Math.floor(milliseconds / 60_000)} min ${Math.round((milliseconds % 60_000) / 1_000)} s`;
 }
 
-/** Any JSON value as text for people. @param {unknown} value */
-export function valueText(value) {
-  const text = typeof value === "string" ? value : prettyJson(value);
-  return text.length > VALUE_CHARS_MAX ? `${text.slice(0, VALUE_CHARS_MAX)}\n(${text.length - VALUE_CHARS_MAX} more characters)` : text;
+/**
+ * Any JSON value for people: an object as a list of its fields, texts of several lines as blocks, the rest as JSON.
+ * @param {unknown} value
+ * @param {Record<string, string>} [attributes]
+ */
+export function valueElement(value, attributes = {}) {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return element("pre", { class: "value", ...attributes }, cut(plain(value)));
+  const list = element("dl", { class: "fields", ...attributes });
+  for (const [name, field] of Object.entries(value)) {
+    const text = cut(plain(field));
+    list.append(element("dt", {}, name), element("dd", {}, text.includes("\n") ? element("pre", { class: "value", tabindex: 0 }, text) : text));
+  }
+  return list;
 }
 
-/** JSON, with texts of several lines shown as lines. @param {unknown} value */
-function prettyJson(value) {
-  return JSON.stringify(value, null, 2).replace(/"(?:[^"\\]|\\.)*"/g, (quoted) => {
-    const text = JSON.parse(quoted);
-    return text.includes("\n") ? `\n${text.replace(/\s+$/, "")}\n` : quoted;
-  });
+/** @param {unknown} value */
+function plain(value) {
+  if (typeof value === "string") return value;
+  if (!Array.isArray(value)) return JSON.stringify(value, null, 1);
+  if (value.every((part) => typeof part !== "object")) return value.join(", ");
+  return value.map((part) => JSON.stringify(part)).join("\n");
+}
+
+/** @param {string} text */
+function cut(text) {
+  return text.length > VALUE_CHARS_MAX ? `${text.slice(0, VALUE_CHARS_MAX)}\n(${text.length - VALUE_CHARS_MAX} more characters)` : text;
 }
 
 /**
@@ -123,13 +137,27 @@ export class GrowingText {
   }
 }
 
-/** One line, dressed by what it looks like. @param {string} text */
+/** How a line is dressed, by what it looks like. @type {[RegExp, string][]} */
+const ROWS = [
+  [/^\s*$/, "blank"],
+  [/^ {4}/, "code"],
+  [/^\d+\. /, "heading"],
+  [/^ /, "inset"],
+];
+
+/** One line. @param {string} text */
 function row(text) {
-  const made = element("span", { class: `row ${/^\s*$/.test(text) ? "blank" : /^ {4}/.test(text) ? "code" : /^\d+\. /.test(text) ? "head" : ""}`.trim() });
+  const dress = ROWS.find(([pattern]) => pattern.test(text))?.[1] ?? "";
+  const made = element("span", { class: `row ${dress}`.trim() });
   let from = 0;
-  for (const match of text.matchAll(PLACE)) {
-    made.append(text.slice(from, match.index), element("cite", { class: "place", "data-testid": "place" }, match[0]));
-    from = match.index + match[0].length;
+  if (dress === "inset") {
+    from = text.search(/\S/);
+    made.append(element("span", { class: "lead" }, text.slice(0, from)));
+  }
+  for (const match of text.slice(from).matchAll(PLACE)) {
+    const at = text.indexOf(match[0], from);
+    made.append(text.slice(from, at), element("cite", { class: "place", "data-testid": "place" }, match[0]));
+    from = at + match[0].length;
   }
   made.append(text.slice(from));
   return made;

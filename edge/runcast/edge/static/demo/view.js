@@ -13,7 +13,7 @@
  * @typedef {import("/client/runcast.js").UserMessage} UserMessage
  */
 
-import { duration, element, GrowingText, placesIn, setAttribute, setText, valueText } from "./dom.js";
+import { duration, element, GrowingText, placesIn, setAttribute, setText, valueElement } from "./dom.js";
 
 /** What a run's status is called. */
 const RUN_WORDS = {
@@ -110,7 +110,7 @@ export class RunView {
     setAttribute(this.element, "data-status", run.status);
     setText(this.#status, RUN_WORDS[run.status]);
     setText(this.#took, run.endedAt === null ? "" : duration(run.endedAt - run.startedAt));
-    setText(this.#title, asked.startsWith(run.title.replace(/…$/, "")) ? "" : run.title);
+    setText(this.#title, plainly(asked).startsWith(plainly(run.title)) ? "" : run.title);
     this.#title.hidden = this.#title.textContent === "";
     this.#syncThinking(run);
     run.items.forEach((item, index) => {
@@ -134,9 +134,9 @@ export class RunView {
   #syncEnd(run) {
     const lines = {
       completed: run.summary,
-      cancelled: run.reason ? `Stopped: ${run.reason}` : "Stopped before it was done.",
+      cancelled: run.reason ? sentence(run.reason) : "Stopped before it was done.",
       failed: run.errors.some((error) => error.severity === "fatal") ? "" : "It failed.",
-      lost: `Its agent went away and did not come back${run.reason ? `: ${run.reason}` : "."}`,
+      lost: run.reason ? sentence(run.reason) : "Its agent went away and did not come back.",
     };
     setText(this.#ending, lines[/** @type {keyof typeof lines} */ (run.status)] ?? "");
     this.#ending.hidden = this.#ending.textContent === "";
@@ -175,7 +175,7 @@ export class RunView {
       }
       case "custom":
         this.#items.append(
-          element("div", { class: "custom", "data-testid": "custom" }, item.name, element("pre", { class: "value" }, valueText(item.data ?? null))),
+          element("div", { class: "custom", "data-testid": "custom" }, item.name, valueElement(item.data ?? null)),
         );
     }
     return { sync() {} };
@@ -202,7 +202,7 @@ class ToolView {
       element("span", {}, this.#word, this.#took),
     );
     const inside = element("div", { class: "inside" });
-    if (tool.args !== undefined) inside.append(element("h4", {}, "Arguments"), element("pre", { class: "value", "data-testid": "tool-args" }, valueText(tool.args)));
+    if (tool.args !== undefined) inside.append(element("h4", {}, "Arguments"), valueElement(tool.args, { "data-testid": "tool-args" }));
     inside.append(this.#result);
     this.element = element(
       "li",
@@ -222,7 +222,7 @@ class ToolView {
     setText(this.#took, durationMs === null ? "" : duration(durationMs));
     if (error) this.#result.append(element("h4", {}, "Error"), element("p", { "data-testid": "tool-error" }, error));
     if (result !== undefined) {
-      this.#result.append(element("h4", {}, "Result"), element("pre", { class: "value", tabindex: 0, "data-testid": "tool-result" }, valueText(result)));
+      this.#result.append(element("h4", {}, "Result"), valueElement(result, { "data-testid": "tool-result" }));
     }
   }
 }
@@ -275,6 +275,16 @@ class RequestView {
   sync(run) {
     this.#choices.hidden = run.status !== "waiting" || run.items.at(-1) !== this.#request;
   }
+}
+
+/** A text without what shortening and layout change. @param {string} text */
+function plainly(text) {
+  return text.replace(/(…|\.\.\.)$/, "").replace(/\s+/g, " ").trim();
+}
+
+/** @param {string} text */
+function sentence(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 }
 
 /** @param {RunError} error */
