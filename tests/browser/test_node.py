@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from runcast.wire import codes, eventjson, ids, limits
 
 HERE = Path(__file__).parent

@@ -10,7 +10,7 @@
  * error and stops nothing; a position is stored and acknowledged only after the handlers ran. Storage that is absent, blocked or full costs
  * the stored position and nothing else.
  *
- * PROTOCOL.md: "Frames", "Resuming", "Close codes". Types and their words: `runcast.d.ts`.
+ * PROTOCOL.md: "Devices: WebSocket". Types and their words: `runcast.d.ts`.
  */
 
 import { LIMITS } from "./limits.js";

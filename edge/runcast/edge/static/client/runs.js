@@ -8,7 +8,7 @@
  * Bound: `entriesMax` entries; past it the oldest go.
  * Imports nothing.
  *
- * PROTOCOL.md: "Events", "The life of a run".
+ * PROTOCOL.md: "Events".
  *
  * @typedef {import("./runcast.d.ts").RuncastEvent} RuncastEvent
  * @typedef {import("./runcast.d.ts").Run} Run

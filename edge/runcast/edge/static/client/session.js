@@ -14,7 +14,7 @@
  * every send ends in exactly one `sent` or `refused`; `closed` is final.
  * Knows no WebSocket, timer, clock or storage.
  *
- * PROTOCOL.md: "Frames", "Resuming", "Close codes".
+ * PROTOCOL.md: "Resuming", "What a client does", "Close codes".
  */
 
 import { Acks } from "./acks.js";

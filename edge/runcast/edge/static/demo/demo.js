@@ -2,7 +2,8 @@
  * The demo page: a person asks, and watches the run that answers. It keeps no state of its own: a reload shows everything again, from the
  * stream.
  *
- * `?user=` chooses the user (default: a guest of this browser), `?thread=` a conversation (default: all are shown, and "main" is asked in).
+ * `?user=` chooses the user (default: a guest of this browser), `?thread=` a conversation (default: all are shown, and "main" is asked in),
+ * `?group=` the agent group that is asked (default: "demo").
  * `window.runcast` is the connection, for tests and for the curious.
  */
 
@@ -10,12 +11,12 @@ import { connect, devToken, newId } from "/client/runcast.js";
 import { setText } from "./dom.js";
 import { RunView, SaidView } from "./view.js";
 
-const GROUP = "demo";
 /** How near to the end of the page a reader is taken along by what is new, pixels. */
 const FOLLOW_PX = 120;
 
 const query = new URLSearchParams(location.search);
 const user = query.get("user") || guest();
+const group = query.get("group") || "demo";
 const thread = query.get("thread") || "main";
 const onlyThread = query.has("thread");
 
@@ -56,9 +57,10 @@ rc.on("user_message", ({ id }) => {
   pending.delete(id);
 });
 rc.on("reset", (reason) => {
+  // A page that showed nothing has lost nothing.
+  if (views.size > 0) notice(`This view could not be continued (${reason}). What is still kept is shown again from its beginning.`);
   timeline.replaceChildren();
   views.clear();
-  if (everLive) notice(`This view could not be continued (${reason}). What is still kept is shown again from its beginning.`);
   schedule();
 });
 rc.on("error", ({ retry, message }) => retry || notice(message, "bad"));
@@ -103,7 +105,7 @@ function show() {
     } else {
       if (!(view instanceof RunView) || view.attempt !== entry.attempt) {
         const made = new RunView(entry, (request, value) => {
-          rc.answer({ group: GROUP, thread: entry.thread, runId: entry.id, requestId: request.requestId, value }).catch(refused);
+          rc.answer({ group, thread: entry.thread, runId: entry.id, requestId: request.requestId, value }).catch(refused);
         });
         if (view) view.element.replaceWith(made.element);
         else timeline.append(made.element);
@@ -186,7 +188,7 @@ function ask(text) {
   byId("welcome").hidden = true;
   document.documentElement.scrollTop = document.documentElement.scrollHeight;
   question.focus();
-  rc.send({ id, group: GROUP, thread, text }).catch((error) => {
+  rc.send({ id, group, thread, text }).catch((error) => {
     const why = error.definite ? "Not sent" : "Perhaps not sent";
     view.failed(`${why}: ${error.message}`, () => {
       view.element.remove();
