@@ -6,6 +6,7 @@ it is awaited when the device closes.
 """
 
 import asyncio
+import os
 import random
 import socket
 import struct
@@ -385,7 +386,7 @@ class Device:
                     timeout=aiohttp.ClientWSTimeout(ws_close=limits.DEVICE_CLOSE_S),
                 )
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-            self._gave_up = f"{url} can't be reached: {exc or type(exc).__name__}"
+            self._gave_up = f"{url} can't be reached: {reason_of(exc)}"
             return
         self._ws = ws
         try:
@@ -488,6 +489,15 @@ class Device:
         for future in futures:
             if not future.done():
                 future.set_exception(exc)
+
+
+def reason_of(exc: BaseException) -> str:
+    """Why a connection failed, in few words."""
+    if isinstance(exc, aiohttp.WSServerHandshakeError):
+        return f"HTTP status {exc.status}"
+    if isinstance(exc, OSError) and exc.errno and exc.errno > 0:
+        return os.strerror(exc.errno).lower()
+    return str(exc) or type(exc).__name__
 
 
 def _now() -> float:

@@ -26,6 +26,7 @@ from runcast.bus.connection import ServerTooOldError, check_version
 from runcast.cli.addresses import DEFAULT_EDGE, DEFAULT_ROUTER, http_url
 from runcast.cli.failures import FAILED, guarded
 from runcast.testkit.cluster import NatsServerMissingError, find_nats_server
+from runcast.testkit.device import reason_of
 from runcast.v1 import admin_pb2, admin_pb2_grpc
 from runcast.wire import VERSION, subjects
 
@@ -135,7 +136,12 @@ async def _nats(url: str, streams: list[StreamState]) -> Check:
 
     try:
         nc = await nats.connect(
-            [part.strip() for part in url.split(",")], connect_timeout=2, allow_reconnect=False, max_reconnect_attempts=0, error_cb=quiet
+            [part.strip() for part in url.split(",")],
+            connect_timeout=1,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,  # 0 would be for ever
+            reconnect_time_wait=0.1,
+            error_cb=quiet,
         )
     except (OSError, nats.errors.Error, TimeoutError) as exc:
         return Check("NATS", url, "failed", f"can't be reached: {_words(exc)}", "start it, or `runcast up`; or correct RUNCAST_NATS_URL")
@@ -231,7 +237,7 @@ async def _edge(address: str) -> Check:
 
 
 def _words(exc: BaseException) -> str:
-    return (str(exc) or type(exc).__name__)[:200]
+    return reason_of(exc) if isinstance(exc, aiohttp.ClientError | OSError) else (str(exc) or type(exc).__name__)[:200]
 
 
 def _show(checks: list[Check], streams: list[StreamState]) -> None:

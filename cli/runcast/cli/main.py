@@ -9,6 +9,15 @@ from runcast.cli.tail import tail
 from runcast.cli.up import up
 from runcast.wire import VERSION
 
+HELP = """Every event of an AI agent's run reaches the person watching: in order, once, on every device.
+
+\b
+  runcast demo                  the whole system with a page to talk to
+  runcast demo --ask QUESTION   one question in the terminal
+  runcast up                    the system without the demo agent
+  runcast tail --user alice     a user's stream, as it comes
+"""
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -24,19 +33,12 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help=HELP)
 def runcast(
     debug: bool = typer.Option(False, "--debug", envvar="RUNCAST_DEBUG", help="Show tracebacks."),
     _: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
 ) -> None:
-    r"""Every event of an AI agent's run reaches the person watching: in order, once, on every device.
-
-    \b
-    runcast demo                  the whole system with a page to talk to
-    runcast demo --ask QUESTION   one question in the terminal
-    runcast up                    the system without the demo agent
-    runcast tail --user alice     a user's stream, as it comes
-    """
+    """What every command shares."""
     Debugging.wanted = debug
 
 

@@ -76,6 +76,13 @@ class Hub:
             raise
         return feed
 
+    def adopt(self, deployment: Deployment) -> None:
+        """Go on with a deployment that was read anew: users whose shard was recreated come back, and are told (`reset`)."""
+        before, self._deployment = self._deployment, deployment
+        for feed in tuple(self._feeds.values()):
+            if len(deployment.shards) != len(before.shards) or deployment.shards[feed.shard].epoch != feed.epoch:
+                feed.end("the storage of this stream was recreated")
+
     async def leave(self, feed: Feed, listener: Listener) -> None:
         """Disconnect a device; the last one closes the feed."""
         feed.listeners.discard(listener)

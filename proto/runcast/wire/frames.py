@@ -18,6 +18,9 @@ JSON_SUBPROTOCOL: Final = "runcast.v1.json"
 PROTO_SUBPROTOCOL: Final = "runcast.v1.proto"
 
 
+_NOTHING: Final = msgspec.Raw()
+
+
 class _Frame(msgspec.Struct, tag_field="type", tag=lambda name: name.lower(), omit_defaults=True):
     pass
 
@@ -52,7 +55,11 @@ class Send(_Frame):
     run_id: str = ""
     request_id: str = ""
     reason: str = ""
-    data: msgspec.Raw = msgspec.Raw()
+    data: msgspec.Raw = _NOTHING
+
+    def __post_init__(self) -> None:
+        if not bytes(self.data):
+            self.data = _NOTHING  # left out of JSON, where nothing can't be written
 
 
 class Refresh(_Frame):

@@ -24,6 +24,6 @@ def test_a_held_port_can_be_listened_on_by_reusing_it_only() -> None:
 
 
 def test_picked_ports_are_free_and_below_the_ephemeral_range() -> None:
-    port = pick_port(random.Random(1))  # noqa: S311 # a port, not a secret
+    port = pick_port(random.Random(1))  # a port, not a secret
     assert is_free(port)
     assert port < 32_768
