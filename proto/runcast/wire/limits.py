@@ -58,12 +58,28 @@ RESEND_HORIZON_S: Final = 100.0
 dedupe window by more than one publish timeout and clock drift."""
 INBOX_IN_FLIGHT_MAX: Final = 1000
 """Unacknowledged messages of one worker. Asked for more: reduced to it."""
-INBOX_ACK_WAIT_S: Final = 30.0
-"""A message not acknowledged in this time is delivered again."""
+INBOX_DELIVERIES_MAX: Final = 64
+"""Messages in one response: with the largest texts still below GRPC_MESSAGE_BYTES_MAX."""
+INBOX_ACK_WAIT_S: Final = 5.0
+"""A message whose router neither extends nor acknowledges it for this long is delivered again: the router is gone."""
+INBOX_EXTEND_S: Final = 2.0
+"""A router extends the messages that its workers hold this often: two extensions may be lost before INBOX_ACK_WAIT_S is over."""
+INBOX_PULL_S: Final = 2.0
+"""How long one request for messages waits at the server. A request that was lost (a server died) is repeated after it."""
+INBOX_GROUP_IN_FLIGHT_MAX: Final = 20_000
+"""Unacknowledged messages of all workers of a group. At it the group gets no more until some are acknowledged."""
+INBOX_RETRY_DELAY_S: Final = 1.0
+"""A message that a worker can't take now is delivered again after this."""
+INBOX_SETTLE_TRIES_MAX: Final = 8
+"""Tries to have a disposition confirmed, with backoff, 1 s each. Then the message is left to be delivered again."""
+INBOX_SETTLE_S: Final = 1.0
+"""One such try."""
 INBOX_PER_USER_MAX: Final = 100
 """Messages of one user waiting for one agent group. The next is refused (`storage_full`)."""
 INBOX_AGE_S: Final = 24 * 3600.0
 """An upstream message nobody took is dropped after this."""
+CANCELS_RECENT_MAX: Final = 1024
+"""Cancels that a router remembers, for runs that it first sees just after. Past it the oldest is forgotten (the bucket has it)."""
 CANCEL_AGE_S: Final = 3600.0
 """How long a cancel waits for its run to appear."""
 
@@ -148,6 +164,30 @@ BACKOFF_MAX_S: Final = 2.0
 """Longest such wait: below the 3 s in which everything is to flow again."""
 CLOSE_TIMEOUT_S: Final = 5.0
 """`Runcast.close()`: how long it tries to get rid of what is left."""
+OUTBOX_RESERVE_EVENTS: Final = 1_000
+"""Kept free beside OUTBOX_EVENTS_MAX for events that close tool calls and runs, so that cleaning up never waits for room."""
+OUTBOX_RESERVE_BYTES: Final = 1 * MIB
+"""Bytes of them; the same."""
+RUNS_REMEMBERED_MAX: Final = 10_000
+"""Ended runs whose id and attempt an outbox refuses to use again. Past it the oldest is forgotten."""
+ROUTER_QUIET_S: Final = 2.5
+"""Nothing heard from a router while batches are unanswered, or it takes no more bytes: the stream is opened elsewhere."""
+ACK_TIMEOUT_S: Final = 10.0
+"""One batch's answer, from a router that answers others. Above PUBLISH_TIMEOUT_S. Then the stream is opened elsewhere."""
+KEEPALIVE_INTERVAL_S: Final = 20.0
+"""A silent gRPC connection is pinged this often."""
+KEEPALIVE_TIMEOUT_S: Final = 5.0
+"""From such a ping until the connection counts as dead."""
+RUN_EXIT_S: Final = 2.0
+"""How long a run that was cancelled or failed waits for its closing events to be stored. They are sent on after it."""
+GOODBYE_S: Final = 1.0
+"""How long a client that closes waits for the router to end the stream. Then it drops the stream."""
+TURN_APPENDS_MAX: Final = 32
+"""Events appended in a row before the caller yields to the event loop, so that a busy agent's events leave at once."""
+ERROR_TEXT_CHARS_MAX: Final = 2_000
+"""Text of an exception in `agent_error` and `tool_completed`, characters. Longer: cut, with an ellipsis."""
+DONE_MESSAGES_MAX: Final = 1_000
+"""Settled upstream messages that an inbox remembers by id, so that a redelivery is answered and not handled again."""
 
 # --- testkit and command line ---
 CHILD_READY_S: Final = 20.0
