@@ -144,6 +144,8 @@ CURSORS_AT_ONCE: Final = 256
 """Cursor writes under way at once."""
 CLOSE_WAIT_S: Final = 2.0
 """For a WebSocket's close to be answered. Then the socket is cut."""
+DRAIN_RATE: Final = 500
+"""Devices that a stopping edge sends away per second, so that the others are not stormed."""
 DRAIN_S: Final = 5.0
 """From SIGTERM until an edge or router has sent everybody away."""
 DRAIN_GRACE_S: Final = 3.5
@@ -164,6 +166,30 @@ BACKOFF_MAX_S: Final = 2.0
 """Longest such wait: below the 3 s in which everything is to flow again."""
 CLOSE_TIMEOUT_S: Final = 5.0
 """`Runcast.close()`: how long it tries to get rid of what is left."""
+OUTBOX_RESERVE_EVENTS: Final = 1_000
+"""Kept free beside OUTBOX_EVENTS_MAX for events that close tool calls and runs, so that cleaning up never waits for room."""
+OUTBOX_RESERVE_BYTES: Final = 1 * MIB
+"""Bytes of them; the same."""
+RUNS_REMEMBERED_MAX: Final = 10_000
+"""Ended runs whose id and attempt an outbox refuses to use again. Past it the oldest is forgotten."""
+ROUTER_QUIET_S: Final = 2.5
+"""Nothing heard from a router while batches are unanswered, or it takes no more bytes: the stream is opened elsewhere."""
+ACK_TIMEOUT_S: Final = 10.0
+"""One batch's answer, from a router that answers others. Above PUBLISH_TIMEOUT_S. Then the stream is opened elsewhere."""
+KEEPALIVE_INTERVAL_S: Final = 20.0
+"""A silent gRPC connection is pinged this often."""
+KEEPALIVE_TIMEOUT_S: Final = 5.0
+"""From such a ping until the connection counts as dead."""
+RUN_EXIT_S: Final = 2.0
+"""How long a run that was cancelled or failed waits for its closing events to be stored. They are sent on after it."""
+GOODBYE_S: Final = 1.0
+"""How long a client that closes waits for the router to end the stream. Then it drops the stream."""
+TURN_APPENDS_MAX: Final = 32
+"""Events appended in a row before the caller yields to the event loop, so that a busy agent's events leave at once."""
+ERROR_TEXT_CHARS_MAX: Final = 2_000
+"""Text of an exception in `agent_error` and `tool_completed`, characters. Longer: cut, with an ellipsis."""
+DONE_MESSAGES_MAX: Final = 1_000
+"""Settled upstream messages that an inbox remembers by id, so that a redelivery is answered and not handled again."""
 
 # --- testkit and command line ---
 CHILD_READY_S: Final = 20.0
