@@ -572,6 +572,22 @@ async def test_streams_outlive_nats(runcast_cluster_factory: Any, user: str) -> 
         await queue_is_empty(cluster, user)
 
 
+async def test_what_was_under_way_when_nats_died_is_answered_at_once_as_indeterminate(runcast_cluster_factory: Any, user: str) -> None:
+    cluster = await runcast_cluster_factory(routers=1, edges=0)
+    async with Producer(cluster.routers[0].address) as producer:
+        await producer.store(make_batch(user, 1, 1, START))
+        await cluster.nats.pause()
+        await producer.send(make_batch(user, 2, 2, WORK))
+        # Another batch of the run is refused by the router alone: by then the one before is on its way.
+        assert (await producer.refused(make_batch(user, 3, 3, WORK))).code == "batch_out_of_turn"
+        begun = time.monotonic()
+        await cluster.nats.kill()
+        await producer.listen(lambda: ("r", 2) in producer.refusals)
+        refusal = producer.refusals[("r", 2)]
+        assert (refusal.code, refusal.retry, refusal.definite) == ("indeterminate", True, False)
+        assert time.monotonic() - begun < limits.PUBLISH_TIMEOUT_S / 2
+
+
 async def test_what_a_killed_router_left_goes_on_at_another(runcast_cluster_factory: Any, user: str) -> None:
     cluster = await runcast_cluster_factory(routers=2, edges=0)
     killed, other = cluster.routers

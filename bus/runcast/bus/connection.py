@@ -16,6 +16,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 from structlog.stdlib import BoundLogger
 
+from runcast.bus.replies import Replies
 from runcast.bus.settings import ServiceSettings
 from runcast.wire import limits
 
@@ -33,6 +34,7 @@ class Bus:
     Attributes:
         nc: core NATS.
         js: JetStream, with Runcast's publish timeout.
+        replies: requests, of which many may be under way.
         reconnected: called after every reconnect; append to it.
         disconnected: called when the connection is lost; append to it.
     """
@@ -40,6 +42,7 @@ class Bus:
     def __init__(self, log: BoundLogger) -> None:
         self.nc: Client = Client()
         self.js: JetStreamContext = JetStreamContext(self.nc)
+        self.replies = Replies()
         self.reconnected: list[Callable[[], None]] = []
         self.disconnected: list[Callable[[], None]] = []
         self._log = log
@@ -91,6 +94,7 @@ class Bus:
                 wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
         check_version(self.server_version)
         self.js = self.nc.jetstream(timeout=limits.PUBLISH_TIMEOUT_S)
+        await self.replies.open(self.nc)
         self._log.info("nats_connected", server=self.server, version=self.server_version)
 
     async def close(self) -> None:
@@ -106,6 +110,7 @@ class Bus:
 
     async def _on_disconnected(self) -> None:
         self._log.warning("nats_disconnected")
+        self.replies.lost()
         for call in self.disconnected:
             call()
 
