@@ -102,7 +102,7 @@ FRAME_BYTES_MAX: Final = 64 * KIB
 TEXT_BYTES_MAX: Final = 32 * KIB
 """Text and data of one upstream message together. Larger: refused (`send_too_large`)."""
 HELLO_TIMEOUT_S: Final = 10.0
-"""From the open socket to `hello`. Then closed with `hello_timeout`."""
+"""From the open socket, or stream, to `hello`. Then closed with `hello_timeout`."""
 DEVICES_PER_USER_MAX: Final = 32
 """Connections of one user on one edge. The next is closed with `too_many_devices`."""
 SENDS_IN_FLIGHT_MAX: Final = 16
