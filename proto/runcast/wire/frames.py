@@ -39,6 +39,9 @@ class Ack(_Frame):
     pos: str
 
 
+_NO_JSON: Final = msgspec.Raw()
+
+
 class Send(_Frame):
     """Something for an agent. `kind` decides which of the other fields count: message (group, thread, text, data), cancel (run_id,
     reason), answer (group, thread, run_id, request_id, data).
@@ -52,7 +55,7 @@ class Send(_Frame):
     run_id: str = ""
     request_id: str = ""
     reason: str = ""
-    data: msgspec.Raw = msgspec.Raw()
+    data: msgspec.Raw = _NO_JSON
 
 
 class Refresh(_Frame):
@@ -179,6 +182,8 @@ class JsonCodec:
 
     def encode(self, frame: ClientFrame | ServerFrame) -> bytes:
         """See `Codec.encode`."""
+        if type(frame) is Send and not bytes(frame.data):
+            frame = msgspec.structs.replace(frame, data=_NO_JSON)  # only the default itself is left out
         if type(frame) is Batch:
             return self._encoder.encode(_BatchJson(frame.prev, frame.pos, [event_to_json(event) for event in frame.events]))
         return self._encoder.encode(frame)
@@ -194,10 +199,10 @@ class JsonCodec:
         """See `Codec.decode_server`."""
         try:
             frame = self._server.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise FrameInvalidError(f"not a frame: {exc}") from exc
         if type(frame) is _BatchJson:
-            return Batch(frame.prev, frame.pos, [event_from_json(form) for form in frame.events])
+            return Batch(frame.prev, frame.pos, [event_from_json(form, strict=False) for form in frame.events])
         known: ServerFrame = frame
         return known
 
