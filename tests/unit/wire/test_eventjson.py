@@ -229,7 +229,7 @@ def test_what_a_newer_peer_adds_is_skipped_when_reading_leniently() -> None:
     assert later == Event(id="e", run_id="r", seq=3)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(
     st.sampled_from([*KINDS, UNKNOWN, "x"]),
     st.dictionaries(st.sampled_from([f.name for fs in KINDS.values() for f in fs] + ["raw"]), json_values),

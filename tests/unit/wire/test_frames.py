@@ -252,13 +252,13 @@ def _read_or_refuse(codec: Codec, payload: bytes) -> None:
 
 
 @codecs
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(payload=st.binary(max_size=200))
 def test_any_bytes_are_a_frame_or_refused(codec: Codec, payload: bytes) -> None:
     _read_or_refuse(codec, payload)
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(
     kind=st.sampled_from(["hello", "ack", "send", "refresh", "ping", "batch", "welcome", "sent", "error", "drain", "x"]),
     form=st.dictionaries(st.sampled_from(["device", "pos", "prev", "id", "kind", "data", "text", "token", "events", "limits"]), json_like),
@@ -268,7 +268,7 @@ def test_any_json_object_is_a_frame_or_refused(kind: str, form: dict[str, Any]) 
 
 
 @codecs
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 @given(frame=client_frames | server_frames, data=st.data())
 def test_damaged_frames_are_frames_or_refused(codec: Codec, frame: ClientFrame | ServerFrame, data: st.DataObject) -> None:
     payload = bytearray(codec.encode(frame))
