@@ -34,12 +34,14 @@ class Bus:
         nc: core NATS.
         js: JetStream, with Runcast's publish timeout.
         reconnected: called after every reconnect; append to it.
+        disconnected: called when the connection is lost; append to it.
     """
 
     def __init__(self, log: BoundLogger) -> None:
         self.nc: Client = Client()
         self.js: JetStreamContext = JetStreamContext(self.nc)
         self.reconnected: list[Callable[[], None]] = []
+        self.disconnected: list[Callable[[], None]] = []
         self._log = log
 
     @property
@@ -104,6 +106,8 @@ class Bus:
 
     async def _on_disconnected(self) -> None:
         self._log.warning("nats_disconnected")
+        for call in self.disconnected:
+            call()
 
     async def _on_reconnected(self) -> None:
         self._log.info("nats_reconnected", server=self.server)

@@ -43,6 +43,8 @@ async def store(
         UnavailableError: `unavailable` (nothing stored) or `indeterminate` (maybe stored).
         RuncastError: `storage_full`, or `internal` when the server gives another reason.
     """
+    if not bus.connected:  # nats-py would keep it and send it some time later
+        raise UnavailableError("there is no connection to NATS just now; nothing was sent", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
     headers = {HEADER_MSG_ID: msg_id} if msg_id else {}
     if ttl_s:
         headers["Nats-TTL"] = str(ttl_s)

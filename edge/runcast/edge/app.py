@@ -223,6 +223,18 @@ async def _run(edge: Edge, port: int, stop: asyncio.Event) -> None:
         group.create_task(edge.hub.run(stop), name="verification")
         group.create_task(edge.cursors.run(stop), name="cursors")
         group.create_task(edge.tick(stop), name="clock")
+        group.create_task(_follow_deployment(edge), name="deployment")
+
+
+async def _follow_deployment(edge: Edge) -> None:
+    """After every reconnect to NATS read the deployment anew: storage may have been recreated, with other epochs."""
+    back = asyncio.Event()
+    edge.bus.reconnected.append(back.set)
+    while True:
+        await back.wait()
+        back.clear()
+        edge.hub.adopt(await _deployment(edge))
+        edge.not_ready = ""
 
 
 async def _deployment(edge: Edge) -> Deployment:

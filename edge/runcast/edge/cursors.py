@@ -1,4 +1,4 @@
-"""What each device acknowledged, kept in the CURSORS bucket (DESIGN 3.8).
+"""What each device acknowledged, kept in the CURSORS bucket (ARCHITECTURE.md, "Cursors").
 
 Acknowledgements are many, so writes are coalesced: a device's newest cursor at most every `CURSOR_INTERVAL_S`, and all of them at
 the end. A device normally brings its own position; the cursor serves one that lost it, so a cursor that is a little old costs

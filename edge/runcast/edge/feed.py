@@ -145,16 +145,17 @@ class Feed:
             for listener in tuple(self.listeners):
                 listener.offer(entry)
         if self._splice.broken:
-            self._break("history does not reach back to what was delivered")
+            self.end("history does not reach back to what was delivered")
         elif self._splice.gap and not self._filling and not self.closed:
             self._filling = True
             self._tasks.create_task(self._fill())
 
-    def _break(self, why: str) -> None:
+    def end(self, why: str) -> None:
+        """Send all devices away; they come back to a feed that is opened anew."""
         if self.closed:
             return
         self.closed = True
-        self._log.warning("feed_broken", user=self.subject, pos=self.pos, why=why)
+        self._log.warning("feed_ended", user=self.subject, pos=self.pos, why=why)
         for listener in tuple(self.listeners):
             listener.lost(why)
 
@@ -174,7 +175,7 @@ class Feed:
                 if self.pos == before and self._splice.gap:
                     tries += 1
                     if tries >= limits.HISTORY_TRIES_MAX:
-                        self._break("the log does not give what its tip promises")
+                        self.end("the log does not give what its tip promises")
                         return
                     await asyncio.sleep(_BACKOFF_S * 2**tries)
                 else:

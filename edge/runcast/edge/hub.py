@@ -1,4 +1,6 @@
-"""The users connected to this edge, their feeds, and the slow round that notices what live delivery lost (DESIGN 3.4).
+"""The users connected to this edge, their feeds, and the slow round that notices what live delivery lost.
+
+See ARCHITECTURE.md, "What live can lose".
 
 A feed exists while at least one device of its user is connected here. Tips are verified in batches: soon after a feed opened, every
 `VERIFY_INTERVAL_S`, and for all feeds at once after a reconnect to NATS or the election of a stream leader.
@@ -73,6 +75,13 @@ class Hub:
             await self.leave(feed, listener)
             raise
         return feed
+
+    def adopt(self, deployment: Deployment) -> None:
+        """Go on with a deployment that was read anew: users whose shard was recreated come back, and are told (`reset`)."""
+        before, self._deployment = self._deployment, deployment
+        for feed in tuple(self._feeds.values()):
+            if len(deployment.shards) != len(before.shards) or deployment.shards[feed.shard].epoch != feed.epoch:
+                feed.end("the storage of this stream was recreated")
 
     async def leave(self, feed: Feed, listener: Listener) -> None:
         """Disconnect a device; the last one closes the feed."""

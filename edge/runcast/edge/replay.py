@@ -1,4 +1,4 @@
-"""Joining history and live into one unbroken sequence (DESIGN 3.2-3.4). Pure.
+"""Joining history and live into one unbroken sequence (ARCHITECTURE.md, "History and live"). Pure.
 
 Theory. A live message says `prev -> seq`, `prev` being the message before it on the same subject. A reader at `pos` takes it when
 `prev == pos`; `seq <= pos` is a repeat; anything else is a gap, and history is read from `pos`. `prev == 0` means that nothing of

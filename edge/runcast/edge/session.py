@@ -1,4 +1,4 @@
-"""One device connection: what it has been sent, what it acknowledged, what it gets next. Pure (DESIGN 3.7).
+"""One device connection: what it has been sent, what it acknowledged, what it gets next. Pure (ARCHITECTURE.md, "Delivery").
 
     NEW ── hello ──► RESUMING ── caught up ──► LIVE ⇄ BEHIND         any ──► DRAINING ──► CLOSED
 

@@ -1,4 +1,4 @@
-"""What devices send: checked, stored, and only then confirmed (DESIGN 3.9).
+"""What devices send: checked, stored, and only then confirmed (ARCHITECTURE.md, "Upstream").
 
 A message is first echoed into the user's own stream, so that every device sees it in the one order and before any answer to it,
 then stored in the inbox. Both carry a `Nats-Msg-Id` made from the sender's own id, so a resend repeats nothing. A cancel is kept

@@ -18,6 +18,9 @@ JSON_SUBPROTOCOL: Final = "runcast.v1.json"
 PROTO_SUBPROTOCOL: Final = "runcast.v1.proto"
 
 
+_NOTHING: Final = msgspec.Raw()
+
+
 class _Frame(msgspec.Struct, tag_field="type", tag=lambda name: name.lower(), omit_defaults=True):
     pass
 
@@ -39,9 +42,6 @@ class Ack(_Frame):
     pos: str
 
 
-_NO_JSON: Final = msgspec.Raw()
-
-
 class Send(_Frame):
     """Something for an agent. `kind` decides which of the other fields count: message (group, thread, text, data), cancel (run_id,
     reason), answer (group, thread, run_id, request_id, data).
@@ -55,7 +55,11 @@ class Send(_Frame):
     run_id: str = ""
     request_id: str = ""
     reason: str = ""
-    data: msgspec.Raw = _NO_JSON
+    data: msgspec.Raw = _NOTHING
+
+    def __post_init__(self) -> None:
+        if not bytes(self.data):
+            self.data = _NOTHING  # left out of JSON, where nothing can't be written
 
 
 class Refresh(_Frame):
@@ -182,8 +186,6 @@ class JsonCodec:
 
     def encode(self, frame: ClientFrame | ServerFrame) -> bytes:
         """See `Codec.encode`."""
-        if type(frame) is Send and not bytes(frame.data):
-            frame = msgspec.structs.replace(frame, data=_NO_JSON)  # only the default itself is left out
         if type(frame) is Batch:
             return self._encoder.encode(_BatchJson(frame.prev, frame.pos, [event_to_json(event) for event in frame.events]))
         return self._encoder.encode(frame)

@@ -22,16 +22,31 @@ BATCH_EVENTS_MAX: Final = 256
 """Events in a batch, so that one frame never stalls a page. An outbox starts another batch; a router refuses it."""
 GRPC_MESSAGE_BYTES_MAX: Final = 4 * MIB
 """One gRPC message, both ways: gRPC's own default. An outbox packs batches up to half of it."""
+GRPC_KEEPALIVE_S: Final = 5.0
+"""A gRPC connection that was silent this long is pinged by the router."""
+GRPC_KEEPALIVE_TIMEOUT_S: Final = 5.0
+"""How long it waits for the answer. Then the connection is given up, and what its worker held goes to another one."""
 OPEN_TOOLS_MAX: Final = 256
 """Tool calls open at once in one run. The next is refused (`lifecycle_violation`)."""
 
+JSON_DEPTH_MAX: Final = 100
+"""Containers within containers in an event's JSON. Deeper: refused (`batch_invalid`): readers with small stacks must manage it."""
+
 # --- router ---
+STREAMS_MAX: Final = 4096
+"""Publish streams, and as many Receive streams, open on one router. The next is refused (`rate_limited`)."""
 STREAM_WINDOW_BATCHES: Final = 1024
 """Unanswered batches on one Publish stream. A producer that goes past it breaks the protocol: the stream ends (`flow_control`)."""
 STREAM_WINDOW_BYTES: Final = 8 * MIB
 """Bytes of them; the same."""
 STREAM_RUNS_MAX: Final = 10_000
 """Runs whose life one Publish stream tracks. Past it the longest untouched one is forgotten, and is checked less strictly."""
+STREAM_ENDED_MAX: Final = 10_000
+"""Ended attempts that one Publish stream remembers, to refuse what comes after their end. Past it the oldest is forgotten."""
+REFUSAL_CHARS_MAX: Final = 512
+"""Characters of a refusal's text, and of the run id that it repeats. The rest is cut off."""
+ANSWERS_MAX: Final = 512
+"""Acks and refusals in one response. The others follow in the next."""
 PUBLISH_TIMEOUT_S: Final = 5.0
 """One JetStream publish until its answer. Then the batch is refused with `indeterminate` and `retry`."""
 PUBLISH_RETRY_AFTER_S: Final = 0.25
@@ -43,12 +58,28 @@ RESEND_HORIZON_S: Final = 100.0
 dedupe window by more than one publish timeout and clock drift."""
 INBOX_IN_FLIGHT_MAX: Final = 1000
 """Unacknowledged messages of one worker. Asked for more: reduced to it."""
-INBOX_ACK_WAIT_S: Final = 30.0
-"""A message not acknowledged in this time is delivered again."""
+INBOX_DELIVERIES_MAX: Final = 64
+"""Messages in one response: with the largest texts still below GRPC_MESSAGE_BYTES_MAX."""
+INBOX_ACK_WAIT_S: Final = 5.0
+"""A message whose router neither extends nor acknowledges it for this long is delivered again: the router is gone."""
+INBOX_EXTEND_S: Final = 2.0
+"""A router extends the messages that its workers hold this often: two extensions may be lost before INBOX_ACK_WAIT_S is over."""
+INBOX_PULL_S: Final = 2.0
+"""How long one request for messages waits at the server. A request that was lost (a server died) is repeated after it."""
+INBOX_GROUP_IN_FLIGHT_MAX: Final = 20_000
+"""Unacknowledged messages of all workers of a group. At it the group gets no more until some are acknowledged."""
+INBOX_RETRY_DELAY_S: Final = 1.0
+"""A message that a worker can't take now is delivered again after this."""
+INBOX_SETTLE_TRIES_MAX: Final = 8
+"""Tries to have a disposition confirmed, with backoff, 1 s each. Then the message is left to be delivered again."""
+INBOX_SETTLE_S: Final = 1.0
+"""One such try."""
 INBOX_PER_USER_MAX: Final = 100
 """Messages of one user waiting for one agent group. The next is refused (`storage_full`)."""
 INBOX_AGE_S: Final = 24 * 3600.0
 """An upstream message nobody took is dropped after this."""
+CANCELS_RECENT_MAX: Final = 1024
+"""Cancels that a router remembers, for runs that it first sees just after. Past it the oldest is forgotten (the bucket has it)."""
 CANCEL_AGE_S: Final = 3600.0
 """How long a cancel waits for its run to appear."""
 
@@ -116,6 +147,8 @@ CLOSE_WAIT_S: Final = 2.0
 """For a WebSocket's close to be answered. Then the socket is cut."""
 DRAIN_S: Final = 5.0
 """From SIGTERM until an edge or router has sent everybody away."""
+DRAIN_GRACE_S: Final = 3.5
+"""The part of it in which agents leave by themselves. Then their streams are ended."""
 SEND_TIMEOUT_S: Final = 5.0
 """Storing one upstream message. Then it is answered `indeterminate`; the client may resend."""
 
@@ -132,3 +165,55 @@ BACKOFF_MAX_S: Final = 2.0
 """Longest such wait: below the 3 s in which everything is to flow again."""
 CLOSE_TIMEOUT_S: Final = 5.0
 """`Runcast.close()`: how long it tries to get rid of what is left."""
+OUTBOX_RESERVE_EVENTS: Final = 1_000
+"""Kept free beside OUTBOX_EVENTS_MAX for events that close tool calls and runs, so that cleaning up never waits for room."""
+OUTBOX_RESERVE_BYTES: Final = 1 * MIB
+"""Bytes of them; the same."""
+RUNS_REMEMBERED_MAX: Final = 10_000
+"""Ended runs whose id and attempt an outbox refuses to use again. Past it the oldest is forgotten."""
+ROUTER_QUIET_S: Final = 2.5
+"""Nothing heard from a router while batches are unanswered, or it takes no more bytes: the stream is opened elsewhere."""
+ACK_TIMEOUT_S: Final = 10.0
+"""One batch's answer, from a router that answers others. Above PUBLISH_TIMEOUT_S. Then the stream is opened elsewhere."""
+KEEPALIVE_INTERVAL_S: Final = 20.0
+"""A silent gRPC connection is pinged this often."""
+KEEPALIVE_TIMEOUT_S: Final = 5.0
+"""From such a ping until the connection counts as dead."""
+RUN_EXIT_S: Final = 2.0
+"""How long a run that was cancelled or failed waits for its closing events to be stored. They are sent on after it."""
+GOODBYE_S: Final = 1.0
+"""How long a client that closes waits for the router to end the stream. Then it drops the stream."""
+TURN_APPENDS_MAX: Final = 32
+"""Events appended in a row before the caller yields to the event loop, so that a busy agent's events leave at once."""
+ERROR_TEXT_CHARS_MAX: Final = 2_000
+"""Text of an exception in `agent_error` and `tool_completed`, characters. Longer: cut, with an ellipsis."""
+DONE_MESSAGES_MAX: Final = 1_000
+"""Settled upstream messages that an inbox remembers by id, so that a redelivery is answered and not handled again."""
+
+# --- testkit and command line ---
+CHILD_READY_S: Final = 20.0
+"""From starting a child process to its ready line, on a loaded machine. Then it is killed, and its stderr is shown."""
+CHILD_STOP_S: Final = 4.0
+"""From SIGTERM to SIGKILL: with what else there is to end, below the 5 s that Ctrl-C may take."""
+CHILD_LOG_BYTES_MAX: Final = 4 * MIB
+"""One child's log file. At it the file becomes `<name>.1` (replacing an older one) and a new one begins."""
+CHILD_LINE_BYTES_MAX: Final = 8 * KIB
+"""An output line of a child process. Longer ones are cut in pieces."""
+CHILD_TAIL_LINES: Final = 30
+"""Newest stderr lines of a child kept for error messages."""
+CHILD_RESTARTS_MAX: Final = 5
+"""A supervised child is restarted so often, with backoff; its count begins anew after `CHILD_STABLE_S`. Then all ends."""
+CHILD_STABLE_S: Final = 30.0
+"""A child that lived this long is taken as healthy."""
+CHILD_BACKOFF_S: Final = 0.25
+"""First wait before a child is restarted; doubles."""
+NATS_PORT_TRIES: Final = 20
+"""Ports tried for a nats-server before giving up."""
+DEVICE_FRAME_BYTES_MAX: Final = 16 * MIB
+"""One frame from an edge to a device: the largest conflated range, as JSON, with room. Larger: the connection ends."""
+DEVICE_ACK_EVENTS: Final = 64
+"""A device acknowledges at once when so many events are handled; an eighth of the edge's window."""
+DEVICE_ACK_DELAY_S: Final = 0.025
+"""It acknowledges fewer after this."""
+DEVICE_CLOSE_S: Final = 2.0
+"""How long a device waits for the edge to answer its close."""

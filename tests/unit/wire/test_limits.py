@@ -12,7 +12,7 @@ from runcast.wire.position import Position
 from runcast.wire.window import AckWindow
 
 NATS_PAYLOAD_BYTES = limits.MIB
-UNITS = ("_S", "_BYTES", "_BYTES_MAX", "_MAX", "_EVENTS", "_BATCHES", "_EMBEDDED", "_CLUSTER", "_CHUNK", "_AT_ONCE")
+UNITS = ("_S", "_BYTES", "_BYTES_MAX", "_MAX", "_EVENTS", "_BATCHES", "_EMBEDDED", "_CLUSTER", "_CHUNK", "_AT_ONCE", "_TRIES", "_LINES")
 
 
 def test_every_bound_says_what_it_is() -> None:
@@ -52,6 +52,9 @@ def test_sizes_fit_into_each_other() -> None:
     assert limits.OUTBOX_EVENTS_MAX >= limits.BATCH_EVENTS_MAX
     assert limits.HISTORY_CHUNK_BYTES > limits.BATCH_BYTES_MAX
     assert limits.SOCKET_BYTES_MAX <= limits.WINDOW_BYTES
+    assert limits.INBOX_DELIVERIES_MAX * limits.FRAME_BYTES_MAX <= limits.GRPC_MESSAGE_BYTES_MAX
+    assert limits.DEVICE_FRAME_BYTES_MAX > 6 * limits.BATCH_BYTES_MAX
+    assert limits.DEVICE_ACK_EVENTS * 2 < limits.WINDOW_EVENTS
 
 
 def test_the_largest_batch_fits_an_empty_window() -> None:
@@ -80,6 +83,9 @@ def test_times_fit_into_each_other() -> None:
     assert limits.BACKOFF_FIRST_S < limits.BACKOFF_MAX_S < 3
     assert limits.CLOSE_WAIT_S <= limits.DRAIN_S
     assert limits.CANCEL_AGE_S <= limits.INBOX_AGE_S
+    assert limits.DRAIN_GRACE_S < limits.DRAIN_S
+    assert limits.PUBLISH_TIMEOUT_S < limits.ACK_TIMEOUT_S < limits.RESEND_HORIZON_S
+    assert limits.INBOX_EXTEND_S * 2 < limits.INBOX_ACK_WAIT_S
 
 
 def test_counts_fit_into_each_other() -> None:

@@ -1,0 +1,47 @@
+"""The agent's side of Runcast: emit what an agent does, receive what users send.
+
+async with Runcast("127.0.0.1:7400", agent="analyst") as rc:
+    async for message in rc.inbox("demo"):
+        async with rc.run(user=message.user, thread=message.thread, reply_to=message.id) as run:
+            await run.thinking("Reading")
+            async with run.tool("search", args={"q": message.text}) as tool:
+                tool.result = await search(message.text)
+            await run.respond("Found it.")
+        await message.ack()
+"""
+
+from runcast.client.errors import (
+    EventTooLargeError,
+    Leftover,
+    OutboxClosedError,
+    RunIndeterminateError,
+    RunKey,
+    RunRefusedError,
+    UnsentError,
+)
+from runcast.client.inbox import Answer, Inbox, InboxMessage
+from runcast.client.run import Run
+from runcast.client.runcast import Runcast
+from runcast.client.tool import ToolCall
+from runcast.wire.errors import IdInvalidError, LifecycleError, RefusedError, RuncastError, UnavailableError
+
+__all__ = [
+    "Answer",
+    "EventTooLargeError",
+    "IdInvalidError",
+    "Inbox",
+    "InboxMessage",
+    "Leftover",
+    "LifecycleError",
+    "OutboxClosedError",
+    "RefusedError",
+    "Run",
+    "RunIndeterminateError",
+    "RunKey",
+    "RunRefusedError",
+    "Runcast",
+    "RuncastError",
+    "ToolCall",
+    "UnavailableError",
+    "UnsentError",
+]

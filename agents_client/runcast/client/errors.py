@@ -1,0 +1,109 @@
+"""What the client library raises, beside the tree of `runcast.wire.errors`.
+
+    RuncastError
+    ├── EventTooLargeError           event_too_large: raised to the caller, nothing was queued
+    ├── OutboxFullError              rate_limited: inside the library only; callers wait instead
+    ├── OutboxClosedError            outbox_closed
+    ├── UnsentError                  what `close()` could not get rid of
+    ├── RefusedError
+    │   └── RunRefusedError          the router did not take a batch; the run failed
+    └── UnavailableError
+        └── RunIndeterminateError    a batch may or may not be stored, and it can't be known any more; the run failed
+
+Never imports asyncio, grpc or the clock.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from runcast.v1.event_pb2 import Event
+from runcast.wire.errors import RefusedError, RuncastError, UnavailableError
+from runcast.wire.ids import UserKey
+
+
+class RunKey(NamedTuple):
+    """One attempt of one run of one user."""
+
+    user: UserKey
+    run_id: str
+    attempt: int
+
+
+class Leftover(NamedTuple):
+    """What of a run was not acknowledged.
+
+    Attributes:
+        key: the run.
+        unsure: events that were sent and not answered: they may be stored.
+        unsent: events that were never sent: they are not stored.
+    """
+
+    key: RunKey
+    unsure: tuple[Event, ...]
+    unsent: tuple[Event, ...]
+
+
+class EventTooLargeError(RuncastError):
+    """An event is larger than `limits.EVENT_BYTES_MAX`. Nothing was queued; the run goes on."""
+
+    default_code = "event_too_large"
+
+
+class OutboxFullError(RuncastError):
+    """The outbox has no room. The publisher makes its caller wait when it meets this."""
+
+    default_code = "rate_limited"
+
+
+class OutboxClosedError(RuncastError):
+    """The Runcast was closed."""
+
+    default_code = "outbox_closed"
+
+
+class UnsentError(RuncastError):
+    """`close()` ran out of time.
+
+    Attributes:
+        leftovers: by run, what may be stored and what is certainly not.
+    """
+
+    default_code = "unavailable"
+
+    def __init__(self, leftovers: Sequence[Leftover], why: str) -> None:
+        unsure = sum(len(left.unsure) for left in leftovers)
+        unsent = sum(len(left.unsent) for left in leftovers)
+        super().__init__(
+            f"closed ({why}) with {unsent} events never sent and {unsure} sent but unanswered, of {len(leftovers)} runs; "
+            "they are in `leftovers`: emit them again in a new attempt of their runs",
+            code="indeterminate" if unsure else "unavailable",
+        )
+        self.leftovers = tuple(leftovers)
+
+
+class RunRefusedError(RefusedError):
+    """A router refused a batch for good; the run failed, and nothing of `dropped` is stored.
+
+    Attributes:
+        dropped: the refused events and those that waited behind them.
+    """
+
+    def __init__(self, message: str, *, code: str, dropped: tuple[Event, ...]) -> None:
+        super().__init__(message, code=code)
+        self.dropped = dropped
+
+
+class RunIndeterminateError(UnavailableError):
+    """A batch may or may not be stored, and can't be sent again safely; the run failed. A new attempt of it supersedes both cases.
+
+    Attributes:
+        unsure: the events of that batch.
+        unsent: the events that waited behind it: they are not stored.
+    """
+
+    default_code = "indeterminate"
+
+    def __init__(self, message: str, *, unsure: tuple[Event, ...], unsent: tuple[Event, ...]) -> None:
+        super().__init__(message)
+        self.unsure = unsure
+        self.unsent = unsent

@@ -1,0 +1,440 @@
+"""The outbox: what waits to be sent, what is unanswered, and what may go out now (PROTOCOL.md, "Producing").
+
+Theory. A router stores batches concurrently, so order within a run is kept here, where it is cheap: each run (and attempt) has **at
+most one batch in flight**; events pile up behind it, and when it is answered the next batch takes all that waited. When idle an event
+leaves at once; under load batches grow by themselves. What was sent once is **immutable**: it is sent again with the same number and the
+same events, to any router, until it is answered, and the log recognises the repeat for as long as the *resend horizon*. After that nobody
+can know: the run fails as *indeterminate*.
+
+Rules.
+1. `append` gives an event its identity: run, attempt, seq, id. It refuses what the run's life does not allow and what is too large,
+   and it refuses when there is no room; nothing is ever dropped silently.
+2. A batch is built when it is sent, never before; its number is the last acknowledged one plus one.
+3. Runs take turns: a run that was served goes to the end of the line. Batches of a lost stream go first.
+4. The router's window bounds what is unanswered on the stream; an empty window always lets one batch pass.
+5. An answer counts for the run's batch in flight alone; any other is a repeat or a stray, and is ignored.
+6. A refusal with `retry` sends the same batch again, later; a pause that the router did not ask for ends with the stream. If the one
+   and only sending of a batch was refused for certain, its horizon starts anew: nothing of it is anywhere.
+7. A refusal without `retry` fails the run: what waited is handed back in the error, later appends raise it. If it is certain that the
+   batch is not stored, `close_failed` may still end the run on the user's screen: number and seq go on from the last acknowledged
+   ones, so readers see no hole. If it is not certain, no number is safe to use, and only a new attempt may speak.
+
+Invariants: per run, seqs and numbers of what is acknowledged rise without a hole; a number never has two contents, unless the first
+was refused for certain; `events` and `bytes` are the sums over all runs and stay within the limits; `unanswered` stays within the window.
+
+Synchronous and deterministic: `now` (seconds, monotonic) is an argument, results are taken with `take_results`. Never imports asyncio,
+a clock, randomness, logging or grpc.
+"""
+
+import heapq
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from runcast.client.errors import Leftover, OutboxFullError, RunIndeterminateError, RunKey, RunRefusedError
+from runcast.client.run_queue import Flight, RunFailure, RunQueue
+from runcast.v1.event_pb2 import Batch, Event
+from runcast.wire import limits
+from runcast.wire.codes import CODES
+from runcast.wire.errors import LifecycleError
+from runcast.wire.lifecycle import Lifecycle, State
+
+MESSAGE_BYTES_MAX = limits.GRPC_MESSAGE_BYTES_MAX // 2
+"""What `take_batches` puts together for one gRPC message, bytes."""
+
+Closing = Callable[[Lifecycle], Sequence[Event]]
+"""Says what ends a run whose stored part has this life. Gets a copy."""
+
+
+class Stored(NamedTuple):
+    """A batch was acknowledged.
+
+    Attributes:
+        key: its run.
+        number: the batch's number.
+        last_seq: the newest seq of the run that is stored now.
+        position: where the batch is in the user's stream, as text.
+        duplicate: the log had it already.
+    """
+
+    key: RunKey
+    number: int
+    last_seq: int
+    position: str
+    duplicate: bool
+
+
+class Failed(NamedTuple):
+    """A run failed; `error` holds what was not stored."""
+
+    key: RunKey
+    error: RunFailure
+
+
+class Outbox:
+    """What one process has to send, of all its runs.
+
+    Args:
+        producer: this process's id, 1 to 128 bytes.
+        events_max: events that may wait or be unanswered.
+        bytes_max: bytes of them.
+    """
+
+    def __init__(
+        self,
+        producer: str,
+        *,
+        events_max: int = limits.OUTBOX_EVENTS_MAX,
+        bytes_max: int = limits.OUTBOX_BYTES_MAX,
+    ) -> None:
+        self._producer = producer
+        self._events_max = events_max
+        self._bytes_max = bytes_max
+        self._runs: dict[tuple[str, int], RunQueue] = {}
+        self._remembered: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._line: deque[RunQueue] = deque()
+        self._later: list[tuple[float, int, RunQueue, Flight]] = []
+        self._ties = 0
+        self._sent: OrderedDict[tuple[str, int], RunQueue] = OrderedDict()  # on this stream, by last_sent
+        self._sent_bytes = 0
+        self._unsure: OrderedDict[tuple[str, int], RunQueue] = OrderedDict()  # by first_sent
+        self._results: list[Stored | Failed] = []
+        self._connected = False
+        self._heard = 0.0
+        self._window = (0, 0)
+        self._horizon_s = limits.RESEND_HORIZON_S
+        self.events = 0
+        self.bytes = 0
+
+    # --- the caller's side ---
+
+    def open_run(self, key: RunKey) -> None:
+        """Begin a run's attempt.
+
+        Raises:
+            LifecycleError: this process used the run id and attempt before.
+        """
+        name = (key.run_id, key.attempt)
+        if name in self._runs or name in self._remembered:
+            raise LifecycleError(f"run {key.run_id!r} attempt {key.attempt} was begun here before; use another run id, or the next attempt")
+        self._runs[name] = RunQueue(key, self._producer)
+
+    def append(self, key: RunKey, event: Event, *, closing: bool = False) -> int:
+        """Queue an event of a run, and give it its identity (run_id, attempt, seq, id are set here; the event is ours from now on).
+
+        Args:
+            key: a run that is open.
+            event: kind and attributes.
+            closing: it closes a tool call or the run, and may use the reserve.
+
+        Returns:
+            Its seq in the run.
+
+        Raises:
+            LifecycleError: the run's life does not allow it now, or the run was released.
+            EventTooLargeError: over `limits.EVENT_BYTES_MAX`.
+            OutboxFullError: no room; the same append may succeed after an acknowledgement.
+            RunRefusedError, RunIndeterminateError: the run failed before.
+        """
+        run = self._run(key)
+        if run.failure is not None:
+            raise run.failure
+        cost = run.admit(run.life, event, run.next_seq)
+        if not self._has_room(1, cost, closing=closing):
+            raise OutboxFullError(f"{self.events} events, {self.bytes} bytes wait; append again after an acknowledgement")
+        run.life.advance(event)
+        self._queue(run, event, cost)
+        return event.seq
+
+    def close_failed(self, key: RunKey, closing: Closing) -> bool:
+        """Let a failed run end on the user's screen, once, if that is safe.
+
+        Args:
+            key: a run that failed.
+            closing: says which events end it; not called when there is nothing to end.
+
+        Returns:
+            True when closing events were queued; False when nothing of the run is stored, when its stored part has ended, or when it is
+            not certain what is stored.
+
+        Raises:
+            LifecycleError: the events do not follow what is stored.
+            EventTooLargeError: one of them is too large.
+            OutboxFullError: no room even in the reserve; nothing was queued, and the same call may succeed later.
+        """
+        run = self._run(key)
+        if not run.closable or run.stored_life.state is not State.OPEN:
+            return False
+        life = run.stored_life.copy()
+        entries: list[tuple[Event, int]] = []
+        for event in closing(run.stored_life.copy()):
+            entries.append((event, run.admit(life, event, run.seq + 1 + len(entries))))
+            life.advance(event)
+        if not self._has_room(len(entries), sum(cost for _, cost in entries), closing=True):
+            raise OutboxFullError("no room for the closing events; try again after an acknowledgement")
+        run.closable = False
+        run.next_seq = run.seq + 1
+        for event, cost in entries:
+            self._queue(run, event, cost)
+        return bool(entries)
+
+    def release_run(self, key: RunKey) -> None:
+        """Say that no more will be appended; the run is forgotten when all of it is answered."""
+        run = self._runs.get((key.run_id, key.attempt))
+        if run is not None:
+            run.released = True
+            self._forget_if_done(run)
+
+    def open_tools(self, key: RunKey) -> dict[str, str]:
+        """Tool name by call id, of the calls open after all that was appended, oldest first."""
+        return self._run(key).life.open_tools
+
+    def progress(self, key: RunKey) -> tuple[int, int, str]:
+        """The last appended seq, the last stored seq, and the position of the latter ("" before the first).
+
+        Raises:
+            RunRefusedError, RunIndeterminateError: the run failed.
+        """
+        run = self._run(key)
+        if run.failure is not None and run.idle:
+            raise run.failure
+        return run.next_seq - 1, run.seq, run.position
+
+    def leftovers(self) -> list[Leftover]:
+        """What is not acknowledged, by run."""
+        return [run.leftover() for run in self._runs.values() if not run.idle]
+
+    # --- the stream's side ---
+
+    @property
+    def unanswered(self) -> tuple[int, int]:
+        """Batches and bytes unanswered on the open stream."""
+        return len(self._sent), self._sent_bytes
+
+    def connected(self, now: float, *, batches: int, size: int, resend_horizon_s: float) -> None:
+        """A stream is open, and its router said hello.
+
+        Args:
+            now: monotonic seconds.
+            batches: window, unanswered batches.
+            size: window, bytes of them.
+            resend_horizon_s: for how long repeats are recognised, from the first sending; 0 when the router does not say.
+        """
+        self.disconnected()
+        self._connected = True
+        self._heard = now
+        self._window = (batches, size)
+        self._horizon_s = resend_horizon_s or limits.RESEND_HORIZON_S
+
+    def disconnected(self) -> None:
+        """The stream is gone: all that is unanswered will be sent again, first of all, in the same order."""
+        self._connected = False
+        for run in reversed(self._sent.values()):
+            if run.flight is not None:
+                run.flight.sent = False
+                run.listed = True
+                self._line.appendleft(run)
+        self._sent.clear()
+        self._sent_bytes = 0
+        asked = [entry for entry in self._later if entry[3].advised]
+        for _, _, run, flight in self._later:
+            if not flight.advised and run.flight is flight and not flight.sent:
+                self._list(run)
+        self._later = asked
+        heapq.heapify(self._later)
+
+    def window(self, now: float, *, batches: int, size: int) -> None:
+        """The router gave another window."""
+        self._heard = now
+        self._window = (batches, size)
+
+    def acked(self, now: float, *, run_id: str, attempt: int, number: int, position: str, duplicate: bool) -> None:
+        """The router stored a batch."""
+        self._heard = now
+        run = self._runs.get((run_id, attempt))
+        flight = run.flight if run is not None else None
+        if run is None or flight is None or flight.batch.number != number:
+            return
+        self._land(run, flight)
+        for event in flight.batch.events:
+            run.stored_life.advance(event)
+        run.number = number
+        run.seq = flight.batch.events[-1].seq
+        run.position = position
+        self._results.append(Stored(run.key, number, run.seq, position, duplicate))
+        if run.waiting:
+            self._list(run)
+        self._forget_if_done(run)
+
+    def refused(
+        self,
+        now: float,
+        *,
+        run_id: str,
+        attempt: int,
+        number: int,
+        code: str,
+        message: str,
+        retry: bool,
+        definite: bool,
+        retry_after_s: float,
+    ) -> None:
+        """The router did not store a batch, or does not know (`definite` False)."""
+        self._heard = now
+        run = self._runs.get((run_id, attempt))
+        flight = run.flight if run is not None else None
+        if run is None or flight is None or flight.batch.number != number or not flight.sent:
+            return
+        certain = definite and flight.sendings == 1
+        if not retry:
+            known = code if code in CODES else "internal"
+            self._fail(run, f"the router answered {code}: {message}", known if certain else "")
+            return
+        self._unsend(run, flight)
+        if certain:
+            flight.sendings = 0
+            self._unsure.pop(run.name, None)
+        flight.advised = retry_after_s > 0
+        self._ties += 1
+        heapq.heappush(self._later, (now + max(retry_after_s, limits.PUBLISH_RETRY_AFTER_S), self._ties, run, flight))
+
+    def overdue(self, now: float) -> bool:
+        """Whether the router kept silent, or a batch unanswered, for too long: open the stream elsewhere."""
+        return self._connected and bool(self._sent) and now >= self._answer_deadline()
+
+    def tick(self, now: float) -> None:
+        """Let time pass: batches past the horizon fail their runs, pauses end."""
+        while self._unsure:
+            run = next(iter(self._unsure.values()))
+            if run.flight is not None and now - run.flight.first_sent < self._horizon_s:
+                break
+            self._fail(run, f"no answer within {self._horizon_s:g} s; the batch may or may not be stored", "")
+        while self._later and self._later[0][0] <= now:
+            _, _, run, flight = heapq.heappop(self._later)
+            if run.flight is flight and not flight.sent:
+                self._list(run)
+
+    def take_batches(self, now: float) -> list[Batch]:
+        """What goes out now, for one gRPC message; empty when nothing may. The batches count as sent."""
+        self.tick(now)
+        batches: list[Batch] = []
+        room = MESSAGE_BYTES_MAX
+        while self._connected and self._line and len(self._sent) < self._window[0]:
+            run = self._line[0]
+            if run.idle:  # it failed while it stood in line
+                self._line.popleft()
+                run.listed = False
+                continue
+            window_room = self._window[1] - self._sent_bytes if self._sent else limits.BATCH_BYTES_MAX
+            flight = run.next_flight(min(room, window_room))
+            if flight is None:
+                break
+            self._line.popleft()
+            run.listed = False
+            self._send(run, flight, now)
+            batches.append(flight.batch)
+            room -= flight.size
+        return batches
+
+    def deadline(self) -> float | None:
+        """When to call `tick` (and ask `overdue`) at the latest, monotonic seconds; None when no time matters."""
+        times: list[float] = []
+        if self._unsure:
+            first = next(iter(self._unsure.values())).flight
+            times.append(first.first_sent + self._horizon_s if first is not None else 0.0)
+        if self._later:
+            times.append(self._later[0][0])
+        if self._connected and self._sent:
+            times.append(self._answer_deadline())
+        return min(times, default=None)
+
+    def take_results(self) -> list[Stored | Failed]:
+        """What became of batches since the last call, oldest first."""
+        results, self._results = self._results, []
+        return results
+
+    # --- inside ---
+
+    def _run(self, key: RunKey) -> RunQueue:
+        run = self._runs.get((key.run_id, key.attempt))
+        if run is None or run.released:
+            raise LifecycleError(f"run {key.run_id!r} attempt {key.attempt} is not open here; begin it first")
+        return run
+
+    def _has_room(self, events: int, size: int, *, closing: bool) -> bool:
+        events_max = self._events_max + (limits.OUTBOX_RESERVE_EVENTS if closing else 0)
+        bytes_max = self._bytes_max + (limits.OUTBOX_RESERVE_BYTES if closing else 0)
+        return self.events + events <= events_max and self.bytes + size <= bytes_max
+
+    def _queue(self, run: RunQueue, event: Event, cost: int) -> None:
+        run.next_seq += 1
+        run.waiting.append((event, cost))
+        self.events += 1
+        self.bytes += cost
+        if run.flight is None:
+            self._list(run)
+
+    def _list(self, run: RunQueue) -> None:
+        if not run.listed:
+            run.listed = True
+            self._line.append(run)
+
+    def _send(self, run: RunQueue, flight: Flight, now: float) -> None:
+        if flight.sendings == 0:
+            flight.first_sent = now
+            self._unsure[run.name] = run
+        flight.sendings += 1
+        flight.last_sent = now
+        flight.sent = True
+        self._sent[run.name] = run
+        self._sent_bytes += flight.size
+
+    def _unsend(self, run: RunQueue, flight: Flight) -> None:
+        """Take a batch out of the stream's window."""
+        if flight.sent:
+            flight.sent = False
+            del self._sent[run.name]
+            self._sent_bytes -= flight.size
+
+    def _land(self, run: RunQueue, flight: Flight) -> None:
+        """The run's batch needs no further answer."""
+        self._unsend(run, flight)
+        self._unsure.pop(run.name, None)
+        run.flight = None
+        self.events -= len(flight.batch.events)
+        self.bytes -= flight.cost
+
+    def _fail(self, run: RunQueue, why: str, refused_code: str) -> None:
+        """Fail a run; `refused_code` is empty when it is not certain that the batch is not stored."""
+        left = run.leftover()
+        if run.flight is not None:
+            self._land(run, run.flight)
+        for _, cost in run.waiting:
+            self.events -= 1
+            self.bytes -= cost
+        run.waiting.clear()
+        name = f"run {run.key.run_id!r} attempt {run.key.attempt}"
+        if refused_code:
+            run.closable = run.failure is None  # closing events that were refused are not tried again
+            failure: RunFailure = RunRefusedError(f"{name} failed: {why}", code=refused_code, dropped=left.unsure + left.unsent)
+        else:
+            run.closable = False
+            failure = RunIndeterminateError(
+                f"{name} failed: {why}; begin attempt {run.key.attempt + 1} of it", unsure=left.unsure, unsent=left.unsent
+            )
+        run.failure = failure
+        self._results.append(Failed(run.key, failure))
+        self._forget_if_done(run)
+
+    def _forget_if_done(self, run: RunQueue) -> None:
+        if run.released and run.idle:
+            self._runs.pop(run.name, None)
+            self._remembered[run.name] = None
+            while len(self._remembered) > limits.RUNS_REMEMBERED_MAX:
+                self._remembered.popitem(last=False)
+
+    def _answer_deadline(self) -> float:
+        oldest = next(iter(self._sent.values())).flight
+        if oldest is None:
+            return self._heard
+        return min(max(oldest.last_sent, self._heard) + limits.ROUTER_QUIET_S, oldest.last_sent + limits.ACK_TIMEOUT_S)

@@ -1,0 +1,364 @@
+"""Carries the outbox to a router: one gRPC stream at a time, for all runs of the process.
+
+Rules.
+1. The outbox decides; this only carries out. All that is ready goes into one message.
+2. A stream that breaks, a router that is silent while batches are unanswered (`Outbox.overdue`) and one that says goodbye are left, and
+   the next router is tried: after a wait with full jitter, or at once when the stream had worked. What was unanswered is sent again.
+3. A router that says goodbye is heard a little longer, for answers under way; nothing more is sent to it.
+4. What can't get better by trying again (not let in) ends the publisher; that error is raised by every later call, and by those that wait.
+   An unexpected exception does the same, by name.
+5. Callers wait for room in the order in which they came; one that is cancelled while it waits has queued nothing.
+
+Invariant: between two awaits, everything the outbox concluded has been handed to those that wait for it (`_settle`).
+
+Never imports nats, aiohttp or msgspec.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import grpc.aio
+
+from runcast.client.errors import Leftover, OutboxClosedError, OutboxFullError, RunKey
+from runcast.client.outbox import Closing, Outbox, Stored
+from runcast.client.rim import end_writing, open_channel, read, write
+from runcast.client.routers import Routers
+from runcast.v1.event_pb2 import Event
+from runcast.v1.ingest_pb2 import ProducerHello, PublishRequest, PublishResponse
+from runcast.v1.ingest_pb2_grpc import IngestServiceStub
+from runcast.wire import limits
+from runcast.wire.errors import RuncastError, UnavailableError
+from runcast.wire.ids import UserKey
+
+_log = logging.getLogger("runcast.client")
+_Call = grpc.aio.StreamStreamCall[PublishRequest, PublishResponse]
+OnCancel = Callable[[str], None]
+"""Told the reason when the user asked the run to stop."""
+
+
+class _StreamOverError(Exception):
+    """The router ended the stream, or is about to."""
+
+
+class Publisher:
+    """Sends events and tells what became of them. `run` must be running, in a task of the owner.
+
+    Args:
+        routers: where to go.
+        hello: who we are.
+        draw: randomness for waits, 0.0 to 1.0.
+    """
+
+    def __init__(self, routers: Routers, hello: ProducerHello, draw: Callable[[], float]) -> None:
+        self._routers = routers
+        self._hello = hello
+        self._draw = draw
+        self._outbox = Outbox(hello.producer)
+        self._gate = asyncio.Lock()  # callers that append, in order; the first may wait for room
+        self._room = asyncio.Event()
+        self._wake = asyncio.Event()  # something may have to be sent
+        self._ready = asyncio.Event()  # a stream is open, or never will be
+        self._empty = asyncio.Event()
+        self._turn = 0
+        self._answers: dict[RunKey, list[tuple[int, asyncio.Future[str]]]] = {}
+        self._cancels: dict[tuple[UserKey, str], OnCancel] = {}
+        self._failure: RuncastError | None = None
+        self._closed = False
+        self._stopping = False  # drained, or out of time for it
+        self._leaving = False  # the router said goodbye: nothing more is sent on this stream
+        self._progress = False  # a batch was stored by this stream
+
+    # --- for runs ---
+
+    def open_run(self, key: RunKey) -> None:
+        """Begin a run's attempt; raises as `Outbox.open_run`, and when the publisher is closed or dead."""
+        self.check()
+        self._outbox.open_run(key)
+
+    def watch_cancel(self, key: RunKey, on_cancel: OnCancel) -> None:
+        """Have `on_cancel` called when the user asks the run to stop, until it is released."""
+        self._cancels[key.user, key.run_id] = on_cancel
+
+    def release_run(self, key: RunKey) -> None:
+        """Say that nothing more will be appended; what is queued is still sent."""
+        self._cancels.pop((key.user, key.run_id), None)
+        self._outbox.release_run(key)
+
+    async def append(self, key: RunKey, event: Event) -> int:
+        """Queue an event, waiting for room; return its seq. Raises as `Outbox.append`, and when the publisher is closed or dead."""
+        self._turn += 1
+        if self._turn >= limits.TURN_APPENDS_MAX:
+            self._turn = 0
+            await asyncio.sleep(0)
+        async with self._gate:
+            while True:
+                try:
+                    return self.append_now(key, event)
+                except OutboxFullError:
+                    self._room.clear()
+                await self._room.wait()
+
+    def append_now(self, key: RunKey, event: Event, *, closing: bool = False) -> int:
+        """Queue an event at once.
+
+        Raises:
+            OutboxFullError: there is no room; with `closing` not even in the reserve.
+        """
+        self.check()
+        seq = self._outbox.append(key, event, closing=closing)
+        self._wake.set()
+        return seq
+
+    def close_failed(self, key: RunKey, closing: Closing) -> bool:
+        """End a failed run on the user's screen if that is safe; raises as `Outbox.close_failed`."""
+        self.check()
+        queued = self._outbox.close_failed(key, closing)
+        self._wake.set()
+        return queued
+
+    def open_tools(self, key: RunKey) -> dict[str, str]:
+        """Tool name by call id, of the run's open calls."""
+        return self._outbox.open_tools(key)
+
+    async def wait_stored(self, key: RunKey) -> str:
+        """Wait until all that was appended to the run is stored.
+
+        Returns:
+            The position of the last of it; "" when nothing was appended.
+
+        Raises:
+            RunRefusedError, RunIndeterminateError: the run failed.
+            RuncastError: the publisher died.
+        """
+        if self._failure is not None:
+            raise self._failure
+        appended, stored, position = self._outbox.progress(key)
+        if appended == stored:
+            return position
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._answers.setdefault(key, []).append((appended, answer))
+        return await answer
+
+    # --- for the owner ---
+
+    @property
+    def failure(self) -> RuncastError | None:
+        """What the publisher died of."""
+        return self._failure
+
+    def check(self) -> None:
+        """Raise what ended the publisher.
+
+        Raises:
+            OutboxClosedError: it was closed.
+            RuncastError: it died; the message names what of.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._closed:
+            raise OutboxClosedError("this Runcast was closed; open a new one")
+
+    async def wait_ready(self) -> None:
+        """Wait until a router is connected. Raises what ended the publisher."""
+        await self._ready.wait()
+        self.check()
+
+    async def drain(self, timeout_s: float) -> list[Leftover]:
+        """Take nothing more, wait until all is answered, say goodbye; `run` returns after it.
+
+        Returns:
+            What is still unanswered after `timeout_s` seconds.
+        """
+        self._closed = True
+        self._room.set()  # who waits for room is told
+        self._settle()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._empty.wait()
+        except TimeoutError:
+            _log.warning("closing with %d events unanswered", self._outbox.events)
+        finally:
+            self._stopping = True
+            self._wake.set()
+        return self._outbox.leftovers()
+
+    async def run(self) -> None:
+        """Carry until drained, cancelled or dead. Raises nothing but a cancellation: the next call tells of a failure."""
+        try:
+            while not self._stopping:
+                await self._carry()
+        except RuncastError as exc:
+            self._die(exc)
+        except Exception as exc:
+            _log.exception("the publisher died")
+            failure = RuncastError(f"the task 'runcast publisher' died of {type(exc).__name__}: {exc}; open a new Runcast, and report this")
+            failure.__cause__ = exc
+            self._die(failure)
+
+    # --- inside ---
+
+    async def _carry(self) -> None:
+        """One stream to one router, and the wait after it."""
+        target = self._routers.take()
+        self._leaving = self._progress = False
+        try:
+            async with open_channel(target) as channel:
+                await self._stream(channel, target)
+            why = "it said goodbye"
+        except RuncastError as exc:
+            if not exc.code.retry:
+                raise
+            why = str(exc)
+        finally:
+            self._ready.clear()
+            self._outbox.disconnected()
+        if self._stopping:
+            return
+        wait_s = 0.0
+        if self._progress:
+            self._routers.worked()
+        else:
+            wait_s = self._routers.failed(self._draw())
+        _log.warning("router %s was left (%s); going to the next in %.2f s, %d events wait", target, why, wait_s, self._outbox.events)
+        await self._pause(wait_s)
+
+    async def _stream(self, channel: grpc.aio.Channel, target: str) -> None:
+        call = IngestServiceStub(channel).Publish()
+        await write(call, PublishRequest(hello=self._hello), target)
+        first = await read(call, target, self._now() + limits.CONNECT_TIMEOUT_S)
+        if first is None or not first.HasField("hello"):
+            raise UnavailableError(f"{target} did not say hello; is it a Runcast router?")
+        hello = first.hello
+        self._outbox.connected(
+            self._now(),
+            batches=hello.window.batches,
+            size=hello.window.bytes,
+            resend_horizon_s=hello.resend_horizon_ms / 1000,
+        )
+        _log.info("connected to router %s at %s", hello.router, target)
+        self._ready.set()
+        self._take(first)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._write(call, target), name="runcast publisher: write")
+                tasks.create_task(self._read(call, target), name="runcast publisher: read")
+        except BaseExceptionGroup as group:
+            errors = [error for error in group.exceptions if not isinstance(error, _StreamOverError)]
+            if errors:
+                raise errors[0] from group
+
+    async def _write(self, call: _Call, target: str) -> None:
+        while not (self._leaving or self._stopping):
+            self._wake.clear()
+            now = self._now()
+            if self._outbox.overdue(now):
+                raise UnavailableError(f"{target} was silent, or left a batch unanswered, for too long")
+            batches = self._outbox.take_batches(now)
+            self._settle()
+            if batches:
+                await write(call, PublishRequest(batches=batches), target)
+            else:
+                await self._wait_wake(self._outbox.deadline())
+        if self._stopping:
+            await end_writing(call, target)
+
+    async def _read(self, call: _Call, target: str) -> None:
+        leave_at: float | None = None
+        while leave_at is None or self._outbox.unanswered[0]:
+            response = await read(call, target, leave_at)
+            if response is None:
+                break
+            self._take(response)
+            if response.HasField("go_away"):
+                grace_s = min(response.go_away.grace_ms / 1000, limits.GOODBYE_S)
+                leave_at = self._now() + grace_s
+                self._leaving = True
+                self._wake.set()
+        raise _StreamOverError
+
+    def _take(self, response: PublishResponse) -> None:
+        """Hand a response to the outbox, and cancels to their runs."""
+        now = self._now()
+        outbox = self._outbox
+        for ack in response.acks:
+            self._progress = True
+            outbox.acked(now, run_id=ack.run_id, attempt=ack.attempt, number=ack.number, position=ack.position, duplicate=ack.duplicate)
+        for refusal in response.refusals:
+            outbox.refused(
+                now,
+                run_id=refusal.run_id,
+                attempt=refusal.attempt,
+                number=refusal.number,
+                code=refusal.code,
+                message=refusal.message,
+                retry=refusal.retry,
+                definite=refusal.definite,
+                retry_after_s=refusal.retry_after_ms / 1000,
+            )
+        if response.HasField("window"):
+            outbox.window(now, batches=response.window.batches, size=response.window.bytes)
+        for cancel in response.cancels:
+            on_cancel = self._cancels.get((UserKey(cancel.user.tenant, cancel.user.id), cancel.run_id))
+            if on_cancel is not None:
+                on_cancel(cancel.reason)
+        self._settle()
+        self._wake.set()
+
+    def _settle(self) -> None:
+        """Tell those that wait what the outbox concluded."""
+        results = self._outbox.take_results()
+        for result in results:
+            if not isinstance(result, Stored):
+                _log.warning("%s", result.error)
+            waiting = self._answers.pop(result.key, [])
+            later = []
+            for seq, answer in waiting:
+                if answer.done():
+                    continue
+                if not isinstance(result, Stored):
+                    answer.set_exception(result.error)
+                elif seq <= result.last_seq:
+                    answer.set_result(result.position)
+                else:
+                    later.append((seq, answer))
+            if later:
+                self._answers[result.key] = later
+        if results:
+            self._room.set()
+        if self._outbox.events:
+            self._empty.clear()
+        else:
+            self._empty.set()
+
+    def _die(self, failure: RuncastError) -> None:
+        self._failure = failure
+        for waiting in self._answers.values():
+            for _, answer in waiting:
+                if not answer.done():
+                    answer.set_exception(failure)
+        self._answers.clear()
+        self._room.set()
+        self._ready.set()
+        self._empty.set()
+
+    async def _pause(self, wait_s: float) -> None:
+        """Wait between two streams, while time passes for the outbox too."""
+        until = self._now() + wait_s
+        while self._now() < until and not self._stopping:
+            self._outbox.tick(self._now())
+            self._settle()
+            deadline = self._outbox.deadline()
+            self._wake.clear()
+            await self._wait_wake(until if deadline is None else max(min(until, deadline), self._now() + 0.01))
+
+    async def _wait_wake(self, until: float | None) -> None:
+        try:
+            async with asyncio.timeout_at(until):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,118 @@
+"""Where gRPC is met: channels with their options, and its errors mapped into our tree, once.
+
+Rules: every attempt has its own channel with its own connection (shared subchannels would lead back to the router that is draining);
+statuses that say "not you" are final, all others are tried again; a status whose details begin with a code of our table means that code.
+
+Never imports the outbox or anything of a run.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar, cast
+
+import grpc
+import grpc.aio
+
+from runcast.wire import limits
+from runcast.wire.codes import CODES
+from runcast.wire.errors import RefusedError, RuncastError, UnavailableError
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+_OPTIONS = (
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_retries", 0),
+    ("grpc.enable_http_proxy", 0),  # routers are near; a proxy from the environment is for other things
+    ("grpc.max_send_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
+    ("grpc.keepalive_time_ms", int(limits.KEEPALIVE_INTERVAL_S * 1000)),
+    ("grpc.keepalive_timeout_ms", int(limits.KEEPALIVE_TIMEOUT_S * 1000)),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+_NOT_YOU = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
+
+
+@asynccontextmanager
+async def open_channel(target: str) -> AsyncIterator[grpc.aio.Channel]:
+    """A connected channel to a router; closed, with all its calls, at the end.
+
+    Raises:
+        UnavailableError: no connection within `limits.CONNECT_TIMEOUT_S`.
+    """
+    channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+    try:
+        try:
+            async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):
+                state = channel.get_state(try_to_connect=True)
+                while state is not grpc.ChannelConnectivity.READY:
+                    if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                        raise UnavailableError(f"no router can be reached at {target}; start one there, or correct the address")
+                    await channel.wait_for_state_change(state)
+                    state = channel.get_state(try_to_connect=True)
+        except TimeoutError as exc:
+            raise UnavailableError(f"no connection to {target} within {limits.CONNECT_TIMEOUT_S:g} s") from exc
+        yield channel
+    finally:
+        await channel.close()
+
+
+async def read(call: "grpc.aio.StreamStreamCall[Any, Response]", target: str, until: float | None = None) -> Response | None:
+    """The next response; None when the router ended the stream well.
+
+    Args:
+        call: a bidirectional stream.
+        target: its router, for the message.
+        until: loop time at which to give up, and the stream with it.
+
+    Raises:
+        RefusedError: the router answered with a code, or does not let us in.
+        UnavailableError: the router is gone, or took too long.
+    """
+    with _map_errors(target):
+        async with asyncio.timeout_at(until):
+            response = await call.read()
+    return None if response is grpc.aio.EOF else cast("Response", response)
+
+
+async def write(call: "grpc.aio.StreamStreamCall[Request, Any]", request: Request, target: str) -> None:
+    """Write a request; raises as `read`, and UnavailableError when the router takes no bytes for `limits.ROUTER_QUIET_S`."""
+    with _map_errors(target):
+        try:
+            async with asyncio.timeout(limits.ROUTER_QUIET_S):
+                await call.write(request)
+        except asyncio.InvalidStateError as exc:  # the stream ended before: its status says why
+            raise _map_status(await call.code(), await call.details(), target) from exc
+
+
+async def end_writing(call: "grpc.aio.StreamStreamCall[Any, Any]", target: str) -> None:
+    """Tell the router that nothing more comes; raises as `read`."""
+    with _map_errors(target):
+        await call.done_writing()
+
+
+@contextmanager
+def _map_errors(target: str) -> Iterator[None]:
+    """Turn what gRPC and time-outs raise into our errors; a cancellation of the current task stays one."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as exc:
+        raise _map_status(exc.code(), exc.details(), target) from exc
+    except (TimeoutError, asyncio.InvalidStateError, grpc.aio.BaseError) as exc:
+        raise UnavailableError(f"the stream to {target} broke: {exc or 'no answer in time'}") from exc
+    except asyncio.CancelledError as exc:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise UnavailableError(f"the stream to {target} was dropped") from exc
+
+
+def _map_status(status: grpc.StatusCode, text: str | None, target: str) -> RuncastError:
+    details = text or "no details"
+    if status in _NOT_YOU:
+        return RefusedError(f"{target} does not let this agent in: {details}", code="unauthenticated")
+    name, colon, message = details.partition(": ")
+    if colon and name in CODES:
+        return RefusedError(f"{target} answered: {message}", code=name)
+    return UnavailableError(f"{target} ended the stream: {status.name}: {details}")

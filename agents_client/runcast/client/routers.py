@@ -1,0 +1,56 @@
+"""Which router to go to, and how long to wait before it.
+
+Rules: targets are tried in turn, from one chosen at random, so that agents spread; the wait after the n-th failure in a row is drawn from
+0 to `BACKOFF_FIRST_S * 2^n`, at most `BACKOFF_MAX_S` ("full jitter": agents that lost the same router do not come back together); one
+success, a stored batch or a delivered message, starts the waits anew.
+
+Pure: draws (0.0 to 1.0) are arguments. Never imports asyncio, a clock, randomness, logging or grpc.
+"""
+
+from runcast.wire import limits
+
+
+def parse_targets(text: str) -> list[str]:
+    """Read "host:port,host:port".
+
+    Raises:
+        ValueError: a part is not host:port.
+    """
+    targets = [part.strip() for part in text.split(",") if part.strip()]
+    for target in targets:
+        host, colon, port = target.rpartition(":")
+        if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+            raise ValueError(f"{target!r} is not a router's address; write host:port, several with commas between them")
+    if not targets:
+        raise ValueError("no router's address was given; write host:port, several with commas between them")
+    return targets
+
+
+class Routers:
+    """The routers in turn.
+
+    Args:
+        targets: at least one.
+        draw: chooses the first, 0.0 to 1.0.
+    """
+
+    def __init__(self, targets: list[str], draw: float) -> None:
+        self._targets = targets
+        self._next = min(int(draw * len(targets)), len(targets) - 1)
+        self._failures = 0
+
+    def take(self) -> str:
+        """The router to try now."""
+        target = self._targets[self._next]
+        self._next = (self._next + 1) % len(self._targets)
+        return target
+
+    def failed(self, draw: float) -> float:
+        """Count a failure; return how long to wait before the next try, seconds."""
+        wait_s = min(limits.BACKOFF_MAX_S, limits.BACKOFF_FIRST_S * 2.0 ** min(self._failures, 30))
+        self._failures += 1
+        return draw * wait_s
+
+    def worked(self) -> None:
+        """A router did what it is for."""
+        self._failures = 0

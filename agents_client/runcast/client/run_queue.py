@@ -1,0 +1,160 @@
+"""One attempt of a run in the outbox: its life, what waits, and the batch in flight.
+
+Rules: an event gets its identity (run_id, attempt, seq, id) when it is admitted, and is not changed after it; a batch is built once, when
+it is about to be sent, of all that waits and fits, and is not changed after it. `life` knows all that was queued, `stored_life` what is
+acknowledged; closing events of a failed run follow the latter.
+
+Invariants: `waiting` holds contiguous seqs that follow those of `flight`, which follow `seq`; `flight.batch.number == number + 1`.
+
+Pure: never imports asyncio, a clock, randomness, logging or grpc.
+"""
+
+from collections import deque
+
+from runcast.client.errors import EventTooLargeError, Leftover, RunIndeterminateError, RunKey, RunRefusedError
+from runcast.v1.event_pb2 import Batch, Event, User
+from runcast.wire import limits
+from runcast.wire.ids import event_id
+from runcast.wire.lifecycle import Lifecycle
+
+_NUMBER_MAX = 2**64 - 1
+
+RunFailure = RunRefusedError | RunIndeterminateError
+"""Why a run failed, and what of it is not stored."""
+
+
+class Flight:
+    """The run's batch that was sent and not answered.
+
+    Attributes:
+        batch: it.
+        cost: bytes that its events count in the outbox.
+        size: bytes that it counts in the window.
+        sent: on the stream that is open now, and unanswered there.
+        sendings: how many sendings have an unknown outcome.
+        first_sent: when the oldest of them was, monotonic seconds.
+        last_sent: when the newest was.
+        advised: it was refused for now, by a router that said how long to wait.
+    """
+
+    __slots__ = ("advised", "batch", "cost", "first_sent", "last_sent", "sendings", "sent", "size")
+
+    def __init__(self, batch: Batch, cost: int) -> None:
+        self.batch = batch
+        self.cost = cost
+        self.size = batch.ByteSize()
+        self.sent = False
+        self.sendings = 0
+        self.first_sent = 0.0
+        self.last_sent = 0.0
+        self.advised = False
+
+
+class RunQueue:
+    """The queue of one attempt.
+
+    Attributes:
+        number: the last acknowledged batch; 0 before the first.
+        seq: the last acknowledged event; 0 before the first.
+        position: of that batch, as text.
+        next_seq: what the next event gets.
+        failure: set when the run failed.
+        closable: it failed, and closing events may still be sent safely.
+        released: its owner appends no more.
+        listed: it stands in the outbox's line.
+    """
+
+    __slots__ = (
+        "_header_bytes",
+        "_producer",
+        "_user",
+        "closable",
+        "failure",
+        "flight",
+        "key",
+        "life",
+        "listed",
+        "name",
+        "next_seq",
+        "number",
+        "position",
+        "released",
+        "seq",
+        "stored_life",
+        "waiting",
+    )
+
+    def __init__(self, key: RunKey, producer: str) -> None:
+        self._producer = producer
+        self._user = User(tenant=key.user.tenant, id=key.user.user)
+        self.key = key
+        self.name = (key.run_id, key.attempt)
+        self.life = Lifecycle()
+        self.stored_life = Lifecycle()
+        self.number = 0
+        self.seq = 0
+        self.position = ""
+        self.next_seq = 1
+        self.waiting: deque[tuple[Event, int]] = deque()
+        self.flight: Flight | None = None
+        self.failure: RunFailure | None = None
+        self.closable = False
+        self.released = False
+        self.listed = False
+        self._header_bytes = self._batch(_NUMBER_MAX, []).ByteSize()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing is unanswered."""
+        return self.flight is None and not self.waiting
+
+    def admit(self, life: Lifecycle, event: Event, seq: int) -> int:
+        """Check that `event` may follow `life`, and name it.
+
+        Returns:
+            What it costs, bytes: its size as a field of a batch.
+
+        Raises:
+            LifecycleError: it may not come next.
+            EventTooLargeError: over `limits.EVENT_BYTES_MAX`.
+        """
+        life.check(event)
+        event.run_id = self.key.run_id
+        event.attempt = self.key.attempt
+        event.seq = seq
+        event.id = event_id(self.key.run_id, self.key.attempt, seq)
+        size = event.ByteSize()
+        if size > limits.EVENT_BYTES_MAX:
+            kind = event.WhichOneof("kind")
+            raise EventTooLargeError(f"{kind} has {size} bytes of at most {limits.EVENT_BYTES_MAX}; send a reference to what is larger")
+        return 1 + (size.bit_length() + 6) // 7 + size  # tag, length, content
+
+    def next_flight(self, bytes_max: int) -> Flight | None:
+        """The batch to send: the one in flight, or a new one of all that waits and fits; None when nothing fits `bytes_max`."""
+        if self.flight is not None:
+            return self.flight if self.flight.size <= bytes_max else None
+        bytes_max = min(bytes_max, limits.BATCH_BYTES_MAX)
+        size = self._header_bytes
+        count = 0
+        for _, cost in self.waiting:
+            if count == limits.BATCH_EVENTS_MAX or size + cost > bytes_max:
+                break
+            size += cost
+            count += 1
+        if count == 0:
+            return None
+        events = [self.waiting.popleft()[0] for _ in range(count)]
+        self.flight = Flight(self._batch(self.number + 1, events), size - self._header_bytes)
+        return self.flight
+
+    def leftover(self) -> Leftover:
+        """What is not acknowledged."""
+        in_flight = tuple(self.flight.batch.events) if self.flight is not None else ()
+        waiting = tuple(event for event, _ in self.waiting)
+        if self.flight is not None and self.flight.sendings == 0:
+            return Leftover(self.key, (), in_flight + waiting)
+        return Leftover(self.key, in_flight, waiting)
+
+    def _batch(self, number: int, events: list[Event]) -> Batch:
+        key = self.key
+        return Batch(user=self._user, producer=self._producer, run_id=key.run_id, attempt=key.attempt, number=number, events=events)

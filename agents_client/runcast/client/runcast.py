@@ -1,0 +1,193 @@
+"""The door to Runcast for an agent process: one connection for all its runs and inboxes.
+
+Rules: a Runcast is used with `async with`; leaving the block sends what is left, for `limits.CLOSE_TIMEOUT_S` at most, and tells what could
+not be sent. The publisher's task lives in a task group that ends with the block. A publisher that died is told by the next call.
+Randomness and the wall clock are read here, and given to what needs them.
+"""
+
+import asyncio
+import os
+import random
+import socket
+import time
+from types import TracebackType
+from typing import Self
+
+from runcast.client import events
+from runcast.client.errors import RunKey, UnsentError
+from runcast.client.inbox import Inbox
+from runcast.client.publisher import Publisher
+from runcast.client.routers import Routers, parse_targets
+from runcast.client.run import Run, RunContext
+from runcast.v1.event_pb2 import AgentStarted
+from runcast.v1.inbox_pb2 import WorkerHello
+from runcast.v1.ingest_pb2 import ProducerHello
+from runcast.wire import VERSION, limits
+from runcast.wire.errors import LifecycleError, RuncastError, UnavailableError
+from runcast.wire.ids import UserKey, check_id
+
+
+class Runcast:
+    """A connection to Runcast's routers, for `async with`.
+
+    It connects, and connects again, by itself; events are queued meanwhile, up to `limits.OUTBOX_EVENTS_MAX`, and then callers wait.
+
+    Args:
+        target: routers as "host:port", several with commas between them.
+        agent: the agent's name, 1 to 128 bytes.
+        tenant: of the users, unless a run says otherwise.
+
+    Raises:
+        ValueError: `target` is not an address.
+        IdInvalidError: a name is empty or too long.
+    """
+
+    def __init__(self, target: str, *, agent: str, tenant: str = "default") -> None:
+        self._targets = parse_targets(target)
+        self._agent = check_id(agent, "agent")
+        self._tenant = check_id(tenant, "tenant id")
+        self._random = random.SystemRandom()
+        self._producer = f"{socket.gethostname()[:64]}-{os.getpid()}-{self._random.getrandbits(64):016x}"
+        hello = ProducerHello(producer=check_id(self._producer, "producer id"), agent=agent, client_version=VERSION)
+        self._publisher = Publisher(self._routers(), hello, self._random.random)
+        self._tasks = asyncio.TaskGroup()
+        self._task: asyncio.Task[None] | None = None
+        self._inboxes: list[Inbox] = []
+
+    def run(
+        self,
+        *,
+        user: str,
+        thread: str = "",
+        title: str = "",
+        reply_to: str = "",
+        input: object = None,  # noqa: A002 # the word of the event's field
+        tenant: str = "",
+        run_id: str = "",
+        attempt: int = 1,
+        parent_run_id: str = "",
+        traceparent: str = "",
+    ) -> Run:
+        """A run for a user; it begins with `async with`.
+
+        Args:
+            user: whose stream it appears in.
+            thread: the conversation that it belongs to.
+            title: what it is about, for people.
+            reply_to: id of the message that it answers.
+            input: what the agent was given, JSON-like.
+            tenant: the user's; "" for the Runcast's.
+            run_id: "" for a new one; given, together with a higher `attempt`, to try a run again.
+            attempt: from 1; a higher one supersedes the lower ones.
+            parent_run_id: the run that started this one.
+            traceparent: W3C trace context.
+
+        Raises:
+            IdInvalidError: an id is empty or too long.
+            TypeError, ValueError: `input` can't be written as JSON, or `attempt` is below 1.
+        """
+        self._check_entered()
+        if not 1 <= attempt < 2**32:
+            raise ValueError(f"attempt is {attempt}; count the tries of a run from 1")
+        for value, what in (
+            (thread, "thread"),
+            (reply_to, "reply_to"),
+            (parent_run_id, "parent run id"),
+            (traceparent, "traceparent"),
+        ):
+            if value:
+                check_id(value, what)
+        owner = UserKey(check_id(tenant or self._tenant, "tenant id"), check_id(user, "user id"))
+        name = check_id(run_id or events.make_run_id(_clock_ms(), self._random.getrandbits(80)), "run id")
+        started = AgentStarted(title=title, reply_to=reply_to, input_json=events.encode_json(input))
+        context = RunContext(self._agent, thread, parent_run_id, traceparent)
+        return Run(self._publisher, RunKey(owner, name, attempt), context, started, _clock_ms)
+
+    def inbox(self, group: str, *, in_flight: int = 8) -> Inbox:
+        """What users send to an agent group, for `async for`; each message goes to one worker of the group.
+
+        Args:
+            group: the agent group.
+            in_flight: how many unsettled messages this worker takes at once, 1 to 1,000.
+
+        Raises:
+            IdInvalidError: the group's name is empty or too long.
+            ValueError: `in_flight` is out of range.
+        """
+        self._check_entered()
+        if not 1 <= in_flight <= limits.INBOX_IN_FLIGHT_MAX:
+            raise ValueError(f"in_flight is {in_flight}; use 1 to {limits.INBOX_IN_FLIGHT_MAX}")
+        hello = WorkerHello(group=check_id(group, "group"), worker=self._producer, in_flight_max=in_flight)
+        inbox = Inbox(self._routers(), hello, self._random.random)
+        self._inboxes.append(inbox)
+        return inbox
+
+    async def ready(self, timeout_s: float = limits.CONNECT_TIMEOUT_S) -> None:
+        """Wait until a router is connected. Nobody has to: runs may begin before.
+
+        Raises:
+            UnavailableError: none was within `timeout_s` seconds.
+            RefusedError: no router will ever let this agent in.
+        """
+        self._check_entered()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._publisher.wait_ready()
+        except TimeoutError as exc:
+            raise UnavailableError(
+                f"no router at {','.join(self._targets)} within {timeout_s:g} s; start one there, or correct the address"
+            ) from exc
+
+    async def close(self, timeout_s: float = limits.CLOSE_TIMEOUT_S) -> None:
+        """Send what is left and say goodbye; does nothing the second time.
+
+        Args:
+            timeout_s: for sending, seconds.
+
+        Raises:
+            UnsentError: not all could be sent; it holds the rest.
+            RuncastError: the publisher had died, and of what; nothing was left.
+        """
+        task, self._task = self._task, None
+        if task is None:
+            return
+        try:
+            for inbox in self._inboxes:
+                await inbox.aclose()
+            leftovers = await self._publisher.drain(timeout_s)
+            await asyncio.wait({task}, timeout=limits.GOODBYE_S)
+        finally:
+            task.cancel()
+        failure = self._publisher.failure
+        if leftovers:
+            raise UnsentError(leftovers, str(failure or f"after {timeout_s:g} s")) from failure
+        if failure is not None:
+            raise failure
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        self._task = self._tasks.create_task(self._publisher.run(), name="runcast publisher")
+        return self
+
+    async def __aexit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
+        try:
+            await self.close()
+        except RuncastError as failure:
+            if exc is None:
+                raise
+            if failure is not exc:
+                exc.add_note(str(failure))
+        finally:
+            await self._tasks.__aexit__(None, None, None)
+
+    def _check_entered(self) -> None:
+        if self._task is None:
+            self._publisher.check()
+            raise LifecycleError("this Runcast is not open; use it with `async with`")
+
+    def _routers(self) -> Routers:
+        return Routers(self._targets, self._random.random())
+
+
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000

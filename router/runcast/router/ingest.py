@@ -1,0 +1,330 @@
+"""One producer's Publish stream, as a machine: what to store, what to refuse, when the stream ends (PROTOCOL.md, "Ingest").
+
+Theory: order is kept by having one batch of a run under way at a time (ARCHITECTURE.md, "Producing"), so a stream is many independent runs,
+each either idle or waiting for storage. What is wrong with one batch is a refusal of that batch and costs the other runs
+nothing; only a producer that breaks the protocol of the stream itself (no hello, past its window) loses the stream.
+
+Rules:
+    - The first request carries hello, no other does.
+    - Everything unanswered counts against the window, from the moment it arrives.
+    - A run that is first seen with batch 1 is NEW; otherwise another router had it before, and it is checked from the middle
+      (MIDWAY).
+    - After batch n is stored comes n+1. A batch up to n is a resend and goes to storage, which recognises it by its message
+      id.
+    - A refused or failed batch changes nothing of its run: another batch may come under the same number.
+    - Nothing follows a run's end, as long as the stream remembers it (`limits.STREAM_ENDED_MAX`).
+
+Invariants: `unanswered` is the number of `Store` effects not yet answered by `stored` or `failed`; an attempt has at most one
+of them; after `End` there are no more `Store` effects.
+
+Pure: imports no asyncio, clock, random, logging, grpc, nats. Its driver carries the effects out in order, and answers each
+`Store` once.
+"""
+
+from collections import OrderedDict
+
+from runcast.router.effects import Acked, BatchKey, Cancelled, Closed, Effect, End, Greeted, Left, Opened, Refused, RunKey, Store
+from runcast.router.validation import check_batch
+from runcast.v1.event_pb2 import Batch, User
+from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, GoAway, PublishRequest, RunCancel
+from runcast.wire import limits
+from runcast.wire.errors import LifecycleError, RuncastError
+from runcast.wire.ids import check_id
+from runcast.wire.lifecycle import Lifecycle, State
+
+
+class _Pending:
+    """The batch of an attempt that storage has not answered; `lifecycle` and `seq` hold once it is stored. A resend has no lifecycle."""
+
+    __slots__ = ("lifecycle", "number", "seq", "size")
+
+    def __init__(self, number: int, size: int, seq: int, lifecycle: Lifecycle | None) -> None:
+        self.number = number
+        self.size = size
+        self.seq = seq
+        self.lifecycle = lifecycle
+
+
+class _Attempt:
+    """One attempt of a run as this stream knows it: its life, and the last batch and seq that were stored."""
+
+    __slots__ = ("announced", "lifecycle", "number", "pending", "seq")
+
+    def __init__(self, batch: Batch) -> None:
+        self.lifecycle = Lifecycle(midway=batch.number > 1)
+        self.number: int = batch.number - 1
+        self.seq: int = batch.events[0].seq - 1
+        self.pending: _Pending | None = None
+        self.announced = False
+
+
+class _Run:
+    """An open run: how many of its attempts are, and whether the producer was told of a cancel."""
+
+    __slots__ = ("attempts", "cancelled")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.cancelled = False
+
+
+_AttemptKey = tuple[RunKey, int]
+
+
+class ProducerStream:
+    """The machine of one Publish stream.
+
+    Attributes:
+        producer: the id from hello; "" before.
+        unanswered: batches that storage has not answered.
+        unanswered_bytes: serialized bytes of them.
+        runs_seen: runs that were opened, for the log.
+        refused: refusals given, for the log.
+    """
+
+    def __init__(
+        self,
+        *,
+        window_batches: int = limits.STREAM_WINDOW_BATCHES,
+        window_bytes: int = limits.STREAM_WINDOW_BYTES,
+        runs_max: int = limits.STREAM_RUNS_MAX,
+        ended_max: int = limits.STREAM_ENDED_MAX,
+    ) -> None:
+        self.producer = ""
+        self.unanswered = 0
+        self.unanswered_bytes = 0
+        self.runs_seen = 0
+        self.refused = 0
+        self._window_batches = window_batches
+        self._window_bytes = window_bytes
+        self._runs_max = runs_max
+        self._ended_max = ended_max
+        self._effects: list[Effect] = []
+        self._open: OrderedDict[_AttemptKey, _Attempt] = OrderedDict()
+        self._ended: OrderedDict[_AttemptKey, _Attempt] = OrderedDict()
+        self._runs: dict[RunKey, _Run] = {}
+        self._leaving = False
+        self._over = False
+
+    @property
+    def over(self) -> bool:
+        """Whether the stream takes no more requests."""
+        return self._over
+
+    @property
+    def open_runs(self) -> list[RunKey]:
+        """The runs that go on here."""
+        return list(self._runs)
+
+    def take_effects(self) -> list[Effect]:
+        """What is to be done now, in order. Each effect is given once."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    # --- inputs ---
+
+    def receive(self, request: PublishRequest) -> None:
+        """Take the next request of the stream."""
+        if self._over:
+            return
+        try:
+            self._check_hello(request)
+            if self.unanswered + len(request.batches) > self._window_batches:
+                raise self._past_window()
+            for batch in request.batches:
+                self._receive_batch(batch)
+        except RuncastError as exc:
+            self.end(exc)
+
+    def stored(self, key: BatchKey, position: str, *, duplicate: bool) -> None:
+        """Storage has the batch `key`, at `position`; `duplicate` says that it had it before."""
+        attempt = self._answered(key)
+        ack = BatchAck(run_id=key.run.run_id, attempt=key.attempt, number=key.number, position=position, duplicate=duplicate)
+        self._effects.append(Acked(ack))
+        pending, attempt.pending = attempt.pending, None
+        if pending is None or pending.lifecycle is None:
+            return
+        attempt.lifecycle, attempt.number, attempt.seq = pending.lifecycle, pending.number, pending.seq
+        if attempt.lifecycle.state is State.ENDED:
+            self._close((key.run, key.attempt))
+
+    def failed(self, key: BatchKey, error: RuncastError) -> None:
+        """Storage did not take the batch `key`, or can't say."""
+        self._answered(key).pending = None
+        self._refuse(key.run.run_id, key.attempt, key.number, error)
+
+    def cancel(self, run: RunKey, reason: str) -> None:
+        """The user wants `run` to stop. The producer is told once while the run is open here."""
+        known = self._runs.get(run)
+        if known is None or known.cancelled or self._over:
+            return
+        known.cancelled = True
+        user = User(tenant=run.user.tenant, id=run.user.user)
+        self._effects.append(Cancelled(RunCancel(user=user, run_id=run.run_id, reason=reason)))
+
+    def leave(self, reason: str, grace_ms: int) -> None:
+        """The router is about to stop: what comes from now on is refused, what is under way is finished."""
+        if self._leaving or self._over:
+            return
+        self._leaving = True
+        self._effects.append(Left(GoAway(reason=reason, grace_ms=grace_ms)))
+
+    def end(self, error: RuncastError) -> None:
+        """End the stream with `error`, once what is under way is finished."""
+        if not self._over:
+            self._over = True
+            self._effects.append(End(error))
+
+    def close(self) -> None:
+        """The stream is gone, with or without `end`: its runs go on here no more."""
+        self._over = True
+        self._effects = [Closed(run) for run in self._runs]
+        self._runs.clear()
+
+    # --- the stream ---
+
+    def _check_hello(self, request: PublishRequest) -> None:
+        if self.producer:
+            if request.HasField("hello"):
+                raise RuncastError("hello came twice; send it in the first request only", code="hello_expected")
+            return
+        if not request.HasField("hello"):
+            raise RuncastError("the first request carries no hello; say who you are first", code="hello_expected")
+        hello = request.hello
+        check_id(hello.producer, "producer id")
+        for text, what in ((hello.agent, "agent"), (hello.client_version, "client_version")):
+            if text:
+                check_id(text, what)
+        self.producer = hello.producer
+        self._effects.append(Greeted(hello))
+
+    def _past_window(self) -> RuncastError:
+        return RuncastError(
+            f"more than {self._window_batches} batches or {self._window_bytes} bytes are unanswered; open a new stream and keep"
+            " within the window",
+            code="flow_control",
+        )
+
+    # --- batches ---
+
+    def _receive_batch(self, batch: Batch) -> None:
+        payload = batch.SerializeToString()
+        if self.unanswered_bytes + len(payload) > self._window_bytes:
+            raise self._past_window()
+        try:
+            self._take(batch, payload)
+        except RuncastError as exc:
+            self._refuse(batch.run_id, batch.attempt, batch.number, exc)
+
+    def _take(self, batch: Batch, payload: bytes) -> None:
+        """Pass the batch on to storage, if it may come now."""
+        if self._leaving:
+            raise RuncastError("this router is about to stop; send it to another one", code="draining")
+        user = check_batch(batch, len(payload), self.producer)
+        run = RunKey(user, batch.run_id)
+        place = (run, batch.attempt)
+        attempt = self._ended.get(place) or self._open.get(place) or _Attempt(batch)
+        pending = _check_turn(attempt, batch, len(payload))
+        attempt.pending = pending
+        if attempt.lifecycle.state is not State.ENDED:
+            self._touch(place, attempt)
+            ending = pending.lifecycle is not None and pending.lifecycle.state is State.ENDED
+            if not attempt.announced and not ending:
+                self._announce(run, attempt)
+        self.unanswered += 1
+        self.unanswered_bytes += len(payload)
+        self._effects.append(Store(BatchKey(run, batch.attempt, batch.number), payload, len(batch.events)))
+
+    def _refuse(self, run_id: str, attempt: int, number: int, error: RuncastError) -> None:
+        self.refused += 1
+        refusal = BatchRefusal(
+            run_id=run_id[: limits.REFUSAL_CHARS_MAX],
+            attempt=attempt,
+            number=number,
+            code=error.code.name,
+            message=error.message[: limits.REFUSAL_CHARS_MAX],
+            retry=error.code.retry,
+            definite=error.code.definite,
+            retry_after_ms=round(error.retry_after_s * 1000),
+        )
+        self._effects.append(Refused(refusal))
+
+    def _answered(self, key: BatchKey) -> _Attempt:
+        place = (key.run, key.attempt)
+        attempt = self._open.get(place) or self._ended[place]
+        assert attempt.pending is not None  # noqa: S101 # the driver answers each Store once
+        self.unanswered -= 1
+        self.unanswered_bytes -= attempt.pending.size
+        return attempt
+
+    # --- runs ---
+
+    def _touch(self, place: _AttemptKey, attempt: _Attempt) -> None:
+        """Make this attempt the newest, and forget the longest untouched one when there are too many."""
+        self._open[place] = attempt
+        self._open.move_to_end(place)
+        if len(self._open) > self._runs_max:
+            for old, other in self._open.items():
+                if other.pending is None:
+                    del self._open[old]
+                    self._withdraw(old[0], other)
+                    break
+
+    def _announce(self, run: RunKey, attempt: _Attempt) -> None:
+        attempt.announced = True
+        if run not in self._runs:
+            self._runs[run] = _Run()
+            self.runs_seen += 1
+            self._effects.append(Opened(run))
+        self._runs[run].attempts += 1
+
+    def _withdraw(self, run: RunKey, attempt: _Attempt) -> None:
+        known = self._runs.get(run)
+        if not attempt.announced or known is None:
+            return
+        attempt.announced = False
+        known.attempts -= 1
+        if not known.attempts:
+            del self._runs[run]
+            self._effects.append(Closed(run))
+
+    def _close(self, place: _AttemptKey) -> None:
+        """The attempt ended: remember only that."""
+        attempt = self._open.pop(place)
+        self._withdraw(place[0], attempt)
+        self._ended[place] = attempt
+        if len(self._ended) > self._ended_max:
+            for old, other in self._ended.items():
+                if other.pending is None:
+                    del self._ended[old]
+                    break
+
+
+def _check_turn(attempt: _Attempt, batch: Batch, size: int) -> _Pending:
+    """Check a batch against its attempt, which is left as it is.
+
+    Raises:
+        RuncastError: `batch_out_of_turn`, `batch_invalid` or `lifecycle_violation`.
+    """
+    if attempt.pending is not None:
+        raise RuncastError(
+            f"batch {attempt.pending.number} of this run is not answered yet; wait for its answer before you send the next",
+            code="batch_out_of_turn",
+        )
+    if batch.number <= attempt.number:
+        return _Pending(batch.number, size, attempt.seq, None)
+    if attempt.lifecycle.state is State.ENDED:
+        raise LifecycleError("the run has ended; start another run")
+    if batch.number != attempt.number + 1:
+        raise RuncastError(
+            f"batch {batch.number} came after batch {attempt.number}; send {attempt.number + 1} next", code="batch_out_of_turn"
+        )
+    if batch.events[0].seq != attempt.seq + 1:
+        raise RuncastError(
+            f"the batch begins with seq {batch.events[0].seq}, but the last stored one is {attempt.seq}; leave no hole",
+            code="batch_invalid",
+        )
+    lifecycle = attempt.lifecycle.copy()
+    for event in batch.events:
+        lifecycle.advance(event)
+    return _Pending(batch.number, size, batch.events[-1].seq, lifecycle)

@@ -1,0 +1,121 @@
+"""This router process: what all its streams share.
+
+Rules: `deployment` is None until the streams in NATS are verified, and again whenever the connection to NATS is lost: storage
+that was wiped in the meantime has another epoch, and no position may be given under the old one. Without it every batch is
+refused with `unavailable`; streams stay open.
+"""
+
+import asyncio
+import time
+
+from structlog.stdlib import BoundLogger
+
+from runcast.bus.connection import Bus
+from runcast.bus.deployment import Deployment
+from runcast.bus.storage import store
+from runcast.router.cancels import CancelWatch
+from runcast.router.effects import BatchKey
+from runcast.wire import limits, subjects
+from runcast.wire.errors import RuncastError, UnavailableError
+from runcast.wire.position import Position
+
+
+class Node:
+    """What the services know about the process they run in.
+
+    Attributes:
+        id: of this process.
+        bus: the connection to NATS.
+        log: bound to role and id.
+        deployment: what storage looks like; None while that is not known.
+        producers: Publish streams that are open.
+        workers: Receive streams that are open.
+        batches_stored: since the start.
+        events_stored: in them.
+        started: `time.monotonic()` of the start, seconds.
+        cancels: passes users' cancels on to the streams.
+        leaving: the process is about to stop; no new streams.
+    """
+
+    def __init__(self, node_id: str, bus: Bus, log: BoundLogger) -> None:
+        self.id = node_id
+        self.bus = bus
+        self.log = log
+        self.deployment: Deployment | None = None
+        self.producers: set[Leavable] = set()
+        self.workers: set[Leavable] = set()
+        self.batches_stored = 0
+        self.events_stored = 0
+        self.started = time.monotonic()
+        self.leaving = False
+        self.cancels = CancelWatch(bus, log)
+        self._left = asyncio.Event()
+
+    @property
+    def streams(self) -> list["Leavable"]:
+        """All that are open."""
+        return [*self.producers, *self.workers]
+
+    def admit_stream(self, peers: "set[Leavable]") -> None:
+        """Say whether one more stream may be opened beside `peers`.
+
+        Raises:
+            RuncastError: `draining` or `rate_limited`.
+        """
+        if self.leaving:
+            raise RuncastError("this router is about to stop; go to another one", code="draining")
+        if len(peers) >= limits.STREAMS_MAX:
+            raise RuncastError(f"{limits.STREAMS_MAX} streams are open here; go to another router", code="rate_limited", retry_after_s=1.0)
+
+    def remove(self, stream: "Leavable") -> None:
+        """The stream is over."""
+        self.producers.discard(stream)
+        self.workers.discard(stream)
+        self._left.set()
+
+    async def empty(self) -> None:
+        """Wait until no stream is open."""
+        while self.producers or self.workers:
+            self._left.clear()
+            await self._left.wait()
+
+    def require_deployment(self) -> Deployment:
+        """The deployment.
+
+        Raises:
+            UnavailableError: storage is not reachable, or not verified yet.
+        """
+        if self.deployment is None:
+            raise UnavailableError("this router has no connection to storage just now", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
+        return self.deployment
+
+    async def store_batch(self, producer: str, key: BatchKey, payload: bytes, events: int) -> tuple[str, bool]:
+        """Store a batch once, however often it is sent.
+
+        Returns:
+            Its position, and whether it had been stored before.
+
+        Raises:
+            RuncastError: `unavailable`, `indeterminate`, `storage_full` or `internal`.
+        """
+        user = key.run.user
+        deployment = self.require_deployment()
+        shard = subjects.shard_of(user, len(deployment.shards))
+        msg_id = subjects.batch_msg_id(user, producer, key.run.run_id, key.attempt, key.number)
+        seq, duplicate = await store(self.bus, subjects.event_subject(user, shard), payload, msg_id=msg_id)
+        if not duplicate:
+            self.batches_stored += 1
+            self.events_stored += events
+        return str(Position(deployment.shards[shard].epoch, seq)), duplicate
+
+
+class Leavable:
+    """A stream that can be sent away when the process stops."""
+
+    def leave(self, reason: str, grace_ms: int) -> None:
+        """Tell the peer to go to another router."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """The grace is over: end the stream as soon as what is under way is finished."""
+        raise NotImplementedError

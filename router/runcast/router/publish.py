@@ -1,0 +1,258 @@
+"""IngestService: carries out what `runcast.router.ingest` decides for each Publish stream.
+
+Rules: each stream has one reader, one writer, and a task for each batch under way (at most `limits.STREAM_WINDOW_BATCHES`),
+all in one TaskGroup. Answers that are ready when the writer comes round go out in one response. A producer that does not read
+its answers is not read from either: past `limits.STREAM_WINDOW_BATCHES` waiting answers the reader pauses, and HTTP/2 flow
+control holds the producer up.
+
+When a stream breaks, batches under way may be stored or not; the producer sends them again elsewhere, and storage recognises
+them.
+"""
+
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from runcast.router.auth import Authenticator, Principal, admit
+from runcast.router.effects import Acked, BatchKey, Cancelled, Closed, End, Greeted, Left, Opened, Refused, RunKey, Store
+from runcast.router.ingest import ProducerStream
+from runcast.router.node import Leavable, Node
+from runcast.router.status import refuse_call
+from runcast.v1 import ingest_pb2_grpc
+from runcast.v1.ingest_pb2 import (
+    BatchAck,
+    BatchRefusal,
+    GoAway,
+    ProducerHello,
+    PublishRequest,
+    PublishResponse,
+    RouterHello,
+    RunCancel,
+    Window,
+)
+from runcast.wire import VERSION, limits
+from runcast.wire.errors import RuncastError
+
+
+class StreamLostError(Exception):
+    """The connection under a stream broke."""
+
+
+PublishContext = grpc.aio.ServicerContext[PublishRequest, PublishResponse]
+
+
+class PublishService(ingest_pb2_grpc.IngestServiceServicer):
+    """`runcast.v1.IngestService`."""
+
+    def __init__(self, node: Node, authenticator: Authenticator) -> None:
+        self._node = node
+        self._authenticator = authenticator
+
+    async def Publish(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]  # noqa: ARG002, N802 # gRPC's names
+        """Serve one producer until it goes, breaks the protocol, or the router stops."""
+        principal = await admit(self._authenticator, context)
+        node = self._node
+        try:
+            node.admit_stream(node.producers)
+        except RuncastError as exc:
+            await refuse_call(context, exc)
+        stream = _Stream(node, context, principal)
+        node.producers.add(stream)
+        try:
+            error = await stream.serve()
+        finally:
+            node.remove(stream)
+            stream.close()
+        if error is not None:
+            await refuse_call(context, error)
+
+
+class _Stream(Leavable):
+    """One Publish stream: reads for the machine, does what it says, writes its answers."""
+
+    def __init__(self, node: Node, context: PublishContext, principal: Principal) -> None:
+        self._node = node
+        self._context = context
+        self._peer = principal.name
+        self._machine = ProducerStream()
+        self._answers = _Answers()
+        self._group = asyncio.TaskGroup()
+        self._reader: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._written = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._finished = False
+        self._agent = ""
+        self._error: RuncastError | None = None
+        self._why = "broken"
+        self._opened = time.monotonic()
+        self._batches = 0
+        self._events = 0
+
+    async def serve(self) -> RuncastError | None:
+        """Serve until the end; returns the error that the stream ends with, None when the producer closed it."""
+        with contextlib.suppress(StreamLostError):
+            try:
+                async with self._group as group:
+                    writer = group.create_task(self._write())
+                    self._reader = group.create_task(self._read())
+                    await asyncio.wait([self._reader])
+                    while self._machine.unanswered:
+                        self._idle.clear()
+                        await self._idle.wait()
+                    self._finished = True
+                    self._wake.set()
+                    await writer
+            except* grpc.aio.BaseError as lost:  # the connection is gone: nobody is left to answer
+                raise StreamLostError from lost
+            self._why = self._error.code.name if self._error else "closed"
+        return self._error
+
+    def leave(self, reason: str, grace_ms: int) -> None:
+        """Tell the producer to go to another router."""
+        self._machine.leave(reason, grace_ms)
+        self._carry_out()
+
+    def end(self) -> None:
+        """End the stream as soon as what is under way is finished."""
+        self._machine.end(RuncastError("this router stops; go to another one", code="draining"))
+        self._carry_out()
+
+    def cancel(self, run: RunKey, reason: str) -> None:
+        """The user wants a run to stop."""
+        self._machine.cancel(run, reason)
+        self._carry_out()
+
+    def close(self) -> None:
+        """Withdraw the runs, and write the stream's line."""
+        machine = self._machine
+        machine.close()
+        self._carry_out()
+        if machine.producer:
+            self._node.log.info(
+                "producer_closed",
+                producer=machine.producer,
+                agent=self._agent,
+                runs=machine.runs_seen,
+                batches=self._batches,
+                events=self._events,
+                refused=machine.refused,
+                seconds=round(time.monotonic() - self._opened, 3),
+                why=self._why,
+            )
+
+    # --- tasks ---
+
+    async def _read(self) -> None:
+        machine, context = self._machine, self._context
+        while not machine.over:
+            try:
+                request = await context.read()
+            except DecodeError as exc:
+                machine.end(RuncastError(f"a request is not a PublishRequest: {exc}", code="batch_invalid"))
+            else:
+                if not isinstance(request, PublishRequest):  # grpc.aio.EOF
+                    return
+                machine.receive(request)
+            self._carry_out()
+            while self._answers.waiting > limits.STREAM_WINDOW_BATCHES:
+                self._written.clear()
+                await self._written.wait()
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            finished = self._finished
+            while response := self._answers.take():
+                await self._context.write(response)
+                self._written.set()
+            if finished:
+                return
+
+    async def _store(self, key: BatchKey, payload: bytes, events: int) -> None:
+        machine = self._machine
+        try:
+            position, duplicate = await self._node.store_batch(machine.producer, key, payload, events)
+        except RuncastError as exc:
+            machine.failed(key, exc)
+        else:
+            self._batches += 1
+            self._events += events
+            machine.stored(key, position, duplicate=duplicate)
+        self._carry_out()
+        if not machine.unanswered:
+            self._idle.set()
+
+    # --- effects ---
+
+    def _carry_out(self) -> None:
+        answers = self._answers
+        for effect in self._machine.take_effects():
+            match effect:
+                case Store():
+                    self._group.create_task(self._store(*effect))
+                case Acked(ack):
+                    answers.acks.append(ack)
+                case Refused(refusal):
+                    answers.refusals.append(refusal)
+                case Opened(run):
+                    self._node.cancels.add(run, self)
+                case Closed(run):
+                    self._node.cancels.remove(run, self)
+                case Cancelled(cancel):
+                    answers.cancels.append(cancel)
+                case Greeted(hello):
+                    self._greet(hello)
+                case Left(go_away):
+                    answers.go_away = go_away
+                case End(error):
+                    self._error = error
+                    if self._reader is not None and self._reader is not asyncio.current_task():
+                        self._reader.cancel()
+        self._wake.set()
+
+    def _greet(self, hello: ProducerHello) -> None:
+        self._agent = hello.agent
+        self._answers.hello = RouterHello(
+            router=self._node.id,
+            version=VERSION,
+            window=Window(batches=limits.STREAM_WINDOW_BATCHES, bytes=limits.STREAM_WINDOW_BYTES),
+            resend_horizon_ms=int(limits.RESEND_HORIZON_S * 1000),
+        )
+        self._node.log.info(
+            "producer_opened", producer=hello.producer, agent=hello.agent, client_version=hello.client_version, peer=self._peer
+        )
+
+
+class _Answers:
+    """What waits to be written to the producer."""
+
+    def __init__(self) -> None:
+        self.hello: RouterHello | None = None
+        self.acks: list[BatchAck] = []
+        self.refusals: list[BatchRefusal] = []
+        self.cancels: list[RunCancel] = []
+        self.go_away: GoAway | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Acks and refusals."""
+        return len(self.acks) + len(self.refusals)
+
+    def take(self) -> PublishResponse | None:
+        """The next response, with as much in it as one may hold; None when nothing waits."""
+        if not (self.acks or self.refusals or self.cancels or self.hello or self.go_away):
+            return None
+        most = limits.ANSWERS_MAX
+        response = PublishResponse(
+            hello=self.hello, acks=self.acks[:most], refusals=self.refusals[:most], cancels=self.cancels[:most], go_away=self.go_away
+        )
+        del self.acks[:most], self.refusals[:most], self.cancels[:most]
+        self.hello = self.go_away = None
+        return response

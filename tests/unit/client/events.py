@@ -1,0 +1,31 @@
+"""Events and keys for the tests of this folder."""
+
+from runcast.client.errors import RunKey
+from runcast.v1.event_pb2 import SEVERITY_FATAL, AgentError, AgentResponse, AgentStarted, Event, ToolCompleted, ToolExecuting
+from runcast.wire.ids import UserKey
+from runcast.wire.lifecycle import Lifecycle
+
+
+def key(run_id: str, user: str = "alice", attempt: int = 1) -> RunKey:
+    return RunKey(UserKey("default", user), run_id, attempt)
+
+
+def started() -> Event:
+    return Event(agent_started=AgentStarted(title="t"))
+
+
+def said(text: str) -> Event:
+    return Event(agent_response=AgentResponse(message_id="m1", text=text))
+
+
+def fatal() -> Event:
+    return Event(agent_error=AgentError(severity=SEVERITY_FATAL, message="x"))
+
+
+def tool_began(call: str) -> Event:
+    return Event(tool_executing=ToolExecuting(tool_call_id=call, tool="search"))
+
+
+def closing(life: Lifecycle) -> list[Event]:
+    ends = [Event(tool_completed=ToolCompleted(tool_call_id=call, tool=name)) for call, name in life.open_tools.items()]
+    return [*ends, fatal()]

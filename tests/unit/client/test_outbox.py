@@ -1,0 +1,394 @@
+"""The outbox's rules, one by one."""
+
+import pytest
+
+from runcast.client.errors import EventTooLargeError, OutboxFullError, RunIndeterminateError, RunKey, RunRefusedError
+from runcast.client.outbox import MESSAGE_BYTES_MAX, Failed, Outbox, Stored
+from runcast.v1.event_pb2 import Batch
+from runcast.wire import limits
+from runcast.wire.errors import LifecycleError
+from tests.unit.client.events import closing, fatal, key, said, started, tool_began
+
+POSITION = "abcdefgh-0000000000000007"
+
+
+def connect(outbox: Outbox, now: float = 0.0, *, batches: int = 100, size: int = 8 * limits.MIB, horizon: float = 100.0) -> None:
+    outbox.connected(now, batches=batches, size=size, resend_horizon_s=horizon)
+
+
+def ack(outbox: Outbox, batch: Batch, now: float = 0.0, *, duplicate: bool = False) -> None:
+    outbox.acked(now, run_id=batch.run_id, attempt=batch.attempt, number=batch.number, position=POSITION, duplicate=duplicate)
+
+
+def refuse(
+    outbox: Outbox,
+    batch: Batch,
+    now: float = 0.0,
+    *,
+    code: str = "batch_invalid",
+    retry: bool = False,
+    definite: bool = True,
+    after: float = 0.0,
+) -> None:
+    outbox.refused(
+        now,
+        run_id=batch.run_id,
+        attempt=batch.attempt,
+        number=batch.number,
+        code=code,
+        message="because",
+        retry=retry,
+        definite=definite,
+        retry_after_s=after,
+    )
+
+
+def begin(outbox: Outbox, run_id: str, user: str = "alice") -> RunKey:
+    run = key(run_id, user)
+    outbox.open_run(run)
+    outbox.append(run, started())
+    return run
+
+
+def opened(run_id: str = "r1") -> tuple[Outbox, RunKey]:
+    """A connected outbox with one run whose start is stored."""
+    outbox = Outbox("p")
+    connect(outbox)
+    run = begin(outbox, run_id)
+    [batch] = outbox.take_batches(0.0)
+    ack(outbox, batch)
+    outbox.take_results()
+    return outbox, run
+
+
+def test_events_get_their_identity_and_pile_up_behind_the_batch_in_flight() -> None:
+    outbox = Outbox("p")
+    connect(outbox)
+    run = begin(outbox, "r1")
+    [first] = outbox.take_batches(0.0)
+    assert [outbox.append(run, said(text)) for text in "abc"] == [2, 3, 4]
+    assert outbox.take_batches(0.0) == []
+    ack(outbox, first)
+    [second] = outbox.take_batches(0.0)
+    assert (first.number, second.number, second.producer, second.user.id) == (1, 2, "p", "alice")
+    assert [event.seq for event in second.events] == [2, 3, 4]
+    assert second.events[0].id == "r1.1.2"
+    assert outbox.take_results() == [Stored(run, 1, 1, POSITION, False)]
+    ack(outbox, second)
+    assert outbox.progress(run) == (4, 4, POSITION)
+    assert (outbox.events, outbox.bytes, outbox.unanswered) == (0, 0, (0, 0))
+
+
+def test_a_batch_is_bounded_by_count() -> None:
+    outbox, run = opened()
+    for _ in range(limits.BATCH_EVENTS_MAX + 5):
+        outbox.append(run, said("x"))
+    [batch] = outbox.take_batches(0.0)
+    assert len(batch.events) == limits.BATCH_EVENTS_MAX
+    ack(outbox, batch)
+    [rest] = outbox.take_batches(0.0)
+    assert len(rest.events) == 5
+
+
+def test_a_batch_is_bounded_by_bytes() -> None:
+    outbox, run = opened()
+    for _ in range(5):
+        outbox.append(run, said("x" * 200 * limits.KIB))
+    sizes = []
+    while batches := outbox.take_batches(0.0):
+        sizes.append(len(batches[0].events))
+        assert batches[0].ByteSize() <= limits.BATCH_BYTES_MAX
+        ack(outbox, batches[0])
+    assert sizes == [2, 2, 1]
+
+
+def test_one_message_is_bounded_and_serves_all_runs_in_turn() -> None:
+    outbox = Outbox("p")
+    connect(outbox)
+    runs = [begin(outbox, f"r{index}") for index in range(6)]
+    for run in runs:
+        for _ in range(2):
+            outbox.append(run, said("x" * 200 * limits.KIB))
+    first = outbox.take_batches(0.0)
+    assert sum(batch.ByteSize() for batch in first) <= MESSAGE_BYTES_MAX
+    second = outbox.take_batches(0.0)
+    served = [batch.run_id for batch in first + second]
+    assert sorted(served) == ["r0", "r1", "r2", "r3", "r4", "r5"]
+
+
+def test_runs_take_turns_under_a_narrow_window() -> None:
+    outbox = Outbox("p")
+    connect(outbox, batches=1)
+    runs = [begin(outbox, name) for name in ("a", "b", "c")]
+    served = []
+    for _ in range(9):
+        for run in runs:
+            outbox.append(run, said("x"))
+        [batch] = outbox.take_batches(0.0)
+        served.append(batch.run_id)
+        ack(outbox, batch)
+    assert served == ["a", "b", "c"] * 3
+
+
+def test_the_window_bounds_what_is_unanswered_but_lets_one_batch_pass() -> None:
+    outbox = Outbox("p")
+    connect(outbox, size=10)
+    for name in ("a", "b"):
+        begin(outbox, name)
+    [batch] = outbox.take_batches(0.0)
+    assert outbox.take_batches(0.0) == []
+    ack(outbox, batch)
+    assert [next_one.run_id for next_one in outbox.take_batches(0.0)] == ["b"]
+
+
+def test_a_new_window_replaces_the_old_one() -> None:
+    outbox = Outbox("p")
+    connect(outbox, batches=0)
+    begin(outbox, "a")
+    assert outbox.take_batches(0.0) == []
+    outbox.window(0.0, batches=1, size=1000)
+    assert len(outbox.take_batches(0.0)) == 1
+
+
+def test_what_is_unanswered_is_sent_again_first_and_unchanged() -> None:
+    outbox = Outbox("p")
+    connect(outbox)
+    runs = [begin(outbox, name) for name in ("a", "b")]
+    lost = [batch.SerializeToString(deterministic=True) for batch in outbox.take_batches(0.0)]
+    begin(outbox, "c")
+    for run in runs:
+        outbox.append(run, said("later"))
+    outbox.disconnected()
+    assert outbox.take_batches(1.0) == []
+    connect(outbox, 2.0)
+    again = outbox.take_batches(2.0)
+    assert [batch.SerializeToString(deterministic=True) for batch in again[:2]] == lost
+    assert again[2].run_id == "c"
+
+
+def test_a_late_or_repeated_answer_changes_nothing() -> None:
+    outbox, run = opened()
+    outbox.append(run, said("x"))
+    [batch] = outbox.take_batches(0.0)
+    ack(outbox, batch)
+    outbox.take_results()
+    ack(outbox, batch)
+    refuse(outbox, batch)
+    stray = Batch(run_id="nobody", attempt=1, number=1)
+    ack(outbox, stray)
+    refuse(outbox, stray)
+    assert outbox.take_results() == []
+    assert outbox.progress(run)[1] == 2
+
+
+def test_full_refuses_and_keeps_a_reserve_for_closing_events() -> None:
+    outbox = Outbox("p", events_max=3)
+    run = begin(outbox, "r1")
+    outbox.append(run, said("a"))
+    outbox.append(run, said("b"))
+    with pytest.raises(OutboxFullError):
+        outbox.append(run, said("c"))
+    assert outbox.append(run, fatal(), closing=True) == 4
+    connect(outbox)
+    [batch] = outbox.take_batches(0.0)
+    assert [event.seq for event in batch.events] == [1, 2, 3, 4]
+
+
+def test_full_counts_bytes() -> None:
+    outbox = Outbox("p", bytes_max=1000)
+    run = begin(outbox, "r1")
+    with pytest.raises(OutboxFullError):
+        outbox.append(run, said("x" * 1000))
+    outbox.append(run, said("x" * 500))
+
+
+def test_too_large_and_out_of_life_are_refused_and_nothing_is_queued() -> None:
+    outbox, run = opened()
+    with pytest.raises(EventTooLargeError, match="agent_response has"):
+        outbox.append(run, said("x" * limits.EVENT_BYTES_MAX))
+    with pytest.raises(LifecycleError, match="started already"):
+        outbox.append(run, started())
+    assert outbox.events == 0
+    assert outbox.append(run, said("fine")) == 2
+
+
+def test_a_run_id_is_used_once() -> None:
+    outbox, run = opened()
+    with pytest.raises(LifecycleError, match="begun here before"):
+        outbox.open_run(run)
+    outbox.release_run(run)
+    with pytest.raises(LifecycleError, match="next attempt"):
+        outbox.open_run(run)
+    with pytest.raises(LifecycleError, match="not open"):
+        outbox.append(run, said("x"))
+    outbox.open_run(key("r1", attempt=2))
+
+
+def test_a_released_run_is_still_sent() -> None:
+    outbox, run = opened()
+    outbox.append(run, fatal())
+    outbox.release_run(run)
+    [batch] = outbox.take_batches(0.0)
+    ack(outbox, batch)
+    assert [result.last_seq for result in outbox.take_results() if isinstance(result, Stored)] == [2]
+    assert outbox.leftovers() == []
+
+
+@pytest.mark.parametrize("definite", [True, False])
+def test_a_refusal_with_retry_sends_the_same_later(definite: bool) -> None:
+    outbox, run = opened()
+    outbox.append(run, said("x"))
+    [batch] = outbox.take_batches(10.0)
+    refuse(outbox, batch, 10.0, code="unavailable", retry=True, definite=definite, after=3.0)
+    assert outbox.unanswered == (0, 0)
+    outbox.append(run, said("y"))
+    assert outbox.take_batches(12.9) == []
+    assert outbox.deadline() == 13.0
+    assert outbox.take_batches(13.0) == [batch]
+
+
+def test_a_refusal_without_advice_pauses_too() -> None:
+    outbox, run = opened()
+    outbox.append(run, said("x"))
+    [batch] = outbox.take_batches(10.0)
+    refuse(outbox, batch, 10.0, code="unavailable", retry=True)
+    assert outbox.take_batches(10.0) == []
+    assert outbox.deadline() == 10.0 + limits.PUBLISH_RETRY_AFTER_S
+
+
+def test_a_definite_refusal_fails_the_run_and_hands_back_what_waited() -> None:
+    outbox, run = opened()
+    outbox.append(run, said("bad"))
+    [batch] = outbox.take_batches(0.0)
+    outbox.append(run, said("behind"))
+    refuse(outbox, batch)
+    [failed] = outbox.take_results()
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, RunRefusedError)
+    assert failed.error.code.name == "batch_invalid"
+    assert [event.agent_response.text for event in failed.error.dropped] == ["bad", "behind"]
+    assert outbox.events == outbox.bytes == 0
+    with pytest.raises(RunRefusedError):
+        outbox.append(run, said("more"))
+
+
+def test_closing_events_continue_from_what_is_stored() -> None:
+    outbox, run = opened()
+    outbox.append(run, tool_began("t1"))
+    [batch] = outbox.take_batches(0.0)
+    ack(outbox, batch)
+    outbox.append(run, said("bad"))
+    [batch] = outbox.take_batches(0.0)
+    refuse(outbox, batch)
+    assert outbox.close_failed(run, closing)
+    assert not outbox.close_failed(run, closing), "once"
+    [end] = outbox.take_batches(0.0)
+    assert end.number == 3
+    assert [(event.seq, event.WhichOneof("kind")) for event in end.events] == [(3, "tool_completed"), (4, "agent_error")]
+    refuse(outbox, end)
+    assert not outbox.close_failed(run, closing), "a refused ending is not tried again"
+
+
+def test_nothing_is_closed_when_nothing_was_stored() -> None:
+    outbox = Outbox("p")
+    connect(outbox)
+    run = begin(outbox, "r1")
+    [batch] = outbox.take_batches(0.0)
+    refuse(outbox, batch)
+    assert not outbox.close_failed(run, closing)
+
+
+def test_a_refusal_of_a_batch_that_may_be_stored_is_indeterminate() -> None:
+    outbox, run = opened()
+    outbox.append(run, said("x"))
+    [batch] = outbox.take_batches(0.0)
+    outbox.disconnected()
+    connect(outbox, 1.0)
+    assert outbox.take_batches(1.0) == [batch]
+    refuse(outbox, batch, 1.0)
+    [failed] = outbox.take_results()
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, RunIndeterminateError)
+    assert not outbox.close_failed(run, closing), "no number is safe to use"
+
+
+def test_past_the_horizon_a_batch_is_indeterminate_and_never_sent_again() -> None:
+    outbox, run = opened()
+    waiting = begin(outbox, "r2")
+    outbox.append(run, said("x"))
+    outbox.take_batches(10.0)
+    outbox.append(run, said("behind"))
+    outbox.append(waiting, said("never sent"))
+    outbox.disconnected()
+    assert outbox.deadline() == 110.0
+    connect(outbox, 110.0)
+    assert outbox.take_batches(110.0) == []
+    failures = [result for result in outbox.take_results() if isinstance(result, Failed)]
+    assert {failure.key for failure in failures} == {run, waiting}
+    errors = {failure.key: failure.error for failure in failures}
+    error = errors[run]
+    assert isinstance(error, RunIndeterminateError)
+    assert [event.agent_response.text for event in error.unsure] == ["x"]
+    assert [event.agent_response.text for event in error.unsent] == ["behind"]
+
+
+def test_what_was_never_sent_waits_as_long_as_it_takes() -> None:
+    outbox = Outbox("p")
+    begin(outbox, "r1")
+    outbox.tick(10_000.0)
+    connect(outbox, 10_000.0)
+    assert len(outbox.take_batches(10_000.0)) == 1
+
+
+def test_a_certain_refusal_starts_the_horizon_anew() -> None:
+    outbox, run = opened()
+    outbox.append(run, said("x"))
+    [batch] = outbox.take_batches(0.0)
+    refuse(outbox, batch, 90.0, code="unavailable", retry=True)
+    assert outbox.take_batches(95.0) == [batch]
+    outbox.tick(150.0)
+    assert outbox.take_results() == []
+    assert outbox.deadline() is not None
+    outbox.tick(195.0)
+    assert len(outbox.take_results()) == 1
+
+
+def test_an_uncertain_refusal_does_not() -> None:
+    outbox, run = opened()
+    outbox.append(run, said("x"))
+    [batch] = outbox.take_batches(0.0)
+    refuse(outbox, batch, 90.0, code="indeterminate", retry=True, definite=False)
+    assert outbox.take_batches(95.0) == [batch]
+    outbox.tick(100.0)
+    assert len(outbox.take_results()) == 1
+
+
+def test_a_silent_router_is_overdue_and_a_busy_one_gets_longer() -> None:
+    outbox = Outbox("p")
+    connect(outbox)
+    runs = [begin(outbox, name) for name in ("a", "b")]
+    first, second = outbox.take_batches(0.0)
+    assert not outbox.overdue(limits.ROUTER_QUIET_S - 0.1)
+    assert outbox.overdue(limits.ROUTER_QUIET_S)
+    ack(outbox, first, 2.0)
+    assert not outbox.overdue(limits.ROUTER_QUIET_S)
+    now = 2.0
+    while now < limits.ACK_TIMEOUT_S:
+        assert not outbox.overdue(now)
+        outbox.append(runs[0], said("x"))
+        for batch in outbox.take_batches(now):
+            ack(outbox, batch, now)
+        now += 1.0
+    assert outbox.overdue(limits.ACK_TIMEOUT_S)
+    ack(outbox, second, now)
+    assert not outbox.overdue(now + 100.0), "nothing is unanswered"
+
+
+def test_leftovers_say_what_may_be_stored() -> None:
+    outbox = Outbox("p")
+    connect(outbox)
+    run = begin(outbox, "r1")
+    outbox.take_batches(0.0)
+    outbox.append(run, said("waits"))
+    [left] = outbox.leftovers()
+    assert ([event.seq for event in left.unsure], [event.seq for event in left.unsent]) == ([1], [2])

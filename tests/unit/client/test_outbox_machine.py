@@ -1,0 +1,274 @@
+"""The outbox against a model of routers and log that store, repeat, refuse and vanish at will."""
+
+from dataclasses import dataclass, field
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from runcast.client.errors import OutboxFullError, RunIndeterminateError, RunKey
+from runcast.client.outbox import MESSAGE_BYTES_MAX, Failed, Outbox, Stored
+from runcast.v1.event_pb2 import Batch
+from runcast.wire import limits
+from tests.unit.client.events import closing, key, said, started
+
+HORIZON_S = 100.0
+EVENTS_MAX = 40
+BYTES_MAX = 700 * limits.KIB
+
+
+@dataclass
+class Log:
+    """One run's part of the log: what JetStream with its dedupe window keeps."""
+
+    batches: list[Batch] = field(default_factory=list)
+
+    @property
+    def seq(self) -> int:
+        return self.batches[-1].events[-1].seq if self.batches else 0
+
+    def store(self, batch: Batch) -> bool:
+        """Store a batch; True when it was there already."""
+        if batch.number <= len(self.batches):
+            assert self.batches[batch.number - 1] == batch, "a number has two contents"
+            return True
+        assert batch.number == len(self.batches) + 1, "a number was left out"
+        assert [event.seq for event in batch.events] == list(range(self.seq + 1, self.seq + 1 + len(batch.events)))
+        self.batches.append(batch)
+        return False
+
+
+@dataclass
+class Sending:
+    """A batch on its way; `alive` while its stream is open."""
+
+    batch: Batch
+    at: float
+    alive: bool = True
+
+
+class OutboxMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.outbox = Outbox("p", events_max=EVENTS_MAX, bytes_max=BYTES_MAX)
+        self.now = 1000.0
+        self.names = 0
+        self.logs: dict[RunKey, Log] = {}
+        self.appended: dict[RunKey, int] = {}
+        self.failed: dict[RunKey, list[Failed]] = {}
+        self.closings: set[RunKey] = set()
+        self.acked: dict[RunKey, int] = {}
+        self.way: list[Sending] = []
+        self.connected = False
+        self.window = (0, 0)
+
+    def key_of(self, batch: Batch) -> RunKey:
+        return key(batch.run_id, batch.user.id, batch.attempt)
+
+    def take_results(self) -> None:
+        for result in self.outbox.take_results():
+            if isinstance(result, Stored):
+                assert result.last_seq > self.acked.get(result.key, 0)
+                assert result.last_seq <= self.logs[result.key].seq, "told stored, and it is not"
+                self.acked[result.key] = result.last_seq
+            else:
+                self.failed.setdefault(result.key, []).append(result)
+
+    @initialize()
+    def start(self) -> None:
+        self.connect(4, 1)
+        for user in ("alice", "bob", "alice"):
+            self.open_run(user)
+
+    @precondition(lambda self: len(self.failed) == len(self.logs))
+    @rule(user=st.sampled_from(["alice", "bob"]))
+    def open_run(self, user: str) -> None:
+        self.names += 1
+        run = key(f"r{self.names}", user)
+        self.outbox.open_run(run)
+        self.logs[run] = Log()
+        self.appended[run] = 0
+
+    @precondition(lambda self: len(self.failed) < len(self.logs))
+    @rule(data=st.data(), count=st.integers(1, 6), size=st.sampled_from([1, 50, 100_000, 250_000]))
+    def append(self, data: st.DataObject, count: int, size: int) -> None:
+        self.append_to(data.draw(st.sampled_from([run for run in self.logs if run not in self.failed])), count, size)
+
+    def append_to(self, run: RunKey, count: int, size: int) -> None:
+        for _ in range(count):
+            event = said("x" * size) if self.appended[run] else started()
+            try:
+                seq = self.outbox.append(run, event)
+            except OutboxFullError:
+                assert self.outbox.events == EVENTS_MAX or self.outbox.bytes + size > BYTES_MAX - 1000
+                return
+            self.appended[run] += 1
+            assert seq == self.appended[run]
+
+    @precondition(lambda self: self.connected and self.outbox.events)
+    @rule()
+    def take(self) -> None:
+        batches = self.outbox.take_batches(self.now)
+        self.take_results()
+        assert self.connected or not batches
+        assert sum(batch.ByteSize() for batch in batches) <= MESSAGE_BYTES_MAX
+        for batch in batches:
+            assert len(batch.events) <= limits.BATCH_EVENTS_MAX
+            assert batch.ByteSize() <= limits.BATCH_BYTES_MAX
+            run = self.key_of(batch)
+            assert not any(other.alive and self.key_of(other.batch) == run for other in self.way), "two batches of a run in flight"
+            copy = Batch()
+            copy.CopyFrom(batch)
+            self.way.append(Sending(copy, self.now))
+
+    @precondition(lambda self: self.connected)
+    @rule(data=st.data(), answers=st.integers(0, 3))
+    def flow(self, data: st.DataObject, answers: int) -> None:
+        """The common case, so that the others meet runs in the middle of their life."""
+        for run in self.logs:
+            if run not in self.failed and self.outbox.events < EVENTS_MAX:
+                self.append_to(run, 1, 1)
+        self.take()
+        for _ in range(answers):
+            self.store_and_answer(data)
+
+    def pick(self, data: st.DataObject, *, alive: bool) -> Sending | None:
+        chosen = [sending for sending in self.way if sending.alive or (not alive and self.now - sending.at < limits.PUBLISH_TIMEOUT_S)]
+        if not chosen:
+            return None
+        sending = data.draw(st.sampled_from(chosen))
+        self.way.remove(sending)
+        return sending
+
+    @precondition(lambda self: any(sending.alive for sending in self.way))
+    @rule(data=st.data())
+    def store_and_answer(self, data: st.DataObject) -> None:
+        sending = self.pick(data, alive=True)
+        if sending is not None:
+            self.answer(sending.batch)
+
+    def answer(self, batch: Batch) -> None:
+        duplicate = self.logs[self.key_of(batch)].store(batch)
+        self.outbox.acked(
+            self.now, run_id=batch.run_id, attempt=batch.attempt, number=batch.number, position=f"{batch.number}", duplicate=duplicate
+        )
+        self.take_results()
+
+    @precondition(lambda self: self.way)
+    @rule(data=st.data())
+    def store_without_answer(self, data: st.DataObject) -> None:
+        """Also batches of a stream that is gone: their publish was under way."""
+        sending = self.pick(data, alive=False)
+        if sending is not None:
+            self.logs[self.key_of(sending.batch)].store(sending.batch)
+            if sending.alive:
+                self.disconnect()
+
+    @precondition(lambda self: any(sending.alive for sending in self.way))
+    @rule(data=st.data(), stored=st.booleans(), after=st.sampled_from([0.0, 1.0]))
+    def refuse_for_now(self, data: st.DataObject, stored: bool, after: float) -> None:
+        sending = self.pick(data, alive=True)
+        if sending is not None:
+            if stored:
+                self.logs[self.key_of(sending.batch)].store(sending.batch)
+            self.refuse(sending.batch, code="indeterminate" if stored else "unavailable", retry=True, definite=not stored, after=after)
+
+    @precondition(lambda self: any(sending.alive for sending in self.way))
+    @rule(data=st.data())
+    def refuse_for_good(self, data: st.DataObject) -> None:
+        sending = self.pick(data, alive=True)
+        if sending is not None:
+            self.refuse(sending.batch, code="batch_invalid", retry=False, definite=True, after=0.0)
+
+    def refuse(self, batch: Batch, *, code: str, retry: bool, definite: bool, after: float) -> None:
+        self.outbox.refused(
+            self.now,
+            run_id=batch.run_id,
+            attempt=batch.attempt,
+            number=batch.number,
+            code=code,
+            message="m",
+            retry=retry,
+            definite=definite,
+            retry_after_s=after,
+        )
+        self.take_results()
+
+    @precondition(lambda self: self.failed)
+    @rule(data=st.data())
+    def close_failed(self, data: st.DataObject) -> None:
+        run = data.draw(st.sampled_from(list(self.failed)))
+        try:
+            if self.outbox.close_failed(run, closing):
+                assert run not in self.closings
+                assert not isinstance(self.failed[run][0].error, RunIndeterminateError)
+                self.closings.add(run)
+        except OutboxFullError:
+            raise AssertionError("the reserve is too small for this test") from None
+
+    @precondition(lambda self: self.connected and self.way)
+    @rule()
+    def disconnect(self) -> None:
+        self.outbox.disconnected()
+        self.connected = False
+        for sending in self.way:
+            sending.alive = False
+
+    @precondition(lambda self: not self.connected)
+    @rule(batches=st.integers(1, 5), mebibytes=st.integers(0, 2))
+    def connect(self, batches: int, mebibytes: int) -> None:
+        self.window = (batches, mebibytes * limits.MIB)
+        self.outbox.connected(self.now, batches=batches, size=mebibytes * limits.MIB, resend_horizon_s=HORIZON_S)
+        self.connected = True
+
+    @rule(seconds=st.sampled_from([0.01, 0.5, 3.0, 30.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.outbox.tick(self.now)
+        self.take_results()
+        deadline = self.outbox.deadline()
+        assert deadline is None or deadline > self.now or self.outbox.overdue(self.now)
+        if self.outbox.overdue(self.now):
+            self.disconnect()
+
+    @invariant()
+    def bounds_hold(self) -> None:
+        assert 0 <= self.outbox.events <= EVENTS_MAX + limits.OUTBOX_RESERVE_EVENTS
+        assert 0 <= self.outbox.bytes <= BYTES_MAX + limits.OUTBOX_RESERVE_BYTES
+        batches, size = self.outbox.unanswered
+        assert batches <= max(self.window[0], 0)
+        assert size <= max(self.window[1], limits.BATCH_BYTES_MAX) or batches <= 1
+        held = sum(len(left.unsure) + len(left.unsent) for left in self.outbox.leftovers())
+        assert held == self.outbox.events
+
+    def teardown(self) -> None:
+        """When everything works again, everything arrives, and what does not is accounted for."""
+        self.way.clear()
+        self.disconnect()
+        self.connect(3, 1)
+        for _ in range(500):
+            if not self.outbox.leftovers():
+                break
+            self.take()
+            for sending in self.way:
+                self.answer(sending.batch)
+            self.way.clear()
+            self.now += 0.01
+        assert self.outbox.leftovers() == []
+        assert (self.outbox.events, self.outbox.bytes) == (0, 0)
+        for run, log in self.logs.items():
+            if run not in self.failed:
+                assert log.seq == self.appended[run], "an event was lost"
+                continue
+            error = self.failed[run][0].error
+            if isinstance(error, RunIndeterminateError):
+                sure = self.acked.get(run, 0)
+                assert sure + len(error.unsure) + len(error.unsent) == self.appended[run]
+                assert log.seq in (sure, sure + len(error.unsure))
+            else:
+                first = error.dropped[0].seq
+                assert first + len(error.dropped) - 1 == self.appended[run]
+
+
+TestOutboxMachine = OutboxMachine.TestCase
+TestOutboxMachine.settings = settings(max_examples=250, stateful_step_count=60, deadline=None)
