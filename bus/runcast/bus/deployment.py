@@ -27,6 +27,7 @@ from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
 from runcast.wire import limits, subjects
+from runcast.wire.errors import UnavailableError
 
 SCHEMA: Final = 1
 """Version of the names and forms in NATS."""
@@ -221,3 +222,36 @@ def _verify(shard: int, info: StreamInfo) -> Shard:
     if wrong:
         raise DeploymentError(f"stream {name} is not as Runcast needs it: {'; '.join(wrong)}. Correct it, or remove it to start anew")
     return Shard(epoch, float(config.max_age or 0) or float("inf"))
+
+
+class StreamState(msgspec.Struct, frozen=True):
+    """How full a stream is. `epoch` is "" for streams without positions."""
+
+    name: str
+    epoch: str
+    messages: int
+    bytes: int
+    first_seq: int
+    last_seq: int
+    replicas: int
+
+
+async def stream_states(bus: Bus, deployment: Deployment) -> list[StreamState]:
+    """The state of every stream and bucket of the deployment, event streams first.
+
+    Raises:
+        UnavailableError: NATS did not answer for one of them.
+    """
+    epochs = {subjects.event_stream(number): shard.epoch for number, shard in enumerate(deployment.shards)}
+    buckets = (subjects.CURSORS_BUCKET, subjects.RUNS_BUCKET, subjects.META_BUCKET)
+    states = []
+    for name in (*epochs, subjects.INBOX_STREAM, *(f"KV_{bucket}" for bucket in buckets)):
+        try:
+            info = await bus.js.stream_info(name)
+        except (TimeoutError, nats.errors.Error, nats.js.errors.APIError) as exc:
+            raise UnavailableError(f"stream {name} did not answer: {exc}") from exc
+        state, config = info.state, info.config
+        states.append(
+            StreamState(name, epochs.get(name, ""), state.messages, state.bytes, state.first_seq, state.last_seq, config.num_replicas or 1)
+        )
+    return states

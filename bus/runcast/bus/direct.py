@@ -73,8 +73,15 @@ class DirectReader:
         Raises:
             UnavailableError: no answer in time; ask again.
         """
-        request = {"multi_last": wanted, "batch": len(wanted)}
-        return {message.subject: message.seq for message in await self._request(stream, request)}
+        return {message.subject: message.seq for message in await self.latest(stream, wanted)}
+
+    async def latest(self, stream: str, wanted: list[str]) -> list[Message]:
+        """The newest message of each of up to 1,024 subjects, where there is one. From any replica.
+
+        Raises:
+            UnavailableError: no answer in time; ask again.
+        """
+        return await self._request(stream, {"multi_last": wanted, "batch": len(wanted)})
 
     async def last(self, stream: str, subject: str) -> Message | None:
         """The newest message of one subject, from any replica; None when there is none.
@@ -82,7 +89,7 @@ class DirectReader:
         Raises:
             UnavailableError: no answer in time; ask again.
         """
-        found = await self._request(stream, {"multi_last": [subject], "batch": 1})
+        found = await self.latest(stream, [subject])
         return found[0] if found else None
 
     async def leader_tip(self, stream: str, subject: str) -> int:

@@ -58,12 +58,28 @@ RESEND_HORIZON_S: Final = 100.0
 dedupe window by more than one publish timeout and clock drift."""
 INBOX_IN_FLIGHT_MAX: Final = 1000
 """Unacknowledged messages of one worker. Asked for more: reduced to it."""
-INBOX_ACK_WAIT_S: Final = 30.0
-"""A message not acknowledged in this time is delivered again."""
+INBOX_DELIVERIES_MAX: Final = 64
+"""Messages in one response: with the largest texts still below GRPC_MESSAGE_BYTES_MAX."""
+INBOX_ACK_WAIT_S: Final = 5.0
+"""A message whose router neither extends nor acknowledges it for this long is delivered again: the router is gone."""
+INBOX_EXTEND_S: Final = 2.0
+"""A router extends the messages that its workers hold this often: two extensions may be lost before INBOX_ACK_WAIT_S is over."""
+INBOX_PULL_S: Final = 2.0
+"""How long one request for messages waits at the server. A request that was lost (a server died) is repeated after it."""
+INBOX_GROUP_IN_FLIGHT_MAX: Final = 20_000
+"""Unacknowledged messages of all workers of a group. At it the group gets no more until some are acknowledged."""
+INBOX_RETRY_DELAY_S: Final = 1.0
+"""A message that a worker can't take now is delivered again after this."""
+INBOX_SETTLE_TRIES_MAX: Final = 8
+"""Tries to have a disposition confirmed, with backoff, 1 s each. Then the message is left to be delivered again."""
+INBOX_SETTLE_S: Final = 1.0
+"""One such try."""
 INBOX_PER_USER_MAX: Final = 100
 """Messages of one user waiting for one agent group. The next is refused (`storage_full`)."""
 INBOX_AGE_S: Final = 24 * 3600.0
 """An upstream message nobody took is dropped after this."""
+CANCELS_RECENT_MAX: Final = 1024
+"""Cancels that a router remembers, for runs that it first sees just after. Past it the oldest is forgotten (the bucket has it)."""
 CANCEL_AGE_S: Final = 3600.0
 """How long a cancel waits for its run to appear."""
 
@@ -128,6 +144,8 @@ CURSORS_AT_ONCE: Final = 256
 """Cursor writes under way at once."""
 CLOSE_WAIT_S: Final = 2.0
 """For a WebSocket's close to be answered. Then the socket is cut."""
+DRAIN_RATE: Final = 500
+"""Devices that a stopping edge sends away per second, so that the others are not stormed."""
 DRAIN_S: Final = 5.0
 """From SIGTERM until an edge or router has sent everybody away."""
 DRAIN_GRACE_S: Final = 3.5

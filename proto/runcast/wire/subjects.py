@@ -3,6 +3,7 @@
 Tenant and user appear as tokens (`runcast.wire.ids`), so no user-given text can reach another subject.
 """
 
+import hashlib
 import zlib
 from typing import Final
 
@@ -64,8 +65,14 @@ def inbox_group_subjects(group: str) -> str:
 
 
 def inbox_consumer(group: str) -> str:
-    """The durable consumer of an agent group."""
-    return f"group_{encode_token(group)}"
+    """The durable consumer of an agent group. NATS allows names of 255 bytes; a group whose token is longer goes by its digest."""
+    token = encode_token(group)
+    return f"group_{token}" if len(token) <= 240 else f"groupdigest_{hashlib.sha256(group.encode()).hexdigest()}"
+
+
+def run_cancels() -> str:
+    """All subjects of wishes to cancel a run."""
+    return kv_subject(RUNS_BUCKET, "cancel.>")
 
 
 def cursor_key(user: UserKey, shard: int, device: str) -> str:

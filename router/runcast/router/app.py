@@ -37,11 +37,13 @@ from runcast.bus.connection import Bus
 from runcast.bus.deployment import Deployment, DeploymentError, provision
 from runcast.bus.process import PortInUseError, announce_ready
 from runcast.bus.settings import ServiceSettings
+from runcast.router.admin import AdminService
 from runcast.router.auth import DevAuthenticator
 from runcast.router.health import SERVICES, Health
+from runcast.router.inbox import InboxService
 from runcast.router.node import Node
 from runcast.router.publish import PublishService
-from runcast.v1 import ingest_pb2_grpc
+from runcast.v1 import admin_pb2_grpc, inbox_pb2_grpc, ingest_pb2_grpc
 from runcast.wire import limits
 
 _OPTIONS: Final = (
@@ -86,15 +88,21 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
     server = grpc.aio.server(options=_OPTIONS)
     authenticator = DevAuthenticator()
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(PublishService(node, authenticator), server)
+    inbox_pb2_grpc.add_InboxServiceServicer_to_server(InboxService(node, authenticator), server)
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(node, authenticator), server)
     health.add_to(server)
     reflection.enable_server_reflection([*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME], server)
     port = _listen(server, settings)
     await server.start()
     try:
         async with asyncio.TaskGroup() as group:
-            connection = group.create_task(_keep_connected(node, health, settings, port))
+            parts = [
+                group.create_task(_keep_connected(node, health, settings, port), name="connection"),
+                group.create_task(node.cancels.run(), name="cancels"),
+            ]
             await stop.wait()
-            connection.cancel()
+            for part in parts:
+                part.cancel()
             await _drain(node, health, server)
     finally:
         await server.stop(0)
@@ -139,12 +147,14 @@ async def _keep_connected(node: Node, health: Health, settings: RouterSettings, 
     bus.disconnected.append(on_lost)
     bus.reconnected.append(back.set)
     await bus.open(settings)
+    await node.cancels.open()
     announced = False
     while True:
         lost.clear()
         deployment = await _verify(node, settings, first=not announced)
         if not lost.is_set():
             node.deployment = deployment
+            node.cancels.look_again(len(deployment.shards))
             await health.tell(serving=True)
             if not announced:
                 announce_ready("router", settings.host, port)

@@ -1,6 +1,6 @@
 """One producer's Publish stream, as a machine: what to store, what to refuse, when the stream ends (PROTOCOL.md, "Ingest").
 
-Theory: order is kept by having one batch of a run under way at a time (DESIGN 3.5), so a stream is many independent runs,
+Theory: order is kept by having one batch of a run under way at a time (ARCHITECTURE.md, "Producing"), so a stream is many independent runs,
 each either idle or waiting for storage. What is wrong with one batch is a refusal of that batch and costs the other runs
 nothing; only a producer that breaks the protocol of the stream itself (no hello, past its window) loses the stream.
 
@@ -22,89 +22,15 @@ Pure: imports no asyncio, clock, random, logging, grpc, nats. Its driver carries
 """
 
 from collections import OrderedDict
-from typing import NamedTuple
 
+from runcast.router.effects import Acked, BatchKey, Cancelled, Closed, Effect, End, Greeted, Left, Opened, Refused, RunKey, Store
 from runcast.router.validation import check_batch
 from runcast.v1.event_pb2 import Batch, User
-from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, GoAway, ProducerHello, PublishRequest, RunCancel
+from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, GoAway, PublishRequest, RunCancel
 from runcast.wire import limits
 from runcast.wire.errors import LifecycleError, RuncastError
-from runcast.wire.ids import UserKey, check_id
+from runcast.wire.ids import check_id
 from runcast.wire.lifecycle import Lifecycle, State
-
-
-class RunKey(NamedTuple):
-    """A run of a user."""
-
-    user: UserKey
-    run_id: str
-
-
-class BatchKey(NamedTuple):
-    """A batch of this stream's producer."""
-
-    run: RunKey
-    attempt: int
-    number: int
-
-
-class Greeted(NamedTuple):
-    """The producer said hello: answer with the router's."""
-
-    hello: ProducerHello
-
-
-class Store(NamedTuple):
-    """Store this, then call `stored` or `failed` with its key."""
-
-    key: BatchKey
-    payload: bytes
-    events: int
-
-
-class Acked(NamedTuple):
-    """Tell the producer that a batch is stored."""
-
-    ack: BatchAck
-
-
-class Refused(NamedTuple):
-    """Tell the producer that a batch is not stored."""
-
-    refusal: BatchRefusal
-
-
-class Opened(NamedTuple):
-    """A run goes on here: look for a cancel, and pass on those to come."""
-
-    run: RunKey
-
-
-class Closed(NamedTuple):
-    """A run goes on here no more."""
-
-    run: RunKey
-
-
-class Cancelled(NamedTuple):
-    """Tell the producer that the user wants a run to stop."""
-
-    cancel: RunCancel
-
-
-class Left(NamedTuple):
-    """Tell the producer to go to another router."""
-
-    go_away: GoAway
-
-
-class End(NamedTuple):
-    """Let what is under way finish, then end the stream with this error. No request is taken any more."""
-
-    error: RuncastError
-
-
-Effect = Greeted | Store | Acked | Refused | Opened | Closed | Cancelled | Left | End
 
 
 class _Pending:

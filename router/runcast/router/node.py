@@ -13,10 +13,10 @@ from structlog.stdlib import BoundLogger
 from runcast.bus.connection import Bus
 from runcast.bus.deployment import Deployment
 from runcast.bus.storage import store
-from runcast.router.ingest import BatchKey
+from runcast.router.cancels import CancelWatch
+from runcast.router.effects import BatchKey
 from runcast.wire import limits, subjects
-from runcast.wire.errors import UnavailableError
-from runcast.wire.ids import UserKey
+from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.position import Position
 
 
@@ -33,6 +33,7 @@ class Node:
         batches_stored: since the start.
         events_stored: in them.
         started: `time.monotonic()` of the start, seconds.
+        cancels: passes users' cancels on to the streams.
         leaving: the process is about to stop; no new streams.
     """
 
@@ -47,12 +48,24 @@ class Node:
         self.events_stored = 0
         self.started = time.monotonic()
         self.leaving = False
+        self.cancels = CancelWatch(bus, log)
         self._left = asyncio.Event()
 
     @property
     def streams(self) -> list["Leavable"]:
         """All that are open."""
         return [*self.producers, *self.workers]
+
+    def admit_stream(self, peers: "set[Leavable]") -> None:
+        """Say whether one more stream may be opened beside `peers`.
+
+        Raises:
+            RuncastError: `draining` or `rate_limited`.
+        """
+        if self.leaving:
+            raise RuncastError("this router is about to stop; go to another one", code="draining")
+        if len(peers) >= limits.STREAMS_MAX:
+            raise RuncastError(f"{limits.STREAMS_MAX} streams are open here; go to another router", code="rate_limited", retry_after_s=1.0)
 
     def remove(self, stream: "Leavable") -> None:
         """The stream is over."""
@@ -75,14 +88,6 @@ class Node:
         if self.deployment is None:
             raise UnavailableError("this router has no connection to storage just now", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
         return self.deployment
-
-    def shard_of(self, user: UserKey) -> int:
-        """The shard of a user.
-
-        Raises:
-            UnavailableError: the deployment is not known yet.
-        """
-        return subjects.shard_of(user, len(self.require_deployment().shards))
 
     async def store_batch(self, producer: str, key: BatchKey, payload: bytes, events: int) -> tuple[str, bool]:
         """Store a batch once, however often it is sent.

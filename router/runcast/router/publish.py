@@ -19,20 +19,8 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from runcast.router.auth import Authenticator, Principal, admit
-from runcast.router.ingest import (
-    Acked,
-    BatchKey,
-    Cancelled,
-    Closed,
-    End,
-    Greeted,
-    Left,
-    Opened,
-    ProducerStream,
-    Refused,
-    RunKey,
-    Store,
-)
+from runcast.router.effects import Acked, BatchKey, Cancelled, Closed, End, Greeted, Left, Opened, Refused, RunKey, Store
+from runcast.router.ingest import ProducerStream
 from runcast.router.node import Leavable, Node
 from runcast.router.status import refuse_call
 from runcast.v1 import ingest_pb2_grpc
@@ -69,11 +57,10 @@ class PublishService(ingest_pb2_grpc.IngestServiceServicer):
         """Serve one producer until it goes, breaks the protocol, or the router stops."""
         principal = await admit(self._authenticator, context)
         node = self._node
-        if node.leaving:
-            await refuse_call(context, RuncastError("this router is about to stop; go to another one", code="draining"))
-        if len(node.producers) >= limits.STREAMS_MAX:
-            full = RuncastError(f"{limits.STREAMS_MAX} producers are connected here; go to another router", code="rate_limited")
-            await refuse_call(context, full)
+        try:
+            node.admit_stream(node.producers)
+        except RuncastError as exc:
+            await refuse_call(context, exc)
         stream = _Stream(node, context, principal)
         node.producers.add(stream)
         try:
@@ -214,8 +201,10 @@ class _Stream(Leavable):
                     answers.acks.append(ack)
                 case Refused(refusal):
                     answers.refusals.append(refusal)
-                case Opened() | Closed():
-                    pass
+                case Opened(run):
+                    self._node.cancels.add(run, self)
+                case Closed(run):
+                    self._node.cancels.remove(run, self)
                 case Cancelled(cancel):
                     answers.cancels.append(cancel)
                 case Greeted(hello):

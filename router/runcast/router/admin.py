@@ -1,0 +1,56 @@
+"""AdminService: what this router is connected to, what it did, and the state of the deployment's streams."""
+
+import time
+from typing import Any
+
+from runcast.bus.deployment import stream_states
+from runcast.router.auth import Authenticator, admit
+from runcast.router.node import Node
+from runcast.router.status import refuse_call
+from runcast.v1 import admin_pb2_grpc
+from runcast.v1.admin_pb2 import GetStatusRequest, GetStatusResponse, StreamStatus
+from runcast.wire import VERSION
+from runcast.wire.errors import UnavailableError
+
+
+class AdminService(admin_pb2_grpc.AdminServiceServicer):
+    """`runcast.v1.AdminService`."""
+
+    def __init__(self, node: Node, authenticator: Authenticator) -> None:
+        self._node = node
+        self._authenticator = authenticator
+
+    async def GetStatus(self, request: GetStatusRequest, context: Any) -> GetStatusResponse:  # noqa: ARG002, N802 # gRPC's
+        """Tell the state of this router; without streams and shards while NATS is away."""
+        await admit(self._authenticator, context)
+        node = self._node
+        response = GetStatusResponse(
+            router=node.id,
+            version=VERSION,
+            producers=len(node.producers),
+            workers=len(node.workers),
+            batches_stored=node.batches_stored,
+            events_stored=node.events_stored,
+            uptime_s=int(time.monotonic() - node.started),
+        )
+        if node.deployment is None:
+            return response
+        response.nats_server_version = node.bus.server_version
+        response.shards = len(node.deployment.shards)
+        try:
+            states = await stream_states(node.bus, node.deployment)
+        except UnavailableError as exc:
+            await refuse_call(context, exc)
+        response.streams.extend(
+            StreamStatus(
+                name=state.name,
+                epoch=state.epoch,
+                messages=state.messages,
+                bytes=state.bytes,
+                first_seq=state.first_seq,
+                last_seq=state.last_seq,
+                replicas=state.replicas,
+            )
+            for state in states
+        )
+        return response

@@ -1,0 +1,84 @@
+"""What the machine of a Publish stream (`runcast.router.ingest`) wants done, and the keys by which it speaks of runs and batches.
+
+Pure: imports no asyncio, clock, random, logging, grpc, nats.
+"""
+
+from typing import NamedTuple
+
+from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, GoAway, ProducerHello, RunCancel
+from runcast.wire.errors import RuncastError
+from runcast.wire.ids import UserKey
+
+
+class RunKey(NamedTuple):
+    """A run of a user."""
+
+    user: UserKey
+    run_id: str
+
+
+class BatchKey(NamedTuple):
+    """A batch of this stream's producer."""
+
+    run: RunKey
+    attempt: int
+    number: int
+
+
+class Greeted(NamedTuple):
+    """The producer said hello: answer with the router's."""
+
+    hello: ProducerHello
+
+
+class Store(NamedTuple):
+    """Store this, then call `stored` or `failed` with its key."""
+
+    key: BatchKey
+    payload: bytes
+    events: int
+
+
+class Acked(NamedTuple):
+    """Tell the producer that a batch is stored."""
+
+    ack: BatchAck
+
+
+class Refused(NamedTuple):
+    """Tell the producer that a batch is not stored."""
+
+    refusal: BatchRefusal
+
+
+class Opened(NamedTuple):
+    """A run goes on here: look for a cancel, and pass on those to come."""
+
+    run: RunKey
+
+
+class Closed(NamedTuple):
+    """A run goes on here no more."""
+
+    run: RunKey
+
+
+class Cancelled(NamedTuple):
+    """Tell the producer that the user wants a run to stop."""
+
+    cancel: RunCancel
+
+
+class Left(NamedTuple):
+    """Tell the producer to go to another router."""
+
+    go_away: GoAway
+
+
+class End(NamedTuple):
+    """Let what is under way finish, then end the stream with this error. No request is taken any more."""
+
+    error: RuncastError
+
+
+Effect = Greeted | Store | Acked | Refused | Opened | Closed | Cancelled | Left | End
