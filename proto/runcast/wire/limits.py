@@ -13,7 +13,7 @@ MIB: Final = 1024 * KIB
 ID_BYTES_MAX: Final = 128
 """Tenant, user, device, run, thread, group, producer, message ids: UTF-8 bytes. Longer: refused (`id_invalid`)."""
 
-TOKENS_CACHED: Final = 16_384
+TOKENS_CACHED_MAX: Final = 16_384
 """Ids whose tokens a process remembers: a router needs eight tokens a batch, mostly the same. Past it the longest unused is forgotten."""
 
 # --- events and batches ---
