@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runcast.cli.demo_agent.worker import ANSWERING_MAX, run_id_of
+from runcast.client import Runcast
 from runcast.testkit.cluster import Cluster
 from runcast.testkit.device import Device
 from runcast.testkit.processes import Process
@@ -36,8 +37,8 @@ async def start_agent(runcast_cluster: Cluster, tmp_path: Path) -> AsyncIterator
     """Starts an agent for a group of its own; returns the process and the group."""
     started: list[Process] = []
 
-    async def start(*arguments: str) -> tuple[Process, str]:
-        group = f"demo-{uuid.uuid4().hex[:8]}"
+    async def start(*arguments: str, group: str = "") -> tuple[Process, str]:
+        group = group or f"demo-{uuid.uuid4().hex[:8]}"
         routers = ",".join(runcast_cluster.router_addresses())
         command = [sys.executable, "-m", "runcast.cli.demo_agent", "--router", routers, "--group", group, *arguments]
         process = Process(f"agent-{group}", command, directory=tmp_path, ready=r"^ready agent demo$")
@@ -142,6 +143,22 @@ async def test_a_file_that_went_away_is_told_and_the_run_goes_on(device, start_a
     again = await ask(screen, group, "apples in a pie")
     await screen.wait_kind("agent_completed", run_id=again)
     assert all(e.tool_completed.status == TOOL_STATUS_OK for e in run_of(screen, again) if e.HasField("tool_completed"))
+
+
+async def test_a_message_that_is_delivered_again_is_a_further_attempt(
+    device, start_agent: StartAgent, folder: Path, runcast_cluster: Cluster, user: str
+):
+    screen = await device()
+    group = f"again-{uuid.uuid4().hex[:8]}"
+    run_id = await ask(screen, group, "apples in a pie")
+    async with Runcast(runcast_cluster.routers[0].address, agent="dropper") as dropper:
+        message = await anext(dropper.inbox(group, in_flight=1))
+        assert message.user == user
+        await message.retry()
+    await start_agent("--corpus", str(folder), "--pace", "0", group=group)
+    completed = await screen.wait_kind("agent_completed", run_id=run_id)
+    assert completed.attempt == 2
+    assert {event.attempt for event in run_of(screen, run_id)} == {2}
 
 
 async def test_many_questions_at_once_wait_visibly(device, start_agent: StartAgent, folder: Path):

@@ -201,10 +201,10 @@ class JsonCodec:
         """See `Codec.decode_server`."""
         try:
             frame = self._server.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise FrameInvalidError(f"not a frame: {exc}") from exc
         if type(frame) is _BatchJson:
-            return Batch(frame.prev, frame.pos, [event_from_json(form) for form in frame.events])
+            return Batch(frame.prev, frame.pos, [event_from_json(form, strict=False) for form in frame.events])
         known: ServerFrame = frame
         return known
 

@@ -56,8 +56,10 @@ def decode_token(token: str) -> str:
     """Read a token back.
 
     Raises:
-        IdInvalidError: `encode_token` never wrote this.
+        IdInvalidError: `encode_token` never wrote this for an id; no id is empty.
     """
+    if not token:
+        raise IdInvalidError(f"{token!r} is not a token; an id has at least one byte")
     raw = bytearray()
     index = 0
     try:

@@ -15,9 +15,9 @@ ID_BYTES_MAX: Final = 128
 
 # --- events and batches ---
 EVENT_BYTES_MAX: Final = 256 * KIB
-"""One serialized event. Larger: refused (`event_too_large`). Four of the largest still fit NATS's 1 MiB message."""
+"""One serialized event. Larger: refused (`event_too_large`). With its frame around it, one of the largest still fits a batch."""
 BATCH_BYTES_MAX: Final = 512 * KIB
-"""One serialized batch. An outbox never builds a larger one; a router refuses it (`batch_too_large`)."""
+"""One serialized batch. An outbox never builds a larger one; a router refuses it (`batch_too_large`). Half of NATS's 1 MiB message."""
 BATCH_EVENTS_MAX: Final = 256
 """Events in a batch, so that one frame never stalls a page. An outbox starts another batch; a router refuses it."""
 GRPC_MESSAGE_BYTES_MAX: Final = 4 * MIB
@@ -113,7 +113,8 @@ DEAD_AFTER_S: Final = 45.0
 WINDOW_EVENTS: Final = 512
 """Events sent to a device and not acknowledged. At it the device is BEHIND: it is fed again, from the log, as acks arrive."""
 WINDOW_BYTES: Final = 2 * MIB
-"""Bytes of their frames; the same. More than the largest frame, so that one frame always fits an empty window."""
+"""Bytes of their frames; the same. A batch's JSON may be six times its stored size (control characters), so a single frame can be larger
+than this: it goes out alone, into an empty window. The frame that fills the window may pass the bound, none follows it."""
 SOCKET_BYTES_MAX: Final = 256 * KIB
 """Bytes waiting for a device's socket. At it the device is BEHIND."""
 RING_ENTRIES_MAX: Final = 256

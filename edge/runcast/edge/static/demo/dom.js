@@ -61,12 +61,20 @@ export function valueElement(value, attributes = {}) {
   return list;
 }
 
-/** @param {unknown} value */
+/** @param {unknown} value @returns {string} */
 function plain(value) {
   if (typeof value === "string") return value;
   if (!Array.isArray(value)) return JSON.stringify(value, null, 1);
   if (value.every((part) => typeof part !== "object")) return value.join(", ");
-  return value.map((part) => JSON.stringify(part)).join("\n");
+  return value.map(entry).join("\n");
+}
+
+/** One line for an entry of a list; one that names a place begins with it. @param {any} value @returns {string} */
+function entry(value) {
+  if (typeof value?.file !== "string" || typeof value.line !== "number") return JSON.stringify(value);
+  const { file, line, name = "", ...rest } = value;
+  const fields = Object.entries(rest).map(([key, field]) => `${key} ${plain(field)}`);
+  return [`${file}:${line}`, name, ...fields].filter(Boolean).join("   ");
 }
 
 /** @param {string} text */
