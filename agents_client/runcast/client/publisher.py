@@ -326,10 +326,10 @@ class Publisher:
                 self._answers[result.key] = later
         if results:
             self._room.set()
-        if self._outbox.events:
+        if self._failure is None and self._outbox.events:
             self._empty.clear()
         else:
-            self._empty.set()
+            self._empty.set()  # nothing more will be answered
 
     def _die(self, failure: RuncastError) -> None:
         self._failure = failure

@@ -6,6 +6,7 @@ it is awaited when the device closes.
 """
 
 import asyncio
+import os
 import random
 import socket
 import struct
@@ -200,19 +201,22 @@ class Device:
         self._closing.set()
         if self._task is None:
             return
-        if self._ws is not None and not self._ws.closed:
+        ws = self._ws
+        if ws is not None and not ws.closed:
             if abruptly:
-                _reset(self._ws)
+                _reset(ws)
             else:
                 if self._ack and self.session.unacknowledged:
                     self.session.acknowledge()
                     await self._carry_out()
-                await self._ws.close()
+                await ws.close()
         done, _ = await asyncio.wait((self._task,), timeout=limits.DEVICE_CLOSE_S)
         if not done:
             self._task.cancel()
             await asyncio.wait((self._task,))
         task, self._task = self._task, None
+        if ws is not None and not abruptly:
+            self.close_code = ws.close_code
         if not task.cancelled():
             task.result()
 
@@ -261,11 +265,21 @@ class Device:
             await self.wait_for(lambda _: len(self.received) >= count, timeout, start=len(self.received))
         return self.events
 
-    async def wait_closed(self, timeout: float = 10.0) -> int | None:
-        """Wait until the connection ended for good; returns its close code."""
+    @property
+    def ended(self) -> str:
+        """Why the last connection ended, for people."""
+        return str(self._end())
+
+    async def wait_closed(self, timeout: float | None = 10.0) -> int | None:
+        """Wait until the connection ended for good; returns its close code.
+
+        Raises:
+            TimeoutError: it did not within `timeout` seconds (None: any time).
+            Exception: what made the reading task fail, such as an exception of `on_event`.
+        """
         if self._task is not None:
             async with asyncio.timeout(timeout):
-                await asyncio.wait((self._task,))
+                await asyncio.shield(self._task)
         return self.close_code
 
     async def send_message(
@@ -279,8 +293,10 @@ class Device:
         timeout: float = 10.0,
     ) -> Answered:
         """Send a message to an agent group and wait until it is stored; see `send`."""
-        raw = msgspec.Raw(msgspec.json.encode(data)) if data is not None else msgspec.Raw()
-        return await self.send(Send(id or str(uuid.uuid4()), "message", group, thread, text, data=raw), timeout=timeout)
+        frame = Send(id or str(uuid.uuid4()), "message", group, thread, text)
+        if data is not None:
+            frame.data = msgspec.Raw(msgspec.json.encode(data))
+        return await self.send(frame, timeout=timeout)
 
     async def cancel(self, run_id: str, reason: str = "", *, id: str | None = None, timeout: float = 10.0) -> Answered:  # noqa: A002
         """Ask for the end of a run and wait until the wish is stored; see `send`."""
@@ -371,7 +387,7 @@ class Device:
                     timeout=aiohttp.ClientWSTimeout(ws_close=limits.DEVICE_CLOSE_S),
                 )
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-            self._gave_up = f"{url} can't be reached: {exc or type(exc).__name__}"
+            self._gave_up = f"{url} can't be reached: {reason_of(exc)}"
             return
         self._ws = ws
         try:
@@ -474,6 +490,15 @@ class Device:
         for future in futures:
             if not future.done():
                 future.set_exception(exc)
+
+
+def reason_of(exc: BaseException) -> str:
+    """Why a connection failed, in few words."""
+    if isinstance(exc, aiohttp.WSServerHandshakeError):
+        return f"HTTP status {exc.status}"
+    if isinstance(exc, OSError) and exc.errno and exc.errno > 0:
+        return os.strerror(exc.errno).lower()
+    return str(exc) or type(exc).__name__
 
 
 def _now() -> float:

@@ -49,9 +49,13 @@ class _Output(asyncio.SubprocessProtocol):
     def __init__(self, process: "Process") -> None:
         loop = asyncio.get_running_loop()
         self._process = process
+        self._transport: asyncio.BaseTransport | None = None
         self._partial = {1: b"", 2: b""}
         self.exited: asyncio.Future[None] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         *lines, rest = (self._partial[fd] + data).split(b"\n")
@@ -69,6 +73,8 @@ class _Output(asyncio.SubprocessProtocol):
         for fd, rest in self._partial.items():
             if rest:
                 self._process.take_line(fd, rest)
+        if self._transport is not None:
+            self._transport.close()
         if not self.closed.done():
             self.closed.set_result(None)
 

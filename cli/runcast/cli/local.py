@@ -1,0 +1,89 @@
+"""What `up` and `demo` share: ports, the cluster, and what is said about it.
+
+Ports: 7400 (routers), 7480 (edges) and 4222 (NATS) when they are free, so that every other command finds the cluster without being told;
+otherwise any free ones, and the terminal says so. A port that was asked for by name is taken or it is an error.
+"""
+
+import sys
+from pathlib import Path
+
+from runcast.testkit import Cluster
+from runcast.testkit.ports import is_free
+from runcast.testkit.processes import Echo
+
+ROUTER_PORT = 7400
+EDGE_PORT = 7480
+NATS_PORT = 4222
+
+LOUD = "Development mode: everybody is believed to be whoever they say; this machine only."
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal, on stdout."""
+    print(text, flush=True)
+
+
+def echo_line(name: str, line: str) -> None:
+    """Pass a process's log line on, with its name before it."""
+    print(f"{name:<9} | {line}", file=sys.stderr, flush=True)
+
+
+def choose_port(asked: int | None, preferred: int, what: str) -> int:
+    """The port to start with: the one asked for, else the preferred one if it is free, else 0 (any)."""
+    if asked is not None:
+        return asked
+    if is_free(preferred):
+        return preferred
+    say(f"Port {preferred} is taken, so {what} on another one.")
+    return 0
+
+
+def local_cluster(
+    *,
+    routers: int,
+    edges: int,
+    nats_url: str,
+    data: Path | None,
+    router_port: int | None,
+    edge_port: int | None,
+    nats_port: int | None,
+    logs: bool,
+) -> Cluster:
+    """The cluster that `up` and `demo` start: routers share a port, and edges share a port."""
+    echo: Echo | None = echo_line if logs else None
+    return Cluster(
+        routers=routers,
+        edges=edges,
+        nats_url=nats_url,
+        data=data,
+        share_ports=True,
+        router_port=choose_port(router_port, ROUTER_PORT, "routers listen"),
+        edge_port=choose_port(edge_port, EDGE_PORT, "edges listen"),
+        nats_port=0 if nats_url else choose_port(nats_port, NATS_PORT, "NATS listens"),
+        environ={} if logs else {"RUNCAST_LOG_LEVEL": "warning"},
+        echo=echo,
+    )
+
+
+def describe(cluster: Cluster) -> list[str]:
+    """Where everything is, a line each."""
+    edge, router = cluster.edges[0], cluster.routers[0]
+    return [
+        f"  browsers  {edge.url}   ({_several(len(cluster.edges), 'edge')})",
+        f"  agents    {router.address}   ({_several(len(cluster.routers), 'router')})",
+        f"  NATS      {cluster.nats_url}{'' if cluster.nats else '   (not ours)'}",
+    ]
+
+
+def at_other_ports(cluster: Cluster, command: str) -> str:
+    """`command`, with the options that it needs to find this cluster when it is not at the usual ports."""
+    edge, router = cluster.edges[0], cluster.routers[0]
+    options = {
+        "tail": "" if edge.port == EDGE_PORT else f" --edge ws://{edge.address}",
+        "publish": "" if router.port == ROUTER_PORT else f" --router {router.address}",
+    }
+    return f"runcast {command}{options.get(command, '')}"
+
+
+def _several(count: int, word: str) -> str:
+    return f"{count} {word}{'s' if count != 1 else ''}"

@@ -1,0 +1,46 @@
+"""The `runcast` command: its parts and their help."""
+
+import typer
+
+from runcast.cli.demo import demo
+from runcast.cli.doctor import doctor
+from runcast.cli.failures import Debugging
+from runcast.cli.tail import tail
+from runcast.cli.up import up
+from runcast.wire import VERSION
+
+HELP = """Every event of an AI agent's run reaches the person watching: in order, once, on every device.
+
+\b
+  runcast demo                  the whole system with a page to talk to
+  runcast demo --ask QUESTION   one question in the terminal
+  runcast up                    the system without the demo agent
+  runcast tail --user alice     a user's stream, as it comes
+"""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"runcast {VERSION}")
+        raise typer.Exit
+
+
+@app.callback(help=HELP)
+def runcast(
+    debug: bool = typer.Option(False, "--debug", envvar="RUNCAST_DEBUG", help="Show tracebacks."),
+    _: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    """What every command shares."""
+    Debugging.wanted = debug
+
+
+for command in (demo, up, tail, doctor):
+    app.command()(command)
