@@ -177,6 +177,7 @@ class _Stream(Leavable):
                 self._written.set()
             if finished:
                 return
+            await asyncio.sleep(limits.MESSAGE_PACE_S)  # what is answered meanwhile shares the next response
 
     async def _store(self, key: BatchKey, payload: bytes, events: int) -> None:
         machine = self._machine
