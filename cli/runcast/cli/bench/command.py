@@ -68,7 +68,7 @@ def bench(
     rate: float = typer.Option(500.0, min=0.1, help="Events a second, of all users together."),
     seconds: float = typer.Option(10.0, min=0.5, help="For how long."),
     payload: int = typer.Option(300, min=0, max=100_000, help="Bytes of padding in each event."),
-    idle: int = typer.Option(0, min=0, max=50_000, help="Afterwards open so many idle connections and weigh them."),
+    idle: int = typer.Option(0, min=0, max=50_000, help="Before it, open so many idle connections and weigh them."),
     routers: int = typer.Option(2, min=1, max=16, help="Router processes."),
     edges: int = typer.Option(2, min=1, max=16, help="Edge processes."),
     as_json: bool = typer.Option(False, "--json", help="For programs."),
@@ -78,10 +78,10 @@ def bench(
     async def main() -> int:
         _allow_files(2 * (users + idle) + 1024)
         async with Cluster(routers=routers, edges=edges, environ={"RUNCAST_LOG_LEVEL": "warning"}) as cluster:
-            load = _Load(cluster, users, rate, seconds, payload)
-            figures = await load.measure()
-            if idle:
-                figures.kib_per_idle_connection = await _weigh_idle(cluster, idle)
+            # First the idle ones: memory that load has used and given back would hide theirs.
+            weight = await _weigh_idle(cluster, idle) if idle else None
+            figures = await _Load(cluster, users, rate, seconds, payload).measure()
+            figures.kib_per_idle_connection = weight
         if as_json:
             print(msgspec.json.format(msgspec.json.encode(figures)).decode())
         else:
