@@ -3,8 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 PROTOS := $(wildcard proto/runcast/v1/*.proto)
 SERVICES := $(addprefix proto/runcast/v1/,admin.proto inbox.proto ingest.proto)
+COMPILE = $(BIN)/uv pip compile -q --generate-hashes --universal --no-emit-index-url --no-annotate \
+  --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help setup demo test lint proto proto-check lock bench clean
+.PHONY: help setup demo test test-tools lint proto proto-check lock bench clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -12,6 +14,8 @@ help: ## what can be made
 setup: .venv/.ready ## create .venv from requirements.lock (does nothing the second time)
 
 .venv/.ready: requirements.lock pyproject.toml
+	@echo "setting up .venv; the first time takes a minute or two"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@if command -v uv >/dev/null; then uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock; \
 	else $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock; fi
@@ -21,8 +25,11 @@ setup: .venv/.ready ## create .venv from requirements.lock (does nothing the sec
 demo: setup ## run the whole system with a page to talk to; Ctrl-C ends it
 	@exec $(BIN)/runcast demo
 
-test: setup ## the whole suite, with real servers
+test: setup test-tools ## the whole suite, with real servers
 	@$(BIN)/python -m pytest
+
+test-tools: ## install the programs that the suite needs (Chromium, Node, kubectl), where they are missing
+	@.ci/tools
 
 lint: setup ## style, types, room order, protos, committed stubs
 	$(BIN)/ruff check .
@@ -40,12 +47,13 @@ proto: setup ## regenerate the stubs from proto/runcast/v1/*.proto
 proto-check: proto
 	@git diff --exit-code -- proto/runcast/v1 || { echo "stubs differ: commit what 'make proto' wrote"; exit 1; }
 
-lock: setup ## resolve requirements.lock anew
-	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --universal --no-emit-index-url \
-	  --no-annotate --custom-compile-command "make lock" -o requirements.lock
+lock: setup ## resolve the lock files again (UPGRADE=1: to the newest versions)
+	$(COMPILE) pyproject.toml --extra dev -o requirements.lock
+	$(COMPILE) pyproject.toml --extra server -c requirements.lock -o deploy/requirements.lock
+	printf 'hatchling\nuv\n' | $(COMPILE) - -c requirements.lock -o deploy/build.lock
 
 bench: setup ## figures of this machine
 	$(BIN)/runcast bench
 
-clean:
+clean: ## remove what the other targets made
 	rm -rf .venv build dist

@@ -13,11 +13,13 @@ from runcast.wire import limits
 from runcast.wire.frames import Batch, Drain, Error
 
 
-async def emit(cluster: Cluster, user: str, events: int, size: int = 10) -> None:
-    """A run of so many events."""
+async def emit(cluster: Cluster, user: str, events: int, size: int = 10, *, singly: bool = False) -> None:
+    """A run of so many events; `singly`: a batch each."""
     async with Runcast(",".join(cluster.router_addresses()), agent="test") as rc, rc.run(user=user, thread="t") as run:
         for number in range(events - 2):
             await run.custom("number", {"n": number, "pad": "x" * size})
+            if singly:
+                await run.flush()
 
 
 def frames_of(device: Device, kind: type) -> list:
@@ -29,7 +31,7 @@ def frames_of(device: Device, kind: type) -> list:
 
 async def test_a_position_resumes_behind_it_on_any_edge(runcast_cluster, device, user):
     first = await device(edge=0, device="a")
-    await emit(runcast_cluster, user, 30)
+    await emit(runcast_cluster, user, 30, singly=True)
     events = await first.wait_count(30)
     middle = first.received[11].pos
     second = await device(edge=1, device="b", position=middle)

@@ -261,7 +261,8 @@ class Device:
 
     async def wait_count(self, count: int, timeout: float = 10.0) -> list[Event]:
         """Wait until `count` events have come; returns all that have."""
-        await self.wait_for(lambda _: len(self.received) >= count, timeout, start=max(len(self.received) - 1, 0))
+        if len(self.received) < count:
+            await self.wait_for(lambda _: len(self.received) >= count, timeout, start=len(self.received))
         return self.events
 
     @property

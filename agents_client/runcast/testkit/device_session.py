@@ -137,7 +137,8 @@ class DeviceSession:
         self._effects: list[Effect] = []
         self._pending: dict[str, Send] = {}
         self._failures = 0
-        self._drain_s: float | None = None
+        self._leave_at: float | None = None
+        self._left = False
 
     @property
     def caught_up(self) -> bool:
@@ -160,7 +161,7 @@ class DeviceSession:
         if self.phase is Phase.CLOSED:
             return None
         silent = (self._pinged_at if self._pinged_at is not None else self._heard_at) + self._ping_interval_s
-        return min(silent, self._ack_at) if self._ack_at is not None else silent
+        return min(at for at in (silent, self._ack_at, self._leave_at) if at is not None)
 
     def connected(self, now: float) -> None:
         """The socket is open."""
@@ -187,7 +188,7 @@ class DeviceSession:
                 if frame.id:
                     self._answer(frame.id, False, frame)
             case Drain():
-                self._drain_s = frame.reconnect_in_ms / 1000
+                self._leave_at = now + frame.reconnect_in_ms / 1000
             case Pong():
                 pass
 
@@ -195,7 +196,10 @@ class DeviceSession:
         """Do what is due."""
         if self._ack_at is not None and now >= self._ack_at:
             self.acknowledge()
-        if self.phase is Phase.OPENING and now - self._heard_at >= limits.HELLO_TIMEOUT_S:
+        if self._leave_at is not None and now >= self._leave_at:
+            self._leave_at, self._left = None, True
+            self._effects.append(GiveUp("the edge asked us to go elsewhere"))
+        elif self.phase is Phase.OPENING and now - self._heard_at >= limits.HELLO_TIMEOUT_S:
             self._effects.append(GiveUp("no welcome came"))
         elif self.phase is Phase.OPEN:
             if self._pinged_at is not None and now - self._pinged_at >= self._ping_interval_s:
@@ -248,9 +252,9 @@ class DeviceSession:
         if close_code is not None and not comes_back(close_code):
             return None
         self._failures += 1
-        if self._drain_s is not None:
-            wait, self._drain_s = self._drain_s, None
-            return wait
+        if self._left or self._leave_at is not None:
+            self._left, self._leave_at = False, None
+            return 0.0  # it was the edge's own word when to come back
         bound: float = min(limits.BACKOFF_FIRST_S * 2 ** min(self._failures - 1, 16), limits.BACKOFF_MAX_S)
         return bound * jitter
 

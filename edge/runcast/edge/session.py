@@ -267,12 +267,14 @@ class Session:
     def offer(self, entry: Entry) -> None:
         """The user's feed moved to `entry`; it goes out if the session is right before it, and may."""
         self._tip = max(self._tip, entry.seq)
-        if self.state is not State.LIVE or entry.seq <= self.sent:
-            return
-        if self._window.full or self._socket_full:
-            self._enter(State.BEHIND)
-        else:
-            self._deliver(entry)
+        if self.state is State.DRAINING:  # until it goes, what was LIVE stays fed
+            if entry.prev == self.sent and not self._window.full and not self._socket_full:
+                self._deliver(entry)
+        elif self.state is State.LIVE and entry.seq > self.sent:
+            if self._window.full or self._socket_full:
+                self._enter(State.BEHIND)
+            else:
+                self._deliver(entry)
 
     def history(self, entries: Sequence[Entry], *, proved: bool) -> None:
         """Answer to `Read`: entries after its seq, in order.

@@ -2,17 +2,20 @@
 
 One table maps every kind's fields in both directions. Rules: JSON names are the proto names, except that `..._json` loses its suffix
 and holds the JSON value itself; enum values are lower-case words (`SEVERITY_FATAL` is "fatal"); fields that are empty (the proto default)
-are left out, except optional ones that are set. An event of a kind that this version does not know has `kind` "unknown" and carries the
-serialized event as base64 in `data.raw`, so that nothing is lost on the way through.
+are left out, except optional ones that are set; numbers that JSON lacks (NaN, infinities) are left out too. An event of a kind that
+this version does not know has `kind` "unknown" and carries the serialized event as base64 in `data.raw`, so that nothing is lost on the
+way through.
 
 JSON that came from an agent is embedded as it is: the router has checked that it is JSON before it stored it.
 """
 
+import math
+import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from runcast.v1 import event_pb2
 from runcast.v1.event_pb2 import Event
@@ -35,6 +38,7 @@ class EventJson(msgspec.Struct, kw_only=True, omit_defaults=True):
     thread: str = ""
     parent_run_id: str = ""
     traceparent: str = ""
+    first_seq: int = 0
     data: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
@@ -69,6 +73,9 @@ _number = _typed("a number", int, float)
 _truth = _typed("true or false", bool)
 
 
+_NUMBER: Final = re.compile(r"-?[0-9]{1,10}", re.ASCII)
+
+
 def _words(enum: Any, prefix: str) -> tuple[Callable[[int], str], Callable[[Any], int]]:
     to_word: dict[int, str] = {number: name.removeprefix(prefix).lower() for name, number in enum.items()}
     to_number: dict[str, int] = {word: number for number, word in to_word.items()}
@@ -77,10 +84,11 @@ def _words(enum: Any, prefix: str) -> tuple[Callable[[int], str], Callable[[Any]
         return to_word.get(number, str(number))
 
     def read(word: Any) -> int:
-        if word in to_number:
-            return to_number[word]
-        if isinstance(word, str) and word.isdecimal():
-            return int(word)
+        if isinstance(word, str):
+            if word in to_number:
+                return to_number[word]
+            if _NUMBER.fullmatch(word):  # of a version that has more words
+                return int(word)
         raise FrameInvalidError(f"{word!r} is not one of {', '.join(sorted(to_number))}")
 
     return write, read
@@ -163,7 +171,7 @@ def event_to_json(event: Event) -> EventJson:
         message = getattr(event, kind)
         for name, proto, write, _, optional in KINDS[kind]:
             if optional:
-                if message.HasField(proto):
+                if message.HasField(proto) and math.isfinite(getattr(message, proto)):
                     data[name] = getattr(message, proto)
                 continue
             value = getattr(message, proto)
@@ -180,48 +188,59 @@ def event_to_json(event: Event) -> EventJson:
         thread=event.thread,
         parent_run_id=event.parent_run_id,
         traceparent=event.traceparent,
+        first_seq=event.first_seq,
         data=data,
     )
 
 
-def event_from_json(form: EventJson) -> Event:
+def event_from_json(form: EventJson, *, strict: bool = True) -> Event:
     """The event that `form` describes; `event_to_json` reversed.
 
+    Args:
+        form: as decoded.
+        strict: refuse kinds and fields that are not known here, as for what people write; otherwise they are skipped, as for what a
+            newer peer sends (an unknown kind leaves an event without one).
+
     Raises:
-        FrameInvalidError: unknown kind or field, or a value of the wrong type; the message names it.
+        FrameInvalidError: unknown kind or field, or a value of the wrong type or size; the message names it.
     """
     if form.kind == UNKNOWN:
         return _event_from_raw(form.data.get("raw"))
+    event = Event(
+        id=form.id, run_id=form.run_id, agent=form.agent, thread=form.thread, parent_run_id=form.parent_run_id, traceparent=form.traceparent
+    )
+    for name in ("attempt", "seq", "time_unix_ms", "first_seq"):
+        _set(event, name, getattr(form, name), name)
     fields = KINDS.get(form.kind)
     if fields is None:
-        raise FrameInvalidError(f"{form.kind!r} is not a kind; use one of {', '.join(KINDS)}")
-    event = Event(
-        id=form.id,
-        run_id=form.run_id,
-        attempt=form.attempt,
-        seq=form.seq,
-        time_unix_ms=form.time_unix_ms,
-        agent=form.agent,
-        thread=form.thread,
-        parent_run_id=form.parent_run_id,
-        traceparent=form.traceparent,
-    )
+        if strict:
+            raise FrameInvalidError(f"{form.kind!r} is not a kind; use one of {', '.join(KINDS)}")
+        return event
     message = getattr(event, form.kind)
     message.SetInParent()
     by_name = {field.name: field for field in fields}
     for name, value in form.data.items():
         field = by_name.get(name)
         if field is None:
-            raise FrameInvalidError(f"{form.kind} has no field {name!r}; it has {', '.join(by_name)}")
+            if strict:
+                raise FrameInvalidError(f"{form.kind} has no field {name!r}; it has {', '.join(by_name)}")
+            continue
         try:
             plain = field.read(value)
-            if isinstance(plain, list):
-                getattr(message, field.proto).extend(plain)
-            else:
-                setattr(message, field.proto, plain)
-        except (FrameInvalidError, ValueError, TypeError) as exc:
-            raise FrameInvalidError(f"{form.kind}.{name}: {getattr(exc, 'message', exc)}") from exc
+        except FrameInvalidError as exc:
+            raise FrameInvalidError(f"{form.kind}.{name}: {exc.message}") from exc
+        _set(message, field.proto, plain, f"{form.kind}.{name}")
     return event
+
+
+def _set(message: Message, field: str, value: Any, name: str) -> None:
+    try:
+        if isinstance(value, list):
+            getattr(message, field).extend(value)
+        else:
+            setattr(message, field, value)
+    except (ValueError, TypeError) as exc:  # out of the field's range, or text that UTF-8 can't carry
+        raise FrameInvalidError(f"{name}: {exc}") from exc
 
 
 def _event_from_raw(raw: Any) -> Event:

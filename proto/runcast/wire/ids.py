@@ -7,6 +7,7 @@ Invariants: `decode_token(encode_token(id)) == id`; different ids have different
 alike stay apart); a token never holds a dot, star, greater-than sign, space or control character.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from runcast.wire import limits
@@ -47,6 +48,7 @@ def check_id(value: str, what: str) -> str:
     return value
 
 
+@lru_cache(maxsize=limits.TOKENS_CACHED)
 def encode_token(value: str) -> str:
     """Write an id as a token: 1 to 3 characters a byte."""
     return "".join([_WRITTEN[byte] for byte in value.encode()])
@@ -56,8 +58,10 @@ def decode_token(token: str) -> str:
     """Read a token back.
 
     Raises:
-        IdInvalidError: `encode_token` never wrote this.
+        IdInvalidError: `encode_token` never wrote this for an id; no id is empty.
     """
+    if not token:
+        raise IdInvalidError(f"{token!r} is not a token; an id has at least one byte")
     raw = bytearray()
     index = 0
     try:

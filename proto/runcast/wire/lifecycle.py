@@ -126,7 +126,7 @@ class Lifecycle:
         """
         step = step_of(event)
         if step not in TABLE[self._state]:
-            raise LifecycleError(f"{event.WhichOneof('kind')} can't come here: {_WHY[self._state]}")
+            raise LifecycleError(f"{event.WhichOneof('kind') or 'an event of an unknown kind'} can't come here: {_WHY[self._state]}")
         if step is Step.TOOL_BEGIN:
             call = event.tool_executing.tool_call_id
             if not call:

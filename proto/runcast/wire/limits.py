@@ -13,11 +13,14 @@ MIB: Final = 1024 * KIB
 ID_BYTES_MAX: Final = 128
 """Tenant, user, device, run, thread, group, producer, message ids: UTF-8 bytes. Longer: refused (`id_invalid`)."""
 
+TOKENS_CACHED: Final = 16_384
+"""Ids whose tokens a process remembers: a router needs eight tokens a batch, mostly the same. Past it the longest unused is forgotten."""
+
 # --- events and batches ---
 EVENT_BYTES_MAX: Final = 256 * KIB
-"""One serialized event. Larger: refused (`event_too_large`). Four of the largest still fit NATS's 1 MiB message."""
+"""One serialized event. Larger: refused (`event_too_large`). With its frame around it, one of the largest still fits a batch."""
 BATCH_BYTES_MAX: Final = 512 * KIB
-"""One serialized batch. An outbox never builds a larger one; a router refuses it (`batch_too_large`)."""
+"""One serialized batch. An outbox never builds a larger one; a router refuses it (`batch_too_large`). Half of NATS's 1 MiB message."""
 BATCH_EVENTS_MAX: Final = 256
 """Events in a batch, so that one frame never stalls a page. An outbox starts another batch; a router refuses it."""
 GRPC_MESSAGE_BYTES_MAX: Final = 4 * MIB
@@ -99,7 +102,7 @@ FRAME_BYTES_MAX: Final = 64 * KIB
 TEXT_BYTES_MAX: Final = 32 * KIB
 """Text and data of one upstream message together. Larger: refused (`send_too_large`)."""
 HELLO_TIMEOUT_S: Final = 10.0
-"""From the open socket to `hello`. Then closed with `hello_timeout`."""
+"""From the open socket, or stream, to `hello`. Then closed with `hello_timeout`."""
 DEVICES_PER_USER_MAX: Final = 32
 """Connections of one user on one edge. The next is closed with `too_many_devices`."""
 SENDS_IN_FLIGHT_MAX: Final = 16
@@ -113,7 +116,8 @@ DEAD_AFTER_S: Final = 45.0
 WINDOW_EVENTS: Final = 512
 """Events sent to a device and not acknowledged. At it the device is BEHIND: it is fed again, from the log, as acks arrive."""
 WINDOW_BYTES: Final = 2 * MIB
-"""Bytes of their frames; the same. More than the largest frame, so that one frame always fits an empty window."""
+"""Bytes of their frames; the same. A batch's JSON may be six times its stored size (control characters), so a single frame can be larger
+than this: it goes out alone, into an empty window. The frame that fills the window may pass the bound, none follows it."""
 SOCKET_BYTES_MAX: Final = 256 * KIB
 """Bytes waiting for a device's socket. At it the device is BEHIND."""
 RING_ENTRIES_MAX: Final = 256
@@ -144,6 +148,8 @@ CURSORS_AT_ONCE: Final = 256
 """Cursor writes under way at once."""
 CLOSE_WAIT_S: Final = 2.0
 """For a WebSocket's close to be answered. Then the socket is cut."""
+DRAIN_DEVICES_PER_S: Final = 500.0
+"""Devices that a stopping edge sends away per second, so that the others are not stormed."""
 DRAIN_S: Final = 5.0
 """From SIGTERM until an edge or router has sent everybody away."""
 DRAIN_GRACE_S: Final = 3.5

@@ -23,6 +23,8 @@ HEADER_MSG_ID: Final = "Nats-Msg-Id"
 HEADER_SEQ: Final = "Nats-Sequence"
 HEADER_PREV: Final = "Nats-Last-Sequence"
 
+_PARTS_WITH_USER: Final = {"ev": 4, "live": 4, "in": 5}
+
 
 def shard_of(user: UserKey, shards: int) -> int:
     """The shard of a user: crc32 of the user's token, modulo the deployment's shard count."""
@@ -97,8 +99,8 @@ def user_of_subject(subject: str) -> UserKey:
         IdInvalidError: the subject is not one of these.
     """
     parts = subject.split(".")
-    if len(parts) < 4:
-        raise IdInvalidError(f"{subject!r} names no user")
+    if _PARTS_WITH_USER.get(parts[0]) != len(parts) or not parts[-3].isdecimal():
+        raise IdInvalidError(f"{subject!r} names no user; expected ev.SHARD.TENANT.USER, live.* or in.GROUP.*, likewise")
     return UserKey(decode_token(parts[-2]), decode_token(parts[-1]))
 
 

@@ -1,7 +1,8 @@
 """What was sent to a device and is not yet acknowledged, counted in events and in bytes.
 
 A ring of (seq, events, bytes), oldest first. Invariants: seqs rise; `events` and `bytes` are the sums over the ring; an empty window is
-never full, so that a frame larger than the byte bound still goes out alone.
+never full, so that a frame larger than the byte bound still goes out alone. Who adds only to a window that is not full passes the
+bounds by at most its newest frame.
 """
 
 from collections import deque

@@ -210,9 +210,15 @@ def test_backoff_drain_and_not_coming_back() -> None:
     session.connected(0.0)
     session.receive_frame(welcome(0, 0), 0.0)
     session.receive_frame(Drain(750), 0.0)
+    session.take_effects()
+    session.tick(0.7)
+    assert session.take_effects() == []
+    assert session.deadline() == 0.75
+    session.tick(0.75)
+    assert [type(effect) for effect in session.take_effects()] == [GiveUp]
     session.lost()
-    assert session.reconnect_wait(4001, 0.3) == 0.75
-    assert session.reconnect_wait(None, 0.0) == 0.0
+    assert session.reconnect_wait(1006, 0.3) == 0.0
+    assert session.reconnect_wait(None, 1.0) > 0.0
 
 
 class LossyEdge(RuleBasedStateMachine):

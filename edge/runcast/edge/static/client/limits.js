@@ -1,0 +1,39 @@
+/**
+ * Every bound of the browser client: its value, its unit, why, and what happens when it is reached.
+ * Those that `runcast/wire/limits.py` has too are equal to it; a test compares them.
+ */
+
+export const LIMITS = Object.freeze({
+  /** First wait before a reconnect; doubles, with full jitter. */
+  backoffFirstMs: 100,
+  /** Longest such wait. */
+  backoffMaxMs: 2_000,
+  /** From asking for a socket until it is open. Then it is given up and tried again. */
+  connectTimeoutMs: 5_000,
+  /** From the open socket to `welcome`. The same. */
+  welcomeTimeoutMs: 10_000,
+  /** A session that lasted this long counts as a success: the next backoff starts from the first wait. */
+  stableMs: 10_000,
+  /** Silence before a ping, and patience for its answer, until `welcome` names the edge's own. */
+  pingIntervalMs: 20_000,
+  /** Longest that a draining edge may put the reconnect off. */
+  drainMaxMs: 30_000,
+  /** Patience for an answer when the page has reason to doubt the connection (it woke up, the network changed). */
+  probeMs: 3_000,
+  /** An acknowledgement waits for others at most this long. */
+  ackIntervalMs: 100,
+  /** It is sent at once when this many events wait for it, or a quarter of the edge's window. */
+  ackEvents: 64,
+  /** Sends on the wire at once; the edge refuses more. The others wait their turn. */
+  sendsInFlightMax: 16,
+  /** Sends not yet answered. One more is refused with `outbox_full`. */
+  sendsMax: 256,
+  /** How long after its first transmission a send may be repeated. Then it ends as `indeterminate`. */
+  resendHorizonMs: 100_000,
+  /** Largest frame that an edge takes, until `welcome` names its own. A larger send is refused here: there it would end the session. */
+  frameBytesMax: 65_536,
+  /** Ids of applied events kept in `log`. The oldest go. */
+  logMax: 10_000,
+  /** Runs and user messages kept in `runs`. The oldest go. */
+  entriesMax: 2_000,
+});

@@ -1,0 +1,262 @@
+/** Runcast's browser client: an agent's events, in order, once, on every device. See PROTOCOL.md. */
+
+/** connecting: a socket is being opened. resuming: catching up. live: caught up. offline: waiting to connect again. closed: for good. */
+export type State = "connecting" | "resuming" | "live" | "offline" | "closed";
+
+export type Kind =
+  | "agent_started"
+  | "agent_thinking"
+  | "tool_executing"
+  | "tool_completed"
+  | "agent_response"
+  | "agent_completed"
+  | "agent_error"
+  | "user_message"
+  | "run_cancelled"
+  | "run_lost"
+  | "input_requested"
+  | "custom"
+  | "unknown";
+
+/** One event, as PROTOCOL.md describes it, with every field filled in. `data` holds the kind's own fields; those that are empty are absent. */
+export interface RuncastEvent {
+  id: string;
+  kind: Kind;
+  run_id: string;
+  attempt: number;
+  seq: number;
+  /** Milliseconds since the Unix epoch. */
+  time_unix_ms: number;
+  agent: string;
+  thread: string;
+  parent_run_id: string;
+  traceparent: string;
+  data: { [field: string]: any };
+}
+
+export type RunStatus = "running" | "waiting" | "completed" | "cancelled" | "failed" | "lost";
+
+export interface Tool {
+  type: "tool";
+  callId: string;
+  tool: string;
+  purpose: string;
+  /** JSON value; undefined when there is none. */
+  args: unknown;
+  /** lost: the run ended without saying what became of it. */
+  status: "running" | "ok" | "error" | "cancelled" | "lost" | (string & {});
+  result: unknown;
+  error: string;
+  estimateMs: number | null;
+  durationMs: number | null;
+  /** Milliseconds since the Unix epoch; null when its beginning was not seen. */
+  startedAt: number | null;
+}
+
+export interface Message {
+  type: "message";
+  id: string;
+  text: string;
+  /** No more text of this message follows. */
+  final: boolean;
+}
+
+export interface RunError {
+  type: "error";
+  severity: "recoverable" | "degraded" | "fatal" | (string & {});
+  category: string;
+  message: string;
+  suggestions: string[];
+  retrying: boolean;
+  retryAfterMs: number | null;
+}
+
+export interface InputRequest {
+  type: "input";
+  requestId: string;
+  inputType: "approval" | "question" | "choice" | (string & {});
+  prompt: string;
+  options: string[];
+  default: unknown;
+  expiresAt: number | null;
+}
+
+export interface CustomItem {
+  type: "custom";
+  name: string;
+  data: unknown;
+}
+
+export type Item = Tool | Message | RunError | InputRequest | CustomItem;
+
+export interface Run {
+  type: "run";
+  id: string;
+  attempt: number;
+  /** The newest event applied. */
+  seq: number;
+  agent: string;
+  thread: string;
+  parentRunId: string;
+  title: string;
+  /** Id of the user message that it answers; "" when nobody asked. */
+  replyTo: string;
+  input: unknown;
+  status: RunStatus;
+  startedAt: number;
+  endedAt: number | null;
+  /** What it is occupied with; null when it has said nothing, or has ended. */
+  thinking: { text: string; progress: number | null; step: number; steps: number } | null;
+  /** Everything below, in the order in which it began. */
+  items: Item[];
+  tools: Tool[];
+  messages: Message[];
+  errors: RunError[];
+  summary: string;
+  result: unknown;
+  /** Why it was cancelled or lost. */
+  reason: string;
+}
+
+export interface UserMessage {
+  type: "user";
+  id: string;
+  text: string;
+  data: unknown;
+  device: string;
+  group: string;
+  thread: string;
+  at: number;
+}
+
+export type Entry = Run | UserMessage;
+
+/** What an event did. */
+export interface Change {
+  event: RuncastEvent;
+  run: Run | null;
+  item: Item | UserMessage | null;
+}
+
+/** All that is known of the user's runs. Read it; only the connection changes it. */
+export interface RunsView {
+  readonly timeline: readonly Entry[];
+  readonly open: Run[];
+  readonly forgotten: number;
+  get(runId: string): Run | undefined;
+}
+
+export interface StateDetail {
+  /** Close code; 0 when this side ended the connection. */
+  code?: number;
+  /** A close reason, or: gap, silent, drained, connect_timeout, welcome_timeout, frame_invalid. */
+  reason?: string;
+  /** offline: when the next attempt is, milliseconds from now. */
+  retryInMs?: number;
+}
+
+/** Codes are those of PROTOCOL.md, and of this client: `closed`, `outbox_full`, or a close code as text. */
+export interface ErrorInfo {
+  code: string;
+  message: string;
+  /** The send that it answers; "" otherwise. */
+  id: string;
+  retry: boolean;
+  /** True: nothing was stored, for certain. False: it may have been. */
+  definite: boolean;
+}
+
+/** What a send is rejected with. */
+export class RuncastError extends Error implements ErrorInfo {
+  constructor(info: ErrorInfo);
+  code: string;
+  id: string;
+  retry: boolean;
+  definite: boolean;
+}
+
+export interface Options {
+  /** Says who the user is. Sent as a subprotocol entry, so it appears in no URL. */
+  token: string;
+  /** Names this client of the user, 1 to 128 bytes, the same after a reload. Default: one for each tab. */
+  device?: string;
+  /**
+   * Where to begin. "stored" (default): where this browser stopped reading, for applications that keep what they read. "earliest": all that
+   * is still kept, for those that do not. "latest": only what is to come. Or a position that a `rc.position` gave.
+   */
+  from?: "stored" | "earliest" | "latest" | (string & {});
+  /** Whose position is stored, when `token` is opaque: anything that is the same for the same user. */
+  user?: string;
+}
+
+export interface SendMessage {
+  /** Its own id, see `newId`; the same again for a resend after a reload. Default: a new one. */
+  id?: string;
+  group: string;
+  text: string;
+  thread?: string;
+  /** Further content, any JSON value. */
+  data?: unknown;
+}
+
+export interface SendAnswer {
+  group: string;
+  runId: string;
+  requestId: string;
+  value: unknown;
+  thread?: string;
+}
+
+export interface Sent {
+  /** Also the id of the `user_message` event that every device is shown. */
+  id: string;
+  /** It had been stored before: this was a resend. */
+  duplicate: boolean;
+}
+
+export interface Connection {
+  readonly state: State;
+  /** The newest position delivered; "" before the first welcome. */
+  readonly position: string;
+  readonly device: string;
+  /** Who the edge takes us for; null before the first welcome. */
+  readonly user: { tenant: string; user: string } | null;
+  /** Which edge answered last; "" before the first welcome. */
+  readonly edge: string;
+  readonly runs: RunsView;
+  /** Ids of the newest events applied, oldest first; bounded. */
+  readonly log: readonly string[];
+  readonly counts: Readonly<{ repeats: number; gaps: number; connects: number }>;
+
+  /** Call `fn` for every event of a kind, in order, once each; returns what unsubscribes. */
+  on(kind: Kind | "event", fn: (event: RuncastEvent, change: Change) => void): () => void;
+  on(what: "state", fn: (state: State, detail: StateDetail) => void): () => void;
+  /** What was held can't be continued, and was dropped; what is still kept follows. Drop yours too. */
+  on(what: "reset", fn: (reason: string) => void): () => void;
+  on(what: "sent", fn: (sent: Sent) => void): () => void;
+  /** Something was not accepted. With `retry`, the client deals with it by itself. */
+  on(what: "error", fn: (error: ErrorInfo) => void): () => void;
+
+  /** Send a message to an agent group; resolves when it is stored. Rejects with a `RuncastError`. */
+  send(message: SendMessage): Promise<Sent>;
+  /** Ask for a run to stop; resolves when that is stored. The run's end is an event. */
+  cancel(runId: string, reason?: string): Promise<Sent>;
+  /** Answer an `input_requested`. */
+  answer(answer: SendAnswer): Promise<Sent>;
+  /** A new token for the same user, before the old one expires. */
+  refresh(token: string): void;
+  /** End for good; unanswered sends are rejected. */
+  close(): void;
+}
+
+/** Connect to an edge, and stay connected until `close`. `url` may be relative to the page: "/v1/ws". */
+export function connect(url: string, options: Options): Connection;
+
+/** A development token (loopback deployments only). */
+export function devToken(user: string, tenant?: string): string;
+
+/** A new id for a send. */
+export function newId(): string;
+
+/** An id as it is written in tokens. */
+export function encodeToken(id: string): string;

@@ -1,0 +1,349 @@
+/**
+ * Runcast's browser client: carries out what `session.js` decides, with a real WebSocket, timer and storage.
+ *
+ *     import { connect } from "/client/runcast.js";
+ *     const rc = connect("/v1/ws", { token, from: "earliest" });
+ *     rc.on("agent_response", (event, { run }) => show(run));
+ *     await rc.send({ group: "demo", text: "How do I read a CSV file?" });
+ *
+ * Rules: one timer, set to the session's deadline; handlers run synchronously, in order, and what they throw is reported like any uncaught
+ * error and stops nothing; a position is stored and acknowledged only after the handlers ran. Storage that is absent, blocked or full costs
+ * the stored position and nothing else.
+ *
+ * PROTOCOL.md: "Devices: WebSocket". Types and their words: `runcast.d.ts`.
+ */
+
+import { LIMITS } from "./limits.js";
+import { complete, Runs } from "./runs.js";
+import { notAfter } from "./position.js";
+import { Session } from "./session.js";
+
+export class RuncastError extends Error {
+  /** @param {import("./runcast.d.ts").ErrorInfo} info */
+  constructor({ code, message, id, retry, definite }) {
+    super(`${code}: ${message}`);
+    this.name = "RuncastError";
+    this.code = code;
+    this.id = id;
+    this.retry = retry;
+    this.definite = definite;
+  }
+}
+
+/** An id as a token: `[A-Za-z0-9-]` stays, every other byte of its UTF-8 becomes `_XX`. @param {string} id */
+export function encodeToken(id) {
+  return Array.from(new TextEncoder().encode(id), (byte) => {
+    const char = String.fromCharCode(byte);
+    return /[A-Za-z0-9-]/.test(char) ? char : `_${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+  }).join("");
+}
+
+/** @type {typeof import("./runcast.d.ts").devToken} */
+export function devToken(user, tenant = "default") {
+  return `dev.${encodeToken(tenant)}.${encodeToken(user)}`;
+}
+
+/** @type {typeof import("./runcast.d.ts").connect} */
+export function connect(url, options) {
+  return new Connection(url, options);
+}
+
+/** @typedef {import("./runcast.d.ts").Connection} PublicConnection */
+
+/** @implements {PublicConnection} */
+class Connection {
+  #url;
+  #token;
+  #positionKey;
+  #session;
+  #runs = new Runs(LIMITS.entriesMax);
+  /** @type {WebSocket | null} */
+  #socket = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #busy = false;
+  #now = monotonicClock();
+  /** @type {Map<string, Set<(...args: any[]) => void>>} */
+  #handlers = new Map();
+  /** Sends that a caller waits for. @type {Map<string, {resolve: (sent: import("./runcast.d.ts").Sent) => void, reject: (error: Error) => void}>} */
+  #waiting = new Map();
+  #leave = new AbortController();
+  /** @type {string[]} */
+  log = [];
+  device;
+
+  /** @param {string} url @param {import("./runcast.d.ts").Options} options */
+  constructor(url, { token, device, from = "stored", user }) {
+    this.#url = new URL(url, location.href);
+    this.#url.protocol = this.#url.protocol.replace(/^http/, "ws");
+    this.#token = token;
+    this.device = device ?? deviceOfTab(this.#leave.signal);
+    const owner = user ?? ownerOf(token);
+    this.#positionKey = owner && `runcast.position ${this.#url.href} ${owner}`;
+    this.#session = new Session({ device: this.device, from: from === "stored" ? this.#storedPosition() : from, random: Math.random });
+
+    const nudge = () => this.#input((now) => document.hidden || this.#session.nudge(now));
+    document.addEventListener("visibilitychange", nudge, { signal: this.#leave.signal });
+    addEventListener("online", nudge, { signal: this.#leave.signal });
+    addEventListener("pageshow", nudge, { signal: this.#leave.signal });
+    addEventListener("pagehide", () => this.#input(() => this.#session.flush()), { signal: this.#leave.signal });
+    this.#input((now) => this.#session.start(now));
+  }
+
+  get state() {
+    return this.#session.state;
+  }
+
+  get position() {
+    return this.#session.position;
+  }
+
+  get user() {
+    const welcome = this.#session.welcome;
+    return welcome && { tenant: welcome.tenant, user: welcome.user };
+  }
+
+  get edge() {
+    return this.#session.welcome?.edge ?? "";
+  }
+
+  get runs() {
+    return this.#runs;
+  }
+
+  get counts() {
+    return this.#session.counts;
+  }
+
+  /** @param {string} what @param {(...args: any[]) => void} fn */
+  on(what, fn) {
+    const handlers = this.#handlers.get(what) ?? new Set();
+    this.#handlers.set(what, handlers.add(fn));
+    return () => void handlers.delete(fn);
+  }
+
+  /** @param {import("./runcast.d.ts").SendMessage} message */
+  send({ id, group, thread, text, data }) {
+    return this.#send({ kind: "message", group, thread, text, data }, id);
+  }
+
+  /** @param {string} runId @param {string} [reason] */
+  cancel(runId, reason) {
+    return this.#send({ kind: "cancel", run_id: runId, reason });
+  }
+
+  /** @param {import("./runcast.d.ts").SendAnswer} answer */
+  answer({ group, thread, runId, requestId, value }) {
+    return this.#send({ kind: "answer", group, thread, run_id: runId, request_id: requestId, data: value });
+  }
+
+  /** @param {string} token */
+  refresh(token) {
+    this.#token = token;
+    this.#input(() => this.#session.refresh(token));
+  }
+
+  close() {
+    this.#input(() => this.#session.close());
+  }
+
+  /** @param {Record<string, unknown>} fields @param {string} [id] @returns {Promise<import("./runcast.d.ts").Sent>} */
+  #send(fields, id = newId()) {
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#input((now) => this.#session.send({ type: "send", id, ...fields }, now));
+    });
+  }
+
+  /**
+   * Give the session an input, then carry out what it decided. An input from inside a handler waits for the effects before it.
+   * @param {(now: number) => unknown} input
+   */
+  #input(input) {
+    input(this.#now());
+    if (this.#busy) return;
+    this.#busy = true;
+    try {
+      for (let effects = this.#session.takeEffects(); effects.length > 0; effects = this.#session.takeEffects()) {
+        for (const effect of effects) this.#carryOut(effect);
+      }
+    } finally {
+      this.#busy = false;
+    }
+    clearTimeout(this.#timer);
+    const deadline = this.#session.deadline();
+    if (deadline < Infinity) this.#timer = setTimeout(() => this.#input((now) => this.#session.tick(now)), Math.max(0, deadline - this.#now()));
+  }
+
+  /** @param {import("./session.js").Effect} effect */
+  #carryOut(effect) {
+    switch (effect.do) {
+      case "connect":
+        return this.#open();
+      case "disconnect":
+        return this.#drop(effect.reason);
+      case "transmit":
+        if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(effect.frame));
+        return undefined;
+      case "deliver":
+        for (const event of effect.events) {
+          if (this.state === "closed") return undefined; // a handler ended it; what is left was not handled
+          this.#deliver(complete(event));
+        }
+        return this.#session.handled(effect.pos, this.#now());
+      case "reset":
+        this.#runs.reset();
+        this.log.length = 0;
+        return this.#emit("reset", effect.reason);
+      case "store":
+        return this.#store(effect.pos, effect.force);
+      case "state":
+        if (effect.state === "closed") this.#leave.abort();
+        return this.#emit("state", effect.state, effect.detail);
+      case "sent": {
+        const sent = { id: effect.id, duplicate: effect.duplicate };
+        this.#settle(effect.id)?.resolve(sent);
+        return this.#emit("sent", sent);
+      }
+      case "refused":
+        return this.#settle(effect.id)?.reject(new RuncastError(effect.error));
+      case "error":
+        return this.#emit("error", effect.error);
+    }
+  }
+
+  /** @param {import("./runcast.d.ts").RuncastEvent} event */
+  #deliver(event) {
+    const change = this.#runs.apply(event);
+    if (change === null) return;
+    this.log.push(event.id);
+    if (this.log.length > LIMITS.logMax) this.log.splice(0, this.log.length - LIMITS.logMax);
+    this.#emit(event.kind, event, change);
+    this.#emit("event", event, change);
+  }
+
+  /** @param {string} what @param {any[]} args */
+  #emit(what, ...args) {
+    for (const handler of [...(this.#handlers.get(what) ?? [])]) {
+      try {
+        handler(...args);
+      } catch (error) {
+        reportError(error);
+      }
+    }
+  }
+
+  /** @param {string} id */
+  #settle(id) {
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    return waiting;
+  }
+
+  // --- the socket ---
+
+  #open() {
+    const socket = new WebSocket(this.#url, ["runcast.v1.json", `runcast.token.${this.#token}`]);
+    this.#socket = socket;
+    /** Only what the current socket says counts. @param {(now: number) => void} input */
+    const current = (input) => socket === this.#socket && this.#input(input);
+    socket.onopen = () => current((now) => this.#session.opened(now));
+    socket.onmessage = ({ data }) => current((now) => this.#session.receive(parse(data), data.length, now));
+    socket.onclose = ({ code, reason }) => current((now) => this.#session.closed(code, reason, now));
+  }
+
+  /** @param {string} reason */
+  #drop(reason) {
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close(1000, reason);
+  }
+
+  // --- storage ---
+
+  #storedPosition() {
+    return (this.#positionKey && storage("localStorage")?.getItem(this.#positionKey)) || "";
+  }
+
+  /** Tabs share the stored position, so it only goes forward unless the session says otherwise. @param {string} pos @param {boolean} force */
+  #store(pos, force) {
+    if (!this.#positionKey || (!force && notAfter(pos, this.#storedPosition()))) return;
+    keep("localStorage", this.#positionKey, pos);
+  }
+}
+
+/** @param {unknown} data */
+function parse(data) {
+  try {
+    return JSON.parse(/** @type {string} */ (data));
+  } catch {
+    return null; // the session calls it an invalid frame, and connects again
+  }
+}
+
+/** @param {"localStorage" | "sessionStorage"} area @returns {Storage | undefined} undefined when the browser forbids it */
+function storage(area) {
+  try {
+    return globalThis[area];
+  } catch {
+    return undefined;
+  }
+}
+
+/** @param {"localStorage" | "sessionStorage"} area @param {string} key @param {string} value "" removes it */
+function keep(area, key, value) {
+  try {
+    if (value) storage(area)?.setItem(key, value);
+    else storage(area)?.removeItem(key);
+  } catch {
+    // Full, or written to from a frame that may not: the next load begins without it.
+  }
+}
+
+/** Whose stream a token opens, as far as it says so: a development token as a whole, a JWT's issuer and subject. @param {string} token */
+function ownerOf(token) {
+  if (token.startsWith("dev.")) return token;
+  try {
+    const { iss = "", sub = "" } = JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")));
+    return sub && `${iss} ${sub}`;
+  } catch {
+    return ""; // opaque: without `options.user` no position is stored, and the edge's cursor for this device serves
+  }
+}
+
+/** Device ids in use on this page. @type {Set<string>} */
+const devicesHere = new Set();
+
+/**
+ * The tab's device id: the same after a reload. It lies in storage only while no page of the tab is there to use it, because a browser
+ * copies the storage when a tab is duplicated, and two devices must never share an id.
+ * @param {AbortSignal} signal
+ */
+function deviceOfTab(signal) {
+  const key = "runcast.device";
+  const kept = storage("sessionStorage")?.getItem(key);
+  const device = kept && !devicesHere.has(kept) ? kept : newId();
+  devicesHere.add(device);
+  keep("sessionStorage", key, "");
+  addEventListener("pagehide", () => keep("sessionStorage", key, device), { signal });
+  addEventListener("pageshow", ({ persisted }) => persisted && keep("sessionStorage", key, ""), { signal });
+  return device;
+}
+
+/** 128 random bits; `crypto.randomUUID` is missing on pages that are not secure. */
+export function newId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/**
+ * Milliseconds that never go back and count sleep: `performance.now` stops in some sleeping browsers, and `Date.now` may be set back.
+ */
+function monotonicClock() {
+  let [now, steady, wall] = [0, performance.now(), Date.now()];
+  return () => {
+    const [steadyNext, wallNext] = [performance.now(), Date.now()];
+    now += Math.max(steadyNext - steady, wallNext - wall, 0);
+    [steady, wall] = [steadyNext, wallNext];
+    return now;
+  };
+}

@@ -1,0 +1,68 @@
+"""The browser client's pure parts under Node's own test runner, and its constants against those of `runcast.wire`."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runcast.wire import codes, eventjson, ids, limits
+
+HERE = Path(__file__).parent
+CLIENT = HERE.parents[1] / "edge/runcast/edge/static/client"
+
+NODE_TIMEOUT_S = 50.0
+"""One run of Node; below pytest's own timeout, so that its output is shown."""
+
+
+def run_node(*arguments: str) -> str:
+    """Run Node and return what it wrote; fail the test with all of it when it ends with an error."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.fail("node is missing: install Node.js 20 or newer (Debian: apt-get install nodejs)", pytrace=False)
+    ended = subprocess.run([node, *arguments], capture_output=True, text=True, timeout=NODE_TIMEOUT_S, check=False, cwd=HERE)
+    if ended.returncode != 0:
+        pytest.fail(f"node {' '.join(arguments)} ended with {ended.returncode}\n{ended.stdout}\n{ended.stderr}", pytrace=False)
+    return ended.stdout
+
+
+def evaluate(module: str, expression: str) -> Any:
+    """The value of a JavaScript expression, in which `m` is a module of the client."""
+    source = f"import * as m from {json.dumps((CLIENT / module).as_uri())}; console.log(JSON.stringify({expression}))"
+    return json.loads(run_node("--input-type=module", "--eval", source))
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in HERE.glob("*.test.mjs")))
+def test_pure_parts(name: str) -> None:
+    run_node("--test", "--test-reporter=dot", name)
+
+
+def test_bounds_are_those_of_the_wire() -> None:
+    theirs = evaluate("limits.js", "m.LIMITS")
+    assert {
+        "backoffFirstMs": limits.BACKOFF_FIRST_S * 1000,
+        "backoffMaxMs": limits.BACKOFF_MAX_S * 1000,
+        "connectTimeoutMs": limits.CONNECT_TIMEOUT_S * 1000,
+        "welcomeTimeoutMs": limits.HELLO_TIMEOUT_S * 1000,
+        "pingIntervalMs": limits.PING_INTERVAL_S * 1000,
+        "sendsInFlightMax": limits.SENDS_IN_FLIGHT_MAX,
+        "resendHorizonMs": limits.RESEND_HORIZON_S * 1000,
+        "frameBytesMax": limits.FRAME_BYTES_MAX,
+    }.items() <= theirs.items()
+
+
+def test_close_codes_mean_the_same() -> None:
+    stay_away = evaluate("session.js", "Array.from({length: 4000}, (_, i) => i + 1000).filter((code) => !m.comesBack(code))")
+    assert stay_away == [code for code in range(1000, 5000) if not codes.comes_back(code)]
+
+
+def test_tokens_are_written_the_same() -> None:
+    names = ["alice", "Ärger", "a.b*c>d e_f", "日本", "\u0000\u007f", "😀"]
+    assert evaluate("runcast.js", f"{json.dumps(names)}.map(m.encodeToken)") == [ids.encode_token(name) for name in names]
+
+
+def test_every_kind_has_its_type() -> None:
+    declared = (CLIENT / "runcast.d.ts").read_text().partition("export type Kind =")[2].partition(";")[0]
+    assert set(json.loads("[" + declared.replace("|", "", 1).replace("|", ",") + "]")) == {*eventjson.KINDS, eventjson.UNKNOWN}

@@ -1,0 +1,19 @@
+"""deploy/README.md lists the settings that exist, for the roles that have them."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from runcast.bus.settings import PREFIX
+from runcast.edge.app import EdgeSettings
+from runcast.router.app import RouterSettings
+
+README = (Path(__file__).parents[2] / "deploy/README.md").read_text()
+ROWS = re.findall(r"^\| `(RUNCAST_\w+)` \| (x?) ?\| (x?) ?\|", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("kind", "column"), [(RouterSettings, 1), (EdgeSettings, 2)])
+def test_every_setting_is_listed(kind, column):
+    assert {row[0] for row in ROWS if row[column]} == {PREFIX + field.name.upper() for field in msgspec.structs.fields(kind)}

@@ -1,0 +1,94 @@
+"""The bounds hold together: what one allows, the next can carry."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from runcast.v1.event_pb2 import AgentResponse, Event
+from runcast.wire import limits
+from runcast.wire.frames import CODECS, JSON_SUBPROTOCOL, PROTO_SUBPROTOCOL, Batch
+from runcast.wire.position import Position
+from runcast.wire.window import AckWindow
+
+NATS_PAYLOAD_BYTES = limits.MIB
+UNITS = ("_S", "_BYTES", "_BYTES_MAX", "_MAX", "_EVENTS", "_BATCHES", "_EMBEDDED", "_CLUSTER", "_CHUNK", "_AT_ONCE", "_TRIES", "_LINES")
+
+
+def test_every_bound_says_what_it_is() -> None:
+    body = ast.parse(Path(limits.__file__).read_text()).body
+    names = []
+    for node, after in zip(body, [*body[1:], None], strict=True):
+        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name) or node.target.id in ("KIB", "MIB"):
+            continue
+        names.append(node.target.id)
+        assert isinstance(after, ast.Expr), f"{node.target.id} has no docstring"
+        assert isinstance(after.value, ast.Constant), f"{node.target.id} has no docstring"
+        assert isinstance(after.value.value, str)
+        assert len(after.value.value) > 10, f"{node.target.id} says too little"
+    assert set(names) == {name for name in vars(limits) if name.isupper()} - {"KIB", "MIB"}
+
+
+@pytest.mark.parametrize("name", [name for name in vars(limits) if name.isupper() and name not in ("KIB", "MIB")])
+def test_every_bound_is_positive_and_named_by_its_unit(name: str) -> None:
+    value = getattr(limits, name)
+    assert value > 0
+    assert isinstance(value, float if name.endswith("_S") else int)
+    assert name.endswith(UNITS)
+
+
+def test_a_resend_is_always_within_the_dedupe_window() -> None:
+    assert limits.RESEND_HORIZON_S < limits.DEDUPE_WINDOW_S - limits.PUBLISH_TIMEOUT_S
+
+
+def test_sizes_fit_into_each_other() -> None:
+    assert limits.ID_BYTES_MAX < limits.EVENT_BYTES_MAX
+    assert limits.EVENT_BYTES_MAX < limits.BATCH_BYTES_MAX
+    assert limits.BATCH_BYTES_MAX < NATS_PAYLOAD_BYTES
+    assert limits.BATCH_BYTES_MAX <= limits.GRPC_MESSAGE_BYTES_MAX // 2
+    assert limits.TEXT_BYTES_MAX < limits.FRAME_BYTES_MAX
+    assert limits.TEXT_BYTES_MAX < limits.EVENT_BYTES_MAX
+    assert limits.OUTBOX_BYTES_MAX >= limits.STREAM_WINDOW_BYTES >= limits.BATCH_BYTES_MAX
+    assert limits.OUTBOX_EVENTS_MAX >= limits.BATCH_EVENTS_MAX
+    assert limits.HISTORY_CHUNK_BYTES > limits.BATCH_BYTES_MAX
+    assert limits.SOCKET_BYTES_MAX <= limits.WINDOW_BYTES
+    assert limits.INBOX_DELIVERIES_MAX * limits.FRAME_BYTES_MAX <= limits.GRPC_MESSAGE_BYTES_MAX
+    assert limits.DEVICE_FRAME_BYTES_MAX > 6 * limits.BATCH_BYTES_MAX
+    assert limits.DEVICE_ACK_EVENTS * 2 < limits.WINDOW_EVENTS
+
+
+def test_the_largest_batch_fits_an_empty_window() -> None:
+    assert limits.WINDOW_EVENTS >= limits.BATCH_EVENTS_MAX
+    overhead = len(CODECS[PROTO_SUBPROTOCOL].encode(Batch(str(Position("abcdefgh", 1)), str(Position("abcdefgh", 2)), [])))
+    assert limits.BATCH_BYTES_MAX + overhead < limits.WINDOW_BYTES
+
+
+def test_a_frame_larger_than_the_window_exists_and_goes_out_alone() -> None:
+    """Why the window lets the frame pass that fills it: control characters make JSON six times as long."""
+    event = Event(id="e", agent_response=AgentResponse(text="\x01" * (limits.EVENT_BYTES_MAX - 100)))
+    assert event.ByteSize() <= limits.EVENT_BYTES_MAX
+    frame = CODECS[JSON_SUBPROTOCOL].encode(Batch("", "", [event, event]))
+    assert len(frame) > limits.WINDOW_BYTES
+    window = AckWindow(limits.WINDOW_EVENTS, limits.WINDOW_BYTES)
+    assert not window.full
+    window.add(1, 2, len(frame))
+    assert window.full
+
+
+def test_times_fit_into_each_other() -> None:
+    assert limits.PING_INTERVAL_S * 2 < limits.DEAD_AFTER_S
+    assert limits.DEDUPE_WINDOW_S < limits.RETENTION_S
+    assert limits.VERIFY_FIRST_S < limits.VERIFY_INTERVAL_S
+    assert limits.VERIFY_INTERVAL_S * 4 < limits.RETENTION_S
+    assert limits.BACKOFF_FIRST_S < limits.BACKOFF_MAX_S < 3
+    assert limits.CLOSE_WAIT_S <= limits.DRAIN_S
+    assert limits.CANCEL_AGE_S <= limits.INBOX_AGE_S
+    assert limits.DRAIN_GRACE_S < limits.DRAIN_S
+    assert limits.PUBLISH_TIMEOUT_S < limits.ACK_TIMEOUT_S < limits.RESEND_HORIZON_S
+    assert limits.INBOX_EXTEND_S * 2 < limits.INBOX_ACK_WAIT_S
+
+
+def test_counts_fit_into_each_other() -> None:
+    assert limits.VERIFY_SUBJECTS_MAX <= 1024  # nats-server's own bound for multi_last
+    assert limits.HISTORY_CHUNK <= limits.RING_ENTRIES_MAX <= limits.PENDING_ENTRIES_MAX
+    assert limits.SHARDS_EMBEDDED < limits.SHARDS_CLUSTER

@@ -1,0 +1,126 @@
+"""Names in NATS: stable (stored data hangs on them), without wildcards, and never the same for different things."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runcast.wire import subjects
+from runcast.wire.errors import IdInvalidError
+from runcast.wire.ids import UserKey
+
+ids = st.text(min_size=1, max_size=20)
+users = st.builds(UserKey, ids, ids)
+shards = st.integers(0, 63)
+CONCRETE = re.compile(r"[A-Za-z0-9_$-]+(?:\.[A-Za-z0-9_-]+)*", re.ASCII)
+
+
+@pytest.mark.parametrize(
+    ("user", "of_4", "of_16", "of_64"),
+    [
+        (UserKey("default", "alice"), 1, 13, 45),
+        (UserKey("default", "bob"), 0, 4, 20),
+        (UserKey("default", "é"), 2, 10, 26),
+        (UserKey("acme", "a.b"), 0, 4, 52),
+        (UserKey("t", "😀"), 2, 6, 6),
+    ],
+)
+def test_shards_are_pinned(user: UserKey, of_4: int, of_16: int, of_64: int) -> None:
+    """Stored streams are found by these numbers: a change here loses every user's stream."""
+    assert [subjects.shard_of(user, count) for count in (4, 16, 64)] == [of_4, of_16, of_64]
+    assert subjects.shard_of(user, 1) == 0
+
+
+@given(users, st.integers(1, 64))
+def test_shards_are_in_range(user: UserKey, count: int) -> None:
+    assert 0 <= subjects.shard_of(user, count) < count
+
+
+def test_shards_spread() -> None:
+    counts = [0] * 16
+    for number in range(1600):
+        counts[subjects.shard_of(UserKey("default", f"user-{number}"), 16)] += 1
+    assert min(counts) > 50
+    assert max(counts) < 200
+
+
+def test_names_are_pinned() -> None:
+    user = UserKey("acme", "a.b")
+    assert subjects.event_stream(3) == "RUNCAST_EV_3"
+    assert subjects.event_subjects(3) == "ev.3.>"
+    assert subjects.live_subjects(3) == ("ev.3.>", "live.3.>")
+    assert subjects.event_subject(user, 3) == "ev.3.acme.a_2Eb"
+    assert subjects.live_subject(user, 3) == "live.3.acme.a_2Eb"
+    assert subjects.inbox_subject("my group", user, 3) == "in.my_20group.3.acme.a_2Eb"
+    assert subjects.inbox_group_subjects("my group") == "in.my_20group.>"
+    assert subjects.inbox_consumer("my group") == "group_my_20group"
+    assert subjects.cursor_key(user, 3, "tab 1") == "3.acme.a_2Eb.tab_201"
+    assert subjects.cancel_key(user, 3, "run.1") == "cancel.3.acme.a_2Eb.run_2E1"
+    assert subjects.kv_subject("B", "k.>") == "$KV.B.k.>"
+    assert subjects.batch_msg_id(user, "p.1", "r", 2, 7) == "acme.a_2Eb.p_2E1.r.2.7"
+    assert subjects.send_msg_id(user, "m") == "send.acme.a_2Eb.m"
+
+
+@given(users, shards, ids)
+def test_names_hold_no_wildcard_and_stay_in_their_own_tree(user: UserKey, shard: int, other: str) -> None:
+    for name, first, tokens in (
+        (subjects.event_subject(user, shard), "ev", 4),
+        (subjects.live_subject(user, shard), "live", 4),
+        (subjects.inbox_subject(other, user, shard), "in", 5),
+        (subjects.cursor_key(user, shard, other), str(shard), 4),
+        (subjects.cancel_key(user, shard, other), "cancel", 5),
+        (subjects.inbox_consumer(other), subjects.inbox_consumer(other), 1),
+    ):
+        assert CONCRETE.fullmatch(name)
+        assert name.split(".")[0] == first
+        assert name.count(".") == tokens - 1
+
+
+@given(users, shards, ids)
+def test_the_user_is_read_back_from_subjects(user: UserKey, shard: int, group: str) -> None:
+    assert subjects.user_of_subject(subjects.event_subject(user, shard)) == user
+    assert subjects.user_of_subject(subjects.live_subject(user, shard)) == user
+    assert subjects.user_of_subject(subjects.inbox_subject(group, user, shard)) == user
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "",
+        "ev",
+        "ev.0.t",
+        "ev.0.t.",
+        "ev.0..u",
+        "ev.0.t.u.more",
+        "ev.x.t.u",
+        "live.0.t.u_",
+        "in.g.0.t",
+        "in.g.0.t.u.more",
+        "other.0.t.u",
+        "$KV.RUNCAST_CURSORS.0.t.u.device",
+        "ev.0.t.*",
+        "ev.0.>",
+    ],
+)
+def test_other_subjects_name_no_user(subject: str) -> None:
+    with pytest.raises(IdInvalidError):
+        subjects.user_of_subject(subject)
+
+
+identities = st.tuples(users, ids, ids, st.integers(1, 30), st.integers(1, 300))
+
+
+@given(identities, identities)
+def test_batches_of_different_users_producers_and_runs_have_different_msg_ids(one: tuple, other: tuple) -> None:  # type: ignore[type-arg]
+    assert (subjects.batch_msg_id(*one) == subjects.batch_msg_id(*other)) == (one == other)
+
+
+@given(identities, users, ids)
+def test_sends_and_batches_never_share_a_msg_id(batch: tuple, user: UserKey, message_id: str) -> None:  # type: ignore[type-arg]
+    assert subjects.batch_msg_id(*batch) != subjects.send_msg_id(user, message_id)
+
+
+@given(st.tuples(users, ids), st.tuples(users, ids))
+def test_sends_of_different_users_have_different_msg_ids(one: tuple[UserKey, str], other: tuple[UserKey, str]) -> None:
+    assert (subjects.send_msg_id(*one) == subjects.send_msg_id(*other)) == (one == other)
