@@ -87,11 +87,11 @@ class Running:
 
 
 def left_in(directory: Path) -> list[str]:
-    return os.listdir(directory)
+    return sorted(path.name for path in directory.iterdir())
 
 
 async def assert_nothing_left(children: list[psutil.Process], ports: list[int]) -> None:
-    gone, alive = await asyncio.to_thread(psutil.wait_procs, children, 5)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, children, 5)
     assert not alive
     assert all(is_free(port) for port in ports)
 
