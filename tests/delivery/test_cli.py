@@ -87,7 +87,7 @@ class Running:
 
 
 def left_in(directory: Path) -> list[str]:
-    return [entry.name for entry in directory.iterdir()]
+    return sorted(path.name for path in directory.iterdir())
 
 
 async def assert_nothing_left(children: list[psutil.Process], ports: list[int]) -> None:
