@@ -13,6 +13,9 @@ MIB: Final = 1024 * KIB
 ID_BYTES_MAX: Final = 128
 """Tenant, user, device, run, thread, group, producer, message ids: UTF-8 bytes. Longer: refused (`id_invalid`)."""
 
+TOKENS_CACHED_MAX: Final = 16_384
+"""Ids whose tokens a process remembers: a router needs eight tokens a batch, mostly the same. Past it the longest unused is forgotten."""
+
 # --- events and batches ---
 EVENT_BYTES_MAX: Final = 256 * KIB
 """One serialized event. Larger: refused (`event_too_large`). With its frame around it, one of the largest still fits a batch."""
@@ -99,7 +102,7 @@ FRAME_BYTES_MAX: Final = 64 * KIB
 TEXT_BYTES_MAX: Final = 32 * KIB
 """Text and data of one upstream message together. Larger: refused (`send_too_large`)."""
 HELLO_TIMEOUT_S: Final = 10.0
-"""From the open socket to `hello`. Then closed with `hello_timeout`."""
+"""From the open socket, or stream, to `hello`. Then closed with `hello_timeout`."""
 DEVICES_PER_USER_MAX: Final = 32
 """Connections of one user on one edge. The next is closed with `too_many_devices`."""
 SENDS_IN_FLIGHT_MAX: Final = 16
@@ -117,6 +120,8 @@ WINDOW_BYTES: Final = 2 * MIB
 than this: it goes out alone, into an empty window. The frame that fills the window may pass the bound, none follows it."""
 SOCKET_BYTES_MAX: Final = 256 * KIB
 """Bytes waiting for a device's socket. At it the device is BEHIND."""
+ANSWERS_WAITING_MAX: Final = 256
+"""Answers (pong, sent, error) for a device whose socket is full. One more, and it is closed with `slow`: it asks without reading."""
 RING_ENTRIES_MAX: Final = 256
 """Newest batches of a connected user that an edge keeps, so that short gaps are filled without asking NATS."""
 RING_BYTES_MAX: Final = 256 * KIB
