@@ -79,6 +79,7 @@ class Connection:
         self._probe = False
         self._closing: Close | None = None
         self._wake = asyncio.Event()
+        self._written = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._group = asyncio.TaskGroup()
 
@@ -173,6 +174,9 @@ class Connection:
 
     async def _receive(self) -> None:
         while True:
+            while len(self._control) >= limits.CONTROL_FRAMES_MAX:  # who does not read answers is not read from
+                self._written.clear()
+                await self._written.wait()
             msg = await self._ws.receive()
             kind = msg.type
             now = time.monotonic()
@@ -202,6 +206,7 @@ class Connection:
                     payload = self._control.popleft() if self._control else self._data.popleft()
                     await self._ws.send_frame(payload, self._opcode)  # waits while the socket is full
                     self._queued -= len(payload)
+                    self._written.set()
                 if self._probe:
                     self._probe = False
                     await self._ws.ping()
