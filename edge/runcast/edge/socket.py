@@ -218,7 +218,8 @@ class Connection:
                 self.session.socket_bytes(self._queued)
                 self._carry()
         except ConnectionError:
-            return  # the reader sees the end too
+            self._control.clear()
+            self._written.set()  # the reader sees the end too
 
     async def _cut(self) -> None:
         """A peer that does not take the close is cut off."""
