@@ -253,6 +253,7 @@ class Publisher:
             self._settle()
             if batches or abandons:
                 await write(call, PublishRequest(batches=batches, abandons=abandons), target)
+                await asyncio.sleep(limits.MESSAGE_PACE_S)  # what comes meanwhile shares the next message
             else:
                 await self._wait_wake(self._outbox.deadline())
         if self._stopping:

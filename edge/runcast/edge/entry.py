@@ -34,7 +34,7 @@ class Entry:
         self.size = len(payload)
         self._payload = payload
         self._events: list[Event] | None = None
-        self._frames: dict[str, bytes] = {}
+        self._frames: dict[tuple[str, int], bytes] = {}
 
     @property
     def events(self) -> list[Event]:
@@ -54,9 +54,10 @@ class Entry:
         """The frame for a device at `prev`; encoded once when that is the entry's own predecessor."""
         if prev != self.prev:
             return self._encode(codec, prev)
-        frame = self._frames.get(codec.subprotocol)
+        key = (codec.subprotocol, prev)
+        frame = self._frames.get(key)
         if frame is None:
-            frame = self._frames[codec.subprotocol] = self._encode(codec, prev)
+            frame = self._frames[key] = self._encode(codec, prev)
         return frame
 
     def _encode(self, codec: Codec, prev: int) -> bytes:

@@ -2,12 +2,16 @@
 
 Theory. A live message says `prev -> seq`, `prev` being the message before it on the same subject. A reader at `pos` takes it when
 `prev == pos`; `seq <= pos` is a repeat; anything else is a gap, and history is read from `pos`. `prev == 0` means that nothing of
-the subject is left before it: contiguous when the tip was seen to be `pos` less than the retention ago, for then what is gone is
+the subject is left before it: contiguous when `pos` was known to be the tip less than the retention ago, for then what is gone is
 what had been delivered.
 
-History is always asked for from `pos` itself, not one past it: getting that message back proves that nothing after it has left the log.
+What a replica says may be old. A tip above `pos` proves a loss, whatever others say; a tip of `pos` proves that there was none; a tip
+below `pos` proves nothing. No tip at all (0) carries the knowledge on, as long as it has not run out.
 
-Rules: `take()` hands entries on in order, each once, none left out; what can't be continued is `broken`, never skipped.
+History is always asked for from `pos` itself, not one past it: getting that message back proves that nothing after it has left the log.
+At 0 no message can prove it, and the retention must: there, what left the log for the number of messages alone goes unnoticed.
+
+Rules: `take()` hands entries on in order, each once, none left out; what can't be continued is `broken`, for good, never skipped.
 Invariants: pos never falls; pending is bounded (past the bound it is dropped, and read from the log instead).
 """
 
@@ -36,8 +40,8 @@ class Splice:
         self._ready: deque[Entry] = deque()
         self._pending: deque[Entry] = deque()
         self._pending_dropped = False
-        self._suspect = 0
-        self._suspect_since = 0.0
+        self._known = 0
+        self._suspicious_since = 0.0
         self._verified_at = 0.0
         self.pos: int | None = None
         self.gap = False
@@ -51,6 +55,8 @@ class Splice:
 
     def live(self, entry: Entry, now: float) -> None:
         """A live message arrived; before `opened` it is kept."""
+        if self.broken:
+            return
         if self.pos is None or self.gap:
             self._keep(entry)
         elif entry.seq > self.pos:
@@ -62,44 +68,38 @@ class Splice:
 
     def history(self, entries: Sequence[Entry], now: float) -> None:
         """What the log holds from `pos` on (inclusive), in order; [] when it holds nothing."""
-        if self.pos is None or not self.gap:
+        if self.pos is None or not self.gap or self.broken:
             return
-        first = entries[0].seq if entries else 0
-        if self.pos > 0 and first != self.pos:
+        covered = bool(entries) and entries[0].seq == self.pos if self.pos else self._fresh(now)
+        if not covered:
             self.broken = True
             return
         for entry in entries:
             if entry.seq > self.pos:
                 self._advance(entry, now)
-        if self._suspect <= self.pos:
-            self._suspect = 0
-        self.gap = bool(self._suspect)
+        self.gap = False
         self._drain_pending(now)
 
     def tip(self, seq: int, now: float) -> None:
         """The newest seq of the subject, as some replica told it in a verification (0: none)."""
         if self.pos is None:
             return
-        if seq <= self.pos:
+        if seq > self.pos:
+            if not self.suspicious:
+                self._suspicious_since = now
+            self._known = max(self._known, seq)
+        elif (seq == self.pos and seq) or (seq == 0 and self._fresh(now)):
             self._verified_at = now
-            self._suspect = 0
-        elif seq != self._suspect:
-            self._suspect_since = self._suspect_since if self._suspect else now
-            self._suspect = seq
 
     def tick(self, now: float) -> None:
         """Time passed: a suspicion that did not clear up becomes a gap."""
-        if self.pos is None or not self._suspect:
-            return
-        if self._suspect <= self.pos:
-            self._suspect = 0
-        elif now - self._suspect_since >= SUSPICION_S:
+        if self.suspicious and now - self._suspicious_since >= SUSPICION_S:
             self.gap = True
 
     @property
     def suspicious(self) -> bool:
-        """A tip ahead of `pos` was seen and has not been delivered yet: `tick` is wanted after `SUSPICION_S`."""
-        return bool(self._suspect)
+        """A seq ahead of `pos` is known and has not been delivered yet: `tick` is wanted after `SUSPICION_S`."""
+        return self.pos is not None and self._known > self.pos
 
     def take(self) -> list[Entry]:
         """Entries that come next, in order; each is handed out once."""
@@ -107,10 +107,12 @@ class Splice:
         self._ready.clear()
         return taken
 
+    def _fresh(self, now: float) -> bool:
+        """Nothing that came after `pos` can have aged out: `pos` was the tip less than the retention ago."""
+        return now - self._verified_at < self._retention_s
+
     def _follows(self, entry: Entry, now: float) -> bool:
-        if entry.prev == self.pos:
-            return True
-        return entry.prev == 0 and now - self._verified_at < self._retention_s
+        return entry.prev == self.pos if entry.prev else self._fresh(now)
 
     def _advance(self, entry: Entry, now: float) -> None:
         assert self.pos is not None  # noqa: S101 # both callers have checked it
@@ -125,17 +127,15 @@ class Splice:
             self._pending_dropped = True
         if not self._pending_dropped:
             self._pending.append(entry)
-        self._suspect = max(self._suspect, entry.seq)
+        self._known = max(self._known, entry.seq)
 
     def _drain_pending(self, now: float) -> None:
         pending, self._pending = self._pending, deque()
         self._pending_dropped = False
         for entry in pending:
             self.live(entry, now)
-        if self.pos is not None and self._suspect > self.pos:
+        if self.suspicious:
             self.gap = True
-        elif self._suspect and self.pos is not None:
-            self._suspect = 0
 
 
 class Plan(NamedTuple):

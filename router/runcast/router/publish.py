@@ -36,7 +36,7 @@ from runcast.router.effects import (
 from runcast.router.ingest import ProducerStream
 from runcast.router.leases import Holder
 from runcast.router.node import Leavable, Node
-from runcast.router.status import refuse_call
+from runcast.router.status import hello_late, refuse_call
 from runcast.v1 import ingest_pb2_grpc
 from runcast.v1.ingest_pb2 import (
     BatchAck,
@@ -170,7 +170,10 @@ class _Stream(Leavable):
         machine, context = self._machine, self._context
         while not machine.over:
             try:
-                request = await context.read()
+                async with asyncio.timeout(None if machine.producer else limits.HELLO_TIMEOUT_S):
+                    request = await context.read()
+            except TimeoutError:
+                machine.end(hello_late())
             except DecodeError as exc:
                 machine.end(RuncastError(f"a request is not a PublishRequest: {exc}", code="batch_invalid"))
             else:
@@ -192,6 +195,7 @@ class _Stream(Leavable):
                 self._written.set()
             if finished:
                 return
+            await asyncio.sleep(limits.MESSAGE_PACE_S)  # what is answered meanwhile shares the next response
 
     async def _store(self, holder: Holder, effect: Store) -> None:
         machine, (key, payload, events, ends) = self._machine, effect
