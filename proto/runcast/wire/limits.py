@@ -89,6 +89,38 @@ CANCELS_RECENT_MAX: Final = 1024
 CANCEL_AGE_S: Final = 3600.0
 """How long a cancel waits for its run to appear."""
 
+# --- run leases ---
+LEASE_S: Final = 6.0
+"""A producer's runs are declared lost when no router refreshed its lease for this long. Whole seconds: NATS counts no finer."""
+LEASE_REFRESH_S: Final = 2.0
+"""A router refreshes the leases of its streams this often: two refreshes may be lost."""
+LEASE_MARGIN_S: Final = 1.0
+"""So long before a lease may end its router takes no batch under it any more without refreshing it."""
+LEASE_PUT_S: Final = 1.5
+"""One refresh, claim or declaration, until its answer."""
+LEASES_AT_ONCE: Final = 64
+"""Such requests under way at once on one router. Further ones wait."""
+CLAIM_TRIES_MAX: Final = 5
+"""Tries to claim a run whose key others change at the same time. Then its batch is refused with `unavailable`."""
+SWEEP_S: Final = 10.0
+"""Every router looks for producers without a lease this often (give or take a quarter), for those whose end nobody heard of."""
+SWEEP_RETRY_S: Final = 1.0
+"""When that, or settling what was found, did not work out: again after this."""
+LOST_JITTER_S: Final = 0.25
+"""Routers that hear of a lease's end wait for a random part of this, so that mostly one of them does the work."""
+LEASES_DUE_MAX: Final = 4096
+"""Ended leases that a router keeps in mind. Past it they are left to the sweep."""
+RUN_TOMBSTONE_S: Final = 150.0
+"""A run's key outlives the run by this, to answer what is sent again: longer than DEDUPE_WINDOW_S. Whole seconds."""
+RUNS_ENDING_MAX: Final = 10_000
+"""Ended runs whose keys a router has still to close. Past it the oldest is left until its producer goes."""
+ABANDONS_MAX: Final = 1_000
+"""Given up runs that a router, or a client, has still to tell of. Past it the oldest is left until its producer goes."""
+FENCE_RUNS_MAX: Final = 256
+"""Runs with a superseded or lost attempt that a reader of a user's stream remembers. Past it the longest untouched one is forgotten."""
+FENCE_ATTEMPTS_MAX: Final = 16
+"""Attempts remembered of one of them. Past it the lowest is forgotten."""
+
 # --- storage ---
 RETENTION_S: Final = 24 * 3600.0
 """Age at which events leave the log. A device that comes back later gets `reset(expired)`."""
