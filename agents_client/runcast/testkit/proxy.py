@@ -9,7 +9,7 @@ Rules:
 - `delay_s` holds each chunk back; `bytes_per_s` spaces chunks out; both in each direction.
 - `drop`, on a NATS line, leaves out messages to the client whose subject matches.
 
-Every connection is two tasks in one task group that lives as long as the proxy; `close` ends them all.
+Every connection is a task of the proxy's; `close` ends them all, and raises what one of them failed with.
 
 Never imports the rest of the testkit but `ports` and `nats_filter`.
 """
@@ -18,9 +18,8 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from runcast.testkit.nats_filter import NatsFilter, matches
 from runcast.testkit.ports import HOST
@@ -52,7 +51,7 @@ class _Line:
 
 
 class Proxy:
-    """Listens on a port of loopback, and passes what comes to a target. Use with `async with proxy.open()`.
+    """Listens on a port of loopback, and passes what comes to a target, from `start` to `close`, or with `async with`.
 
     Args:
         target_port: where to, on loopback.
@@ -74,7 +73,9 @@ class Proxy:
         self._half_open = False
         self._refusing = False
         self._lines: set[_Line] = set()
-        self._tasks: asyncio.TaskGroup | None = None
+        self._listener: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
         self.port = port
         self.delay_s = 0.0
         self.bytes_per_s = 0
@@ -91,19 +92,41 @@ class Proxy:
         """Whether nothing is wrong with the line."""
         return not (self._half_open or self._refusing or self.delay_s or self.bytes_per_s or self._patterns)
 
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator["Proxy"]:
-        """Serve until the block ends."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            listener = await asyncio.start_server(self._accept, HOST, self.port, limit=CHUNK_BYTES)
-            self.port = listener.sockets[0].getsockname()[1]
-            try:
-                yield self
-            finally:
-                self._refusing = True
-                listener.close()
-                self.reset()
+    async def __aenter__(self) -> Self:
+        """See `start`."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        """See `close`."""
+        await self.close()
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        self._listener = await asyncio.start_server(self._accept, HOST, self.port, limit=CHUNK_BYTES)
+        self.port = self._listener.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """Stop listening and reset all connections. Safe to call twice.
+
+        Raises:
+            Exception: what a connection's task failed with.
+        """
+        if self._listener is None:
+            return
+        self._listener.close()
+        self._listener = None
+        for task in self._tasks:
+            task.cancel()
+        self.reset()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._failure is not None:
+            raise self._failure
 
     # --- what can go wrong ---
 
@@ -144,10 +167,17 @@ class Proxy:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        if self._refusing or len(self._lines) >= CONNECTIONS_MAX or self._tasks is None:
+        if self._refusing or len(self._lines) >= CONNECTIONS_MAX or self._listener is None:
             _Line([writer]).reset()
             return
-        self._tasks.create_task(self._serve(reader, writer))
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer), name=f"line to port {self._target_port}")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and self._failure is None:
+            self._failure = task.exception()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = _Line([writer])

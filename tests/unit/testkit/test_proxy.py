@@ -45,7 +45,7 @@ async def echo_server() -> AsyncIterator[int]:
 @asynccontextmanager
 async def lines(**settings: int) -> AsyncIterator[tuple[Proxy, Streams]]:
     """A proxy before an echo server, and one connection through it."""
-    async with echo_server() as port, Proxy(port, **settings).open() as proxy:
+    async with echo_server() as port, Proxy(port, **settings) as proxy:
         reader, writer = await asyncio.open_connection(HOST, proxy.port)
         try:
             yield proxy, (reader, writer)
@@ -133,7 +133,7 @@ async def test_throttle() -> None:
 async def test_a_target_that_is_not_there_is_a_reset() -> None:
     async with echo_server() as port:
         gone = port
-    async with Proxy(gone).open() as proxy:
+    async with Proxy(gone) as proxy:
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await ask(await asyncio.open_connection(HOST, proxy.port), b"no")
 
@@ -146,7 +146,7 @@ async def test_only_a_nats_line_has_messages_to_drop() -> None:
 async def test_messages_of_a_real_nats_server_are_left_out_by_subject() -> None:
     async with Cluster(routers=0, edges=0) as cluster:
         assert cluster.nats is not None
-        async with Proxy(cluster.nats.port, nats=True).open() as proxy:
+        async with Proxy(cluster.nats.port, nats=True) as proxy:
             client = await nats.connect(f"nats://{HOST}:{proxy.port}")
             sender = await nats.connect(cluster.nats_url)
             got: list[tuple[str, bytes]] = []
