@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import os
+import shutil
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
@@ -570,6 +573,51 @@ async def test_streams_outlive_nats(runcast_cluster_factory: Any, user: str) -> 
         await say(cluster, user, user, "m")
         await worker.settle(await worker.take())
         await queue_is_empty(cluster, user)
+
+
+async def test_recreated_storage_gives_positions_of_another_epoch(runcast_cluster_factory: Any, user: str) -> None:
+    cluster = await runcast_cluster_factory(routers=1, edges=0)
+    async with Producer(cluster.routers[0].address) as producer, watch_health(cluster.routers[0]) as health:
+        (before,) = await producer.store(make_batch(user, 1, 1, START))
+        await health(serving=True)
+        await cluster.nats.kill()
+        await health(serving=False)
+        shutil.rmtree(cluster.directory / "nats")
+        await cluster.nats.start()
+        await health(serving=True)
+        (after,) = await producer.store(make_batch(user, 2, 2, WORK))
+    assert before.position.partition("-")[0] != after.position.partition("-")[0]
+
+
+async def test_a_router_that_waits_for_nats_can_be_stopped() -> None:
+    environ = os.environ | {"RUNCAST_AUTH": "dev", "RUNCAST_BIND": "127.0.0.1:0", "RUNCAST_NATS_URL": "nats://127.0.0.1:1"}
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "runcast.router", env=environ, stdout=pipe, stderr=pipe)
+    assert process.stderr is not None
+    said = b""
+    async with asyncio.timeout(15):
+        while b"nats_error" not in said:
+            said += await process.stderr.readline()
+        process.terminate()
+        output, rest = await process.communicate()
+    assert (process.returncode, output) == (0, b"")
+    assert b"Traceback" not in said + rest
+
+
+async def test_what_was_under_way_when_nats_died_is_answered_at_once_as_indeterminate(runcast_cluster_factory: Any, user: str) -> None:
+    cluster = await runcast_cluster_factory(routers=1, edges=0)
+    async with Producer(cluster.routers[0].address) as producer:
+        await producer.store(make_batch(user, 1, 1, START))
+        await cluster.nats.pause()
+        await producer.send(make_batch(user, 2, 2, WORK))
+        # Another batch of the run is refused by the router alone: by then the one before is on its way.
+        assert (await producer.refused(make_batch(user, 3, 3, WORK))).code == "batch_out_of_turn"
+        begun = time.monotonic()
+        await cluster.nats.kill()
+        await producer.listen(lambda: ("r", 2) in producer.refusals)
+        refusal = producer.refusals[("r", 2)]
+        assert (refusal.code, refusal.retry, refusal.definite) == ("indeterminate", True, False)
+        assert time.monotonic() - begun < limits.PUBLISH_TIMEOUT_S / 2
 
 
 async def test_what_a_killed_router_left_goes_on_at_another(runcast_cluster_factory: Any, user: str) -> None:

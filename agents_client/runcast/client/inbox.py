@@ -137,6 +137,9 @@ class Inbox:
         routers: where to go.
         hello: the group, this worker, and how many messages it takes at once.
         draw: randomness for waits, 0.0 to 1.0.
+
+    Attributes:
+        closed: the iteration has ended, or is about to.
     """
 
     def __init__(self, routers: Routers, hello: WorkerHello, draw: Callable[[], float]) -> None:
@@ -148,7 +151,7 @@ class Inbox:
         self._target = ""
         self._reading = asyncio.Lock()
         self._writing = asyncio.Lock()
-        self._closed = False
+        self.closed = False
         self._arrived: deque[InboxMessage] = deque()
         self._held: weakref.WeakValueDictionary[_Key, InboxMessage] = weakref.WeakValueDictionary()
         self._deliveries: dict[_Key, str] = {}  # of this stream, unsettled
@@ -165,7 +168,7 @@ class Inbox:
             RefusedError: no router will ever let this worker in.
         """
         async with self._reading:
-            while not self._closed:
+            while not self.closed:
                 if self._arrived:
                     return self._arrived.popleft()
                 try:
@@ -175,7 +178,7 @@ class Inbox:
                     if not exc.code.retry:
                         raise
                     wait_s = self._routers.failed(self._draw())
-                    if not self._closed:
+                    if not self.closed:
                         _log.warning("inbox %s: %s; going to the next router in %.2f s", self._hello.group, exc, wait_s)
                         await asyncio.sleep(wait_s)
                 except asyncio.CancelledError:  # a read that is cancelled takes its stream with it
@@ -185,7 +188,7 @@ class Inbox:
 
     async def aclose(self) -> None:
         """End the iteration; what is not settled goes to another worker."""
-        self._closed = True
+        self.closed = True
         self._arrived.clear()
         await self._leave()
 
@@ -235,7 +238,7 @@ class Inbox:
         channel = await self._stack.enter_async_context(open_channel(self._target))
         call = InboxServiceStub(channel).Receive()
         await write(call, ReceiveRequest(hello=self._hello), self._target)
-        if self._closed:
+        if self.closed:
             await self._leave()
             return
         self._call = call

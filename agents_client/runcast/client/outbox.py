@@ -34,6 +34,7 @@ from typing import NamedTuple
 from runcast.client.errors import Leftover, OutboxFullError, RunIndeterminateError, RunKey, RunRefusedError
 from runcast.client.run_queue import Flight, RunFailure, RunQueue
 from runcast.v1.event_pb2 import Batch, Event
+from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, Window
 from runcast.wire import limits
 from runcast.wire.codes import CODES
 from runcast.wire.errors import LifecycleError
@@ -211,20 +212,12 @@ class Outbox:
         """Batches and bytes unanswered on the open stream."""
         return len(self._sent), self._sent_bytes
 
-    def connected(self, now: float, *, batches: int, size: int, resend_horizon_s: float) -> None:
-        """A stream is open, and its router said hello.
-
-        Args:
-            now: monotonic seconds.
-            batches: window, unanswered batches.
-            size: window, bytes of them.
-            resend_horizon_s: for how long repeats are recognised, from the first sending; 0 when the router does not say.
-        """
+    def connected(self, now: float, hello: RouterHello) -> None:
+        """A stream is open, and its router said `hello` at `now` (monotonic seconds)."""
         self.disconnected()
         self._connected = True
-        self._heard = now
-        self._window = (batches, size)
-        self._horizon_s = resend_horizon_s or limits.RESEND_HORIZON_S
+        self._horizon_s = hello.resend_horizon_ms / 1000 or limits.RESEND_HORIZON_S
+        self.take_window(now, hello.window)
 
     def disconnected(self) -> None:
         """The stream is gone: all that is unanswered will be sent again, first of all, in the same order."""
@@ -243,60 +236,49 @@ class Outbox:
         self._later = asked
         heapq.heapify(self._later)
 
-    def window(self, now: float, *, batches: int, size: int) -> None:
+    def take_window(self, now: float, window: Window) -> None:
         """The router gave another window."""
         self._heard = now
-        self._window = (batches, size)
+        self._window = (window.batches, window.bytes)
 
-    def acked(self, now: float, *, run_id: str, attempt: int, number: int, position: str, duplicate: bool) -> None:
+    def acked(self, now: float, ack: BatchAck) -> None:
         """The router stored a batch."""
         self._heard = now
-        run = self._runs.get((run_id, attempt))
+        run = self._runs.get((ack.run_id, ack.attempt))
         flight = run.flight if run is not None else None
-        if run is None or flight is None or flight.batch.number != number:
+        if run is None or flight is None or flight.batch.number != ack.number:
             return
         self._land(run, flight)
         for event in flight.batch.events:
             run.stored_life.advance(event)
-        run.number = number
+        run.number = ack.number
         run.seq = flight.batch.events[-1].seq
-        run.position = position
-        self._results.append(Stored(run.key, number, run.seq, position, duplicate))
+        run.position = ack.position
+        self._results.append(Stored(run.key, ack.number, run.seq, ack.position, ack.duplicate))
         if run.waiting:
             self._list(run)
         self._forget_if_done(run)
 
-    def refused(
-        self,
-        now: float,
-        *,
-        run_id: str,
-        attempt: int,
-        number: int,
-        code: str,
-        message: str,
-        retry: bool,
-        definite: bool,
-        retry_after_s: float,
-    ) -> None:
-        """The router did not store a batch, or does not know (`definite` False)."""
+    def refused(self, now: float, refusal: BatchRefusal) -> None:
+        """The router did not store a batch, or does not know (not `definite`)."""
         self._heard = now
-        run = self._runs.get((run_id, attempt))
+        run = self._runs.get((refusal.run_id, refusal.attempt))
         flight = run.flight if run is not None else None
-        if run is None or flight is None or flight.batch.number != number or not flight.sent:
+        if run is None or flight is None or flight.batch.number != refusal.number or not flight.sent:
             return
-        certain = definite and flight.sendings == 1
-        if not retry:
-            known = code if code in CODES else "internal"
-            self._fail(run, f"the router answered {code}: {message}", known if certain else "")
+        certain = refusal.definite and flight.sendings == 1
+        if not refusal.retry:
+            code = refusal.code if refusal.code in CODES else "internal"
+            self._fail(run, f"the router answered {refusal.code}: {refusal.message}", code if certain else "")
             return
         self._unsend(run, flight)
         if certain:
             flight.sendings = 0
             self._unsure.pop(run.name, None)
-        flight.advised = retry_after_s > 0
+        pause_s = refusal.retry_after_ms / 1000
+        flight.advised = pause_s > 0
         self._ties += 1
-        heapq.heappush(self._later, (now + max(retry_after_s, limits.PUBLISH_RETRY_AFTER_S), self._ties, run, flight))
+        heapq.heappush(self._later, (now + max(pause_s, limits.PUBLISH_RETRY_AFTER_S), self._ties, run, flight))
 
     def overdue(self, now: float) -> bool:
         """Whether the router kept silent, or a batch unanswered, for too long: open the stream elsewhere."""

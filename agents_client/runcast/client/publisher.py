@@ -229,14 +229,8 @@ class Publisher:
         first = await read(call, target, self._now() + limits.CONNECT_TIMEOUT_S)
         if first is None or not first.HasField("hello"):
             raise UnavailableError(f"{target} did not say hello; is it a Runcast router?")
-        hello = first.hello
-        self._outbox.connected(
-            self._now(),
-            batches=hello.window.batches,
-            size=hello.window.bytes,
-            resend_horizon_s=hello.resend_horizon_ms / 1000,
-        )
-        _log.info("connected to router %s at %s", hello.router, target)
+        self._outbox.connected(self._now(), first.hello)
+        _log.info("connected to router %s at %s", first.hello.router, target)
         self._ready.set()
         self._take(first)
         try:
@@ -258,6 +252,7 @@ class Publisher:
             self._settle()
             if batches:
                 await write(call, PublishRequest(batches=batches), target)
+                await asyncio.sleep(limits.MESSAGE_PACE_S)  # what comes meanwhile shares the next message
             else:
                 await self._wait_wake(self._outbox.deadline())
         if self._stopping:
@@ -283,21 +278,11 @@ class Publisher:
         outbox = self._outbox
         for ack in response.acks:
             self._progress = True
-            outbox.acked(now, run_id=ack.run_id, attempt=ack.attempt, number=ack.number, position=ack.position, duplicate=ack.duplicate)
+            outbox.acked(now, ack)
         for refusal in response.refusals:
-            outbox.refused(
-                now,
-                run_id=refusal.run_id,
-                attempt=refusal.attempt,
-                number=refusal.number,
-                code=refusal.code,
-                message=refusal.message,
-                retry=refusal.retry,
-                definite=refusal.definite,
-                retry_after_s=refusal.retry_after_ms / 1000,
-            )
+            outbox.refused(now, refusal)
         if response.HasField("window"):
-            outbox.window(now, batches=response.window.batches, size=response.window.bytes)
+            outbox.take_window(now, response.window)
         for cancel in response.cancels:
             on_cancel = self._cancels.get((UserKey(cancel.user.tenant, cancel.user.id), cancel.run_id))
             if on_cancel is not None:

@@ -108,7 +108,8 @@ class Runcast:
 
         Args:
             group: the agent group.
-            in_flight: how many unsettled messages this worker takes at once, 1 to 1,000.
+            in_flight: how many unsettled messages this worker takes at once, 1 to 1,000. A worker that handles one after the other
+                keeps the rest from other workers meanwhile: give it 1.
 
         Raises:
             IdInvalidError: the group's name is empty or too long.
@@ -119,7 +120,7 @@ class Runcast:
             raise ValueError(f"in_flight is {in_flight}; use 1 to {limits.INBOX_IN_FLIGHT_MAX}")
         hello = WorkerHello(group=check_id(group, "group"), worker=self._producer, in_flight_max=in_flight)
         inbox = Inbox(self._routers(), hello, self._random.random)
-        self._inboxes.append(inbox)
+        self._inboxes = [*(other for other in self._inboxes if not other.closed), inbox]
         return inbox
 
     async def ready(self, timeout_s: float = limits.CONNECT_TIMEOUT_S) -> None:
@@ -165,6 +166,9 @@ class Runcast:
             raise failure
 
     async def __aenter__(self) -> Self:
+        self._publisher.check()
+        if self._task is not None:
+            raise LifecycleError("this Runcast is open already; share it, or open another one")
         await self._tasks.__aenter__()
         self._task = self._tasks.create_task(self._publisher.run(), name="runcast publisher")
         return self

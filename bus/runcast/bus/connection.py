@@ -16,6 +16,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 from structlog.stdlib import BoundLogger
 
+from runcast.bus.replies import Replies
 from runcast.bus.settings import ServiceSettings, masked_urls
 from runcast.wire import limits
 
@@ -33,6 +34,7 @@ class Bus:
     Attributes:
         nc: core NATS.
         js: JetStream, with Runcast's publish timeout.
+        replies: requests, of which many may be under way.
         reconnected: called after every reconnect; append to it.
         disconnected: called when the connection is lost; append to it.
     """
@@ -40,9 +42,12 @@ class Bus:
     def __init__(self, log: BoundLogger) -> None:
         self.nc: Client = Client()
         self.js: JetStreamContext = JetStreamContext(self.nc)
+        self.replies = Replies()
         self.reconnected: list[Callable[[], None]] = []
         self.disconnected: list[Callable[[], None]] = []
         self._log = log
+        self._last_error = ""
+        self._opened = False
 
     @property
     def connected(self) -> bool:
@@ -89,12 +94,17 @@ class Bus:
                 self._log.warning("nats_unreachable", servers=masked_urls(settings.nats_url), error=str(exc) or type(exc).__name__)
                 await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 # jitter, not a secret
                 wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
-        check_version(self.server_version)
         self.js = self.nc.jetstream(timeout=limits.PUBLISH_TIMEOUT_S)
+        self._opened, self._last_error = True, ""
+        check_version(self.server_version)
+        await self.replies.open(self.nc)
         self._log.info("nats_connected", server=self.server, version=self.server_version)
 
     async def close(self) -> None:
-        """Send what is pending and close, within a second."""
+        """Send what is pending and close, within a second. Does nothing before `open` connected."""
+        if not self._opened:
+            return
+        self._opened = False
         if self.nc.is_connected:
             with contextlib.suppress(nats.errors.Error, asyncio.TimeoutError):
                 await self.nc.flush(timeout=1)
@@ -102,14 +112,20 @@ class Bus:
             await self.nc.close()
 
     async def _on_error(self, exc: Exception) -> None:
-        self._log.warning("nats_error", error=str(exc) or type(exc).__name__)
+        text = str(exc) or type(exc).__name__
+        if text != self._last_error:  # every attempt to connect fails with the same words: said once
+            self._last_error = text
+            self._log.warning("nats_error", error=text)
 
     async def _on_disconnected(self) -> None:
-        self._log.warning("nats_disconnected")
+        if self._opened:
+            self._log.warning("nats_disconnected")
+        self.replies.lost()
         for call in self.disconnected:
             call()
 
     async def _on_reconnected(self) -> None:
+        self._last_error = ""
         self._log.info("nats_reconnected", server=self.server)
         for call in self.reconnected:
             call()

@@ -5,8 +5,9 @@ three are never mixed up: resending an indeterminate message with the same `Nats
 """
 
 import asyncio
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+import msgspec
 import nats.errors
 import nats.js.errors
 
@@ -26,6 +27,23 @@ class Stored(NamedTuple):
 
     seq: int
     duplicate: bool
+
+
+class _Error(msgspec.Struct):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class _Ack(msgspec.Struct):
+    """JetStream's answer to a publish."""
+
+    seq: int = 0
+    duplicate: bool = False
+    error: _Error | None = None
+
+
+_read_ack: Final = msgspec.json.Decoder(_Ack).decode
 
 
 async def store(
@@ -51,10 +69,13 @@ async def store(
     if ttl_s:
         headers["Nats-TTL"] = str(ttl_s)
     try:
-        ack = await bus.js.publish(subject, payload, timeout=timeout_s, headers=headers or None)
-    except Exception as exc:
+        reply = await bus.replies.request(subject, payload, headers or None, timeout_s)
+        ack = _read_ack(reply.data)
+    except (nats.errors.Error, msgspec.DecodeError) as exc:
         raise storage_error(exc) from exc
-    return Stored(int(ack.seq), bool(ack.duplicate))
+    if ack.error is not None:
+        raise _refusal(ack.error.code, ack.error.err_code, ack.error.description)
+    return Stored(ack.seq, ack.duplicate)
 
 
 def storage_error(exc: Exception) -> Exception:
@@ -62,20 +83,25 @@ def storage_error(exc: Exception) -> Exception:
     if isinstance(exc, nats.js.errors.NoStreamResponseError | nats.errors.NoRespondersError):
         return UnavailableError("no stream takes this subject just now", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
     if isinstance(exc, nats.js.errors.APIError):
-        text = f"{exc.description} (nats error {exc.err_code})"
-        if exc.err_code in _FULL:
-            return RuncastError(f"the stream takes no more: {text}", code="storage_full", retry_after_s=1.0)
-        if exc.err_code == _TOO_LARGE:
-            return RuncastError(f"the message is larger than the stream takes: {text}", code="batch_too_large")
-        if exc.code == 503:
-            return UnavailableError(f"storage can't take it now: {text}", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
-        return RuncastError(f"storage refused it: {text}", code="internal")
-    if isinstance(exc, nats.errors.MaxPayloadError):
-        return RuncastError("the message is larger than the NATS server takes (its max_payload); nothing was sent", code="batch_too_large")
+        return _refusal(exc.code or 0, exc.err_code or 0, exc.description or "")
     if isinstance(exc, nats.errors.TimeoutError | asyncio.TimeoutError):
         return UnavailableError("storage did not answer in time; it may have stored it", code="indeterminate")
     if isinstance(exc, nats.errors.ConnectionClosedError | nats.errors.OutboundBufferLimitError | nats.errors.ConnectionDrainingError):
         return UnavailableError("the connection to NATS is closed or full; nothing was sent")
-    if isinstance(exc, nats.errors.Error):
+    if isinstance(exc, nats.errors.MaxPayloadError):
+        return RuncastError("the NATS server takes only smaller messages; set its max_payload to 1 MB or more", code="batch_too_large")
+    if isinstance(exc, nats.errors.Error | msgspec.DecodeError):
         return UnavailableError(f"storage did not answer: {exc}", code="indeterminate")
     return exc
+
+
+def _refusal(code: int, err_code: int, description: str) -> RuncastError:
+    """What a JetStream error says."""
+    text = f"{description} (nats error {err_code})"
+    if err_code in _FULL:
+        return RuncastError(f"the stream takes no more: {text}", code="storage_full", retry_after_s=1.0)
+    if err_code == _TOO_LARGE:
+        return RuncastError(f"the message is larger than the stream takes: {text}", code="batch_too_large")
+    if code == 503:
+        return UnavailableError(f"storage can't take it now: {text}", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
+    return RuncastError(f"storage refused it: {text}", code="internal")

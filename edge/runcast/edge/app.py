@@ -152,7 +152,7 @@ class Edge:
 
     async def drain(self) -> None:
         """Send everybody away, within `DRAIN_S`."""
-        spread = min(len(self.connections) / limits.DRAIN_RATE, limits.DRAIN_S * 0.6)
+        spread = min(len(self.connections) / limits.DRAIN_DEVICES_PER_S, limits.DRAIN_S * 0.6)
         for connection in tuple(self.connections):
             reconnect_in = random.uniform(0, spread)  # noqa: S311 # jitter, not a secret
             connection.drain(reconnect_in_s=reconnect_in, grace_s=reconnect_in + 0.5)

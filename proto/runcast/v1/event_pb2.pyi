@@ -50,7 +50,7 @@ INPUT_TYPE_QUESTION: InputType
 INPUT_TYPE_CHOICE: InputType
 
 class Event(_message.Message):
-    __slots__ = ("id", "run_id", "attempt", "seq", "time_unix_ms", "agent", "thread", "parent_run_id", "traceparent", "agent_started", "agent_thinking", "tool_executing", "tool_completed", "agent_response", "agent_completed", "agent_error", "user_message", "run_cancelled", "run_lost", "input_requested", "custom")
+    __slots__ = ("id", "run_id", "attempt", "seq", "time_unix_ms", "agent", "thread", "parent_run_id", "traceparent", "first_seq", "agent_started", "agent_thinking", "tool_executing", "tool_completed", "agent_response", "agent_completed", "agent_error", "user_message", "run_cancelled", "run_lost", "input_requested", "custom")
     ID_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,7 @@ class Event(_message.Message):
     THREAD_FIELD_NUMBER: _ClassVar[int]
     PARENT_RUN_ID_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEQ_FIELD_NUMBER: _ClassVar[int]
     AGENT_STARTED_FIELD_NUMBER: _ClassVar[int]
     AGENT_THINKING_FIELD_NUMBER: _ClassVar[int]
     TOOL_EXECUTING_FIELD_NUMBER: _ClassVar[int]
@@ -81,6 +82,7 @@ class Event(_message.Message):
     thread: str
     parent_run_id: str
     traceparent: str
+    first_seq: int
     agent_started: AgentStarted
     agent_thinking: AgentThinking
     tool_executing: ToolExecuting
@@ -93,7 +95,7 @@ class Event(_message.Message):
     run_lost: RunLost
     input_requested: InputRequested
     custom: Custom
-    def __init__(self, id: _Optional[str] = ..., run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., seq: _Optional[int] = ..., time_unix_ms: _Optional[int] = ..., agent: _Optional[str] = ..., thread: _Optional[str] = ..., parent_run_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., agent_started: _Optional[_Union[AgentStarted, _Mapping]] = ..., agent_thinking: _Optional[_Union[AgentThinking, _Mapping]] = ..., tool_executing: _Optional[_Union[ToolExecuting, _Mapping]] = ..., tool_completed: _Optional[_Union[ToolCompleted, _Mapping]] = ..., agent_response: _Optional[_Union[AgentResponse, _Mapping]] = ..., agent_completed: _Optional[_Union[AgentCompleted, _Mapping]] = ..., agent_error: _Optional[_Union[AgentError, _Mapping]] = ..., user_message: _Optional[_Union[UserMessage, _Mapping]] = ..., run_cancelled: _Optional[_Union[RunCancelled, _Mapping]] = ..., run_lost: _Optional[_Union[RunLost, _Mapping]] = ..., input_requested: _Optional[_Union[InputRequested, _Mapping]] = ..., custom: _Optional[_Union[Custom, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., seq: _Optional[int] = ..., time_unix_ms: _Optional[int] = ..., agent: _Optional[str] = ..., thread: _Optional[str] = ..., parent_run_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., first_seq: _Optional[int] = ..., agent_started: _Optional[_Union[AgentStarted, _Mapping]] = ..., agent_thinking: _Optional[_Union[AgentThinking, _Mapping]] = ..., tool_executing: _Optional[_Union[ToolExecuting, _Mapping]] = ..., tool_completed: _Optional[_Union[ToolCompleted, _Mapping]] = ..., agent_response: _Optional[_Union[AgentResponse, _Mapping]] = ..., agent_completed: _Optional[_Union[AgentCompleted, _Mapping]] = ..., agent_error: _Optional[_Union[AgentError, _Mapping]] = ..., user_message: _Optional[_Union[UserMessage, _Mapping]] = ..., run_cancelled: _Optional[_Union[RunCancelled, _Mapping]] = ..., run_lost: _Optional[_Union[RunLost, _Mapping]] = ..., input_requested: _Optional[_Union[InputRequested, _Mapping]] = ..., custom: _Optional[_Union[Custom, _Mapping]] = ...) -> None: ...
 
 class AgentStarted(_message.Message):
     __slots__ = ("title", "reply_to", "input_json")
@@ -240,17 +242,19 @@ class User(_message.Message):
     def __init__(self, tenant: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
 
 class Batch(_message.Message):
-    __slots__ = ("user", "producer", "run_id", "attempt", "number", "events")
+    __slots__ = ("user", "producer", "run_id", "attempt", "number", "events", "receipt_deadline_ms")
     USER_FIELD_NUMBER: _ClassVar[int]
     PRODUCER_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
     user: User
     producer: str
     run_id: str
     attempt: int
     number: int
     events: _containers.RepeatedCompositeFieldContainer[Event]
-    def __init__(self, user: _Optional[_Union[User, _Mapping]] = ..., producer: _Optional[str] = ..., run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., number: _Optional[int] = ..., events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ...) -> None: ...
+    receipt_deadline_ms: int
+    def __init__(self, user: _Optional[_Union[User, _Mapping]] = ..., producer: _Optional[str] = ..., run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., number: _Optional[int] = ..., events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., receipt_deadline_ms: _Optional[int] = ...) -> None: ...

@@ -1,11 +1,23 @@
 from runcast.v1 import event_pb2 as _event_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class ReceiptOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RECEIPT_OUTCOME_UNSPECIFIED: _ClassVar[ReceiptOutcome]
+    RECEIPT_OUTCOME_DELIVERED: _ClassVar[ReceiptOutcome]
+    RECEIPT_OUTCOME_EXPIRED: _ClassVar[ReceiptOutcome]
+    RECEIPT_OUTCOME_OFFLINE: _ClassVar[ReceiptOutcome]
+RECEIPT_OUTCOME_UNSPECIFIED: ReceiptOutcome
+RECEIPT_OUTCOME_DELIVERED: ReceiptOutcome
+RECEIPT_OUTCOME_EXPIRED: ReceiptOutcome
+RECEIPT_OUTCOME_OFFLINE: ReceiptOutcome
 
 class PublishRequest(_message.Message):
     __slots__ = ("hello", "batches")
@@ -26,20 +38,22 @@ class ProducerHello(_message.Message):
     def __init__(self, producer: _Optional[str] = ..., agent: _Optional[str] = ..., client_version: _Optional[str] = ...) -> None: ...
 
 class PublishResponse(_message.Message):
-    __slots__ = ("hello", "acks", "refusals", "window", "go_away", "cancels")
+    __slots__ = ("hello", "acks", "refusals", "window", "go_away", "cancels", "receipts")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     ACKS_FIELD_NUMBER: _ClassVar[int]
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
     GO_AWAY_FIELD_NUMBER: _ClassVar[int]
     CANCELS_FIELD_NUMBER: _ClassVar[int]
+    RECEIPTS_FIELD_NUMBER: _ClassVar[int]
     hello: RouterHello
     acks: _containers.RepeatedCompositeFieldContainer[BatchAck]
     refusals: _containers.RepeatedCompositeFieldContainer[BatchRefusal]
     window: Window
     go_away: GoAway
     cancels: _containers.RepeatedCompositeFieldContainer[RunCancel]
-    def __init__(self, hello: _Optional[_Union[RouterHello, _Mapping]] = ..., acks: _Optional[_Iterable[_Union[BatchAck, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[BatchRefusal, _Mapping]]] = ..., window: _Optional[_Union[Window, _Mapping]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ..., cancels: _Optional[_Iterable[_Union[RunCancel, _Mapping]]] = ...) -> None: ...
+    receipts: _containers.RepeatedCompositeFieldContainer[Receipt]
+    def __init__(self, hello: _Optional[_Union[RouterHello, _Mapping]] = ..., acks: _Optional[_Iterable[_Union[BatchAck, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[BatchRefusal, _Mapping]]] = ..., window: _Optional[_Union[Window, _Mapping]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ..., cancels: _Optional[_Iterable[_Union[RunCancel, _Mapping]]] = ..., receipts: _Optional[_Iterable[_Union[Receipt, _Mapping]]] = ...) -> None: ...
 
 class RouterHello(_message.Message):
     __slots__ = ("router", "version", "window", "resend_horizon_ms")
@@ -94,6 +108,22 @@ class BatchRefusal(_message.Message):
     definite: bool
     retry_after_ms: int
     def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., number: _Optional[int] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., retry: bool = ..., definite: bool = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
+
+class Receipt(_message.Message):
+    __slots__ = ("run_id", "attempt", "number", "outcome", "device", "latency_ms")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    attempt: int
+    number: int
+    outcome: ReceiptOutcome
+    device: str
+    latency_ms: int
+    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., number: _Optional[int] = ..., outcome: _Optional[_Union[ReceiptOutcome, str]] = ..., device: _Optional[str] = ..., latency_ms: _Optional[int] = ...) -> None: ...
 
 class GoAway(_message.Message):
     __slots__ = ("reason", "grace_ms")

@@ -50,14 +50,16 @@ class ServerFrame(_message.Message):
     def __init__(self, welcome: _Optional[_Union[WelcomeFrame, _Mapping]] = ..., batch: _Optional[_Union[BatchFrame, _Mapping]] = ..., sent: _Optional[_Union[SentFrame, _Mapping]] = ..., error: _Optional[_Union[ErrorFrame, _Mapping]] = ..., drain: _Optional[_Union[DrainFrame, _Mapping]] = ..., pong: _Optional[_Union[PongFrame, _Mapping]] = ...) -> None: ...
 
 class HelloFrame(_message.Message):
-    __slots__ = ("device", "position", "token")
+    __slots__ = ("device", "position", "token", "snapshot")
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     device: str
     position: str
     token: str
-    def __init__(self, device: _Optional[str] = ..., position: _Optional[str] = ..., token: _Optional[str] = ...) -> None: ...
+    snapshot: bool
+    def __init__(self, device: _Optional[str] = ..., position: _Optional[str] = ..., token: _Optional[str] = ..., snapshot: bool = ...) -> None: ...
 
 class AckFrame(_message.Message):
     __slots__ = ("pos",)
@@ -122,7 +124,7 @@ class PingFrame(_message.Message):
     def __init__(self) -> None: ...
 
 class WelcomeFrame(_message.Message):
-    __slots__ = ("outcome", "reason", "position", "tip", "user", "device", "limits", "edge", "version")
+    __slots__ = ("outcome", "reason", "position", "tip", "user", "device", "limits", "edge", "version", "runs")
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
@@ -132,6 +134,7 @@ class WelcomeFrame(_message.Message):
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     EDGE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
     outcome: ResumeOutcome
     reason: str
     position: str
@@ -141,7 +144,26 @@ class WelcomeFrame(_message.Message):
     limits: SessionLimits
     edge: str
     version: str
-    def __init__(self, outcome: _Optional[_Union[ResumeOutcome, str]] = ..., reason: _Optional[str] = ..., position: _Optional[str] = ..., tip: _Optional[str] = ..., user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., device: _Optional[str] = ..., limits: _Optional[_Union[SessionLimits, _Mapping]] = ..., edge: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+    runs: _containers.RepeatedCompositeFieldContainer[RunSummary]
+    def __init__(self, outcome: _Optional[_Union[ResumeOutcome, str]] = ..., reason: _Optional[str] = ..., position: _Optional[str] = ..., tip: _Optional[str] = ..., user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., device: _Optional[str] = ..., limits: _Optional[_Union[SessionLimits, _Mapping]] = ..., edge: _Optional[str] = ..., version: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[RunSummary, _Mapping]]] = ...) -> None: ...
+
+class RunSummary(_message.Message):
+    __slots__ = ("run_id", "attempt", "agent", "thread", "title", "seq", "started_unix_ms")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    THREAD_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    STARTED_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    attempt: int
+    agent: str
+    thread: str
+    title: str
+    seq: int
+    started_unix_ms: int
+    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., agent: _Optional[str] = ..., thread: _Optional[str] = ..., title: _Optional[str] = ..., seq: _Optional[int] = ..., started_unix_ms: _Optional[int] = ...) -> None: ...
 
 class SessionLimits(_message.Message):
     __slots__ = ("frame_bytes_max", "window_events", "window_bytes", "ping_interval_ms")

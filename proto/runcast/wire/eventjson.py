@@ -38,6 +38,7 @@ class EventJson(msgspec.Struct, kw_only=True, omit_defaults=True):
     thread: str = ""
     parent_run_id: str = ""
     traceparent: str = ""
+    first_seq: int = 0
     data: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
@@ -187,6 +188,7 @@ def event_to_json(event: Event) -> EventJson:
         thread=event.thread,
         parent_run_id=event.parent_run_id,
         traceparent=event.traceparent,
+        first_seq=event.first_seq,
         data=data,
     )
 
@@ -207,7 +209,7 @@ def event_from_json(form: EventJson, *, strict: bool = True) -> Event:
     event = Event(
         id=form.id, run_id=form.run_id, agent=form.agent, thread=form.thread, parent_run_id=form.parent_run_id, traceparent=form.traceparent
     )
-    for name in ("attempt", "seq", "time_unix_ms"):
+    for name in ("attempt", "seq", "time_unix_ms", "first_seq"):
         _set(event, name, getattr(form, name), name)
     fields = KINDS.get(form.kind)
     if fields is None:

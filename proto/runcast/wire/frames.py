@@ -34,6 +34,7 @@ class Hello(_Frame):
     device: str
     position: str = ""
     token: str = ""
+    snapshot: bool = False
 
 
 class Ack(_Frame):
@@ -84,6 +85,18 @@ class Limits(msgspec.Struct):
     ping_interval_ms: int
 
 
+class RunSummary(msgspec.Struct, omit_defaults=True):
+    """A run that was open at the tip; as in session.proto."""
+
+    run_id: str
+    attempt: int
+    agent: str = ""
+    thread: str = ""
+    title: str = ""
+    seq: int = 0
+    started_unix_ms: int = 0
+
+
 class Welcome(_Frame):
     """First frame: the session is open. `position` is the `prev` of the first batch to come; at `tip` the client is caught up."""
 
@@ -97,6 +110,7 @@ class Welcome(_Frame):
     edge: str
     version: str
     reason: str = ""
+    runs: list[RunSummary] = []
 
 
 class Batch(_Frame):
@@ -227,7 +241,7 @@ class ProtoCodec:
             raise FrameInvalidError("not a frame: send one serialized runcast.v1.ClientFrame") from exc
         match message.WhichOneof("frame"):
             case "hello":
-                return Hello(message.hello.device, message.hello.position, message.hello.token)
+                return Hello(message.hello.device, message.hello.position, message.hello.token, message.hello.snapshot)
             case "ack":
                 return Ack(message.ack.pos)
             case "send":
@@ -306,6 +320,7 @@ def _welcome_to_proto(frame: Welcome) -> session_pb2.ServerFrame:
         welcome=session_pb2.WelcomeFrame(
             outcome=_OUTCOMES[frame.outcome],
             reason=frame.reason,
+            runs=[session_pb2.RunSummary(**msgspec.structs.asdict(run)) for run in frame.runs],
             position=frame.position,
             tip=frame.tip,
             user=User(tenant=frame.tenant, id=frame.user),
@@ -327,11 +342,14 @@ def _welcome_from_proto(w: session_pb2.WelcomeFrame) -> Welcome:
     if outcome is None:
         raise FrameInvalidError(f"unknown outcome {w.outcome} in welcome")
     limits = Limits(w.limits.frame_bytes_max, w.limits.window_events, w.limits.window_bytes, w.limits.ping_interval_ms)
-    return Welcome(outcome, w.position, w.tip, w.user.tenant, w.user.id, w.device, limits, w.edge, w.version, w.reason)
+    runs = [RunSummary(r.run_id, r.attempt, r.agent, r.thread, r.title, r.seq, r.started_unix_ms) for r in w.runs]
+    return Welcome(outcome, w.position, w.tip, w.user.tenant, w.user.id, w.device, limits, w.edge, w.version, w.reason, runs)
 
 
 _TO_PROTO: Final[dict[type, Any]] = {
-    Hello: lambda f: session_pb2.ClientFrame(hello=session_pb2.HelloFrame(device=f.device, position=f.position, token=f.token)),
+    Hello: lambda f: session_pb2.ClientFrame(
+        hello=session_pb2.HelloFrame(device=f.device, position=f.position, token=f.token, snapshot=f.snapshot)
+    ),
     Ack: lambda f: session_pb2.ClientFrame(ack=session_pb2.AckFrame(pos=f.pos)),
     Send: _send_to_proto,
     Refresh: lambda f: session_pb2.ClientFrame(refresh=session_pb2.RefreshFrame(token=f.token)),

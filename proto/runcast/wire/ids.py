@@ -7,6 +7,7 @@ Invariants: `decode_token(encode_token(id)) == id`; different ids have different
 alike stay apart); a token never holds a dot, star, greater-than sign, space or control character.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from runcast.wire import limits
@@ -47,6 +48,7 @@ def check_id(value: str, what: str) -> str:
     return value
 
 
+@lru_cache(maxsize=limits.TOKENS_CACHED_MAX)
 def encode_token(value: str) -> str:
     """Write an id as a token: 1 to 3 characters a byte."""
     return "".join([_WRITTEN[byte] for byte in value.encode()])

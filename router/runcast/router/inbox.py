@@ -27,7 +27,7 @@ from google.protobuf.message import DecodeError
 from runcast.bus.queue import Delivery, GroupQueue
 from runcast.router.auth import Authenticator, Principal, admit
 from runcast.router.node import Leavable, Node
-from runcast.router.status import refuse_call
+from runcast.router.status import hello_late, refuse_call
 from runcast.v1 import inbox_pb2_grpc
 from runcast.v1.inbox_pb2 import (
     DISPOSITION_ACK,
@@ -68,7 +68,11 @@ class InboxService(inbox_pb2_grpc.InboxServiceServicer):
         node = self._node
         try:
             node.admit_stream(node.workers)
-            group, worker, in_flight_max = _read_hello(await context.read())
+            async with asyncio.timeout(limits.HELLO_TIMEOUT_S):
+                request = await context.read()
+            group, worker, in_flight_max = _read_hello(request)
+        except TimeoutError:
+            await refuse_call(context, hello_late())
         except DecodeError as exc:
             await refuse_call(context, RuncastError(f"the first request is not a ReceiveRequest: {exc}", code="hello_expected"))
         except RuncastError as exc:
@@ -139,14 +143,16 @@ class _Worker(Leavable):
             async with self._group as group:
                 self._reader = group.create_task(self._read())
                 others = [group.create_task(part) for part in (self._write(), self._pull(), self._extend())]
-                await asyncio.wait([self._reader])
+                try:
+                    await asyncio.wait([self._reader])
+                finally:
+                    self._closed = True
                 for task in others:
                     task.cancel()
             why = self._error.code.name if self._error else "closed"
         except* grpc.aio.BaseError:  # the connection is gone: nobody is left to answer
             self._error = None
         finally:
-            self._closed = True
             await self._give_back()
             seconds = round(time.monotonic() - self._opened, 3)
             self._log.info("worker_closed", seconds=seconds, why=why, given_back=len(self._held), **self._counts)

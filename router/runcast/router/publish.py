@@ -22,7 +22,7 @@ from runcast.router.auth import Authenticator, Principal, admit
 from runcast.router.effects import Acked, BatchKey, Cancelled, Closed, End, Greeted, Left, Opened, Refused, RunKey, Store
 from runcast.router.ingest import ProducerStream
 from runcast.router.node import Leavable, Node
-from runcast.router.status import refuse_call
+from runcast.router.status import hello_late, refuse_call
 from runcast.v1 import ingest_pb2_grpc
 from runcast.v1.ingest_pb2 import (
     BatchAck,
@@ -152,7 +152,10 @@ class _Stream(Leavable):
         machine, context = self._machine, self._context
         while not machine.over:
             try:
-                request = await context.read()
+                async with asyncio.timeout(None if machine.producer else limits.HELLO_TIMEOUT_S):
+                    request = await context.read()
+            except TimeoutError:
+                machine.end(hello_late())
             except DecodeError as exc:
                 machine.end(RuncastError(f"a request is not a PublishRequest: {exc}", code="batch_invalid"))
             else:
@@ -174,6 +177,7 @@ class _Stream(Leavable):
                 self._written.set()
             if finished:
                 return
+            await asyncio.sleep(limits.MESSAGE_PACE_S)  # what is answered meanwhile shares the next response
 
     async def _store(self, key: BatchKey, payload: bytes, events: int) -> None:
         machine = self._machine

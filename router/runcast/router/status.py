@@ -5,6 +5,7 @@ from typing import Any, Final, NoReturn
 import grpc
 import grpc.aio
 
+from runcast.wire import limits
 from runcast.wire.errors import RuncastError
 
 CODE_KEY: Final = "runcast-code"
@@ -18,3 +19,8 @@ async def refuse_call(context: "grpc.aio.ServicerContext[Any, Any]", error: Runc
     metadata = ((CODE_KEY, error.code.name), (RETRY_AFTER_KEY, str(round(error.retry_after_s * 1000))))
     await context.abort(grpc.StatusCode[error.code.grpc], str(error), trailing_metadata=metadata)
     raise AssertionError  # abort always raises
+
+
+def hello_late() -> RuncastError:
+    """The first request did not come in time."""
+    return RuncastError(f"no hello came within {limits.HELLO_TIMEOUT_S:g} s; send it at once", code="hello_timeout")

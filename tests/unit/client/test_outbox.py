@@ -5,6 +5,7 @@ import pytest
 from runcast.client.errors import EventTooLargeError, OutboxFullError, RunIndeterminateError, RunKey, RunRefusedError
 from runcast.client.outbox import MESSAGE_BYTES_MAX, Failed, Outbox, Stored
 from runcast.v1.event_pb2 import Batch
+from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, Window
 from runcast.wire import limits
 from runcast.wire.errors import LifecycleError
 from tests.unit.client.events import closing, fatal, key, said, started, tool_began
@@ -12,12 +13,12 @@ from tests.unit.client.events import closing, fatal, key, said, started, tool_be
 POSITION = "abcdefgh-0000000000000007"
 
 
-def connect(outbox: Outbox, now: float = 0.0, *, batches: int = 100, size: int = 8 * limits.MIB, horizon: float = 100.0) -> None:
-    outbox.connected(now, batches=batches, size=size, resend_horizon_s=horizon)
+def connect(outbox: Outbox, now: float = 0.0, *, batches: int = 100, size: int = 8 * limits.MIB, horizon_ms: int = 100_000) -> None:
+    outbox.connected(now, RouterHello(window=Window(batches=batches, bytes=size), resend_horizon_ms=horizon_ms))
 
 
-def ack(outbox: Outbox, batch: Batch, now: float = 0.0, *, duplicate: bool = False) -> None:
-    outbox.acked(now, run_id=batch.run_id, attempt=batch.attempt, number=batch.number, position=POSITION, duplicate=duplicate)
+def ack(outbox: Outbox, batch: Batch, now: float = 0.0) -> None:
+    outbox.acked(now, BatchAck(run_id=batch.run_id, attempt=batch.attempt, number=batch.number, position=POSITION))
 
 
 def refuse(
@@ -28,10 +29,9 @@ def refuse(
     code: str = "batch_invalid",
     retry: bool = False,
     definite: bool = True,
-    after: float = 0.0,
+    after_ms: int = 0,
 ) -> None:
-    outbox.refused(
-        now,
+    refusal = BatchRefusal(
         run_id=batch.run_id,
         attempt=batch.attempt,
         number=batch.number,
@@ -39,8 +39,9 @@ def refuse(
         message="because",
         retry=retry,
         definite=definite,
-        retry_after_s=after,
+        retry_after_ms=after_ms,
     )
+    outbox.refused(now, refusal)
 
 
 def begin(outbox: Outbox, run_id: str, user: str = "alice") -> RunKey:
@@ -146,7 +147,7 @@ def test_a_new_window_replaces_the_old_one() -> None:
     connect(outbox, batches=0)
     begin(outbox, "a")
     assert outbox.take_batches(0.0) == []
-    outbox.window(0.0, batches=1, size=1000)
+    outbox.take_window(0.0, Window(batches=1, bytes=1000))
     assert len(outbox.take_batches(0.0)) == 1
 
 
@@ -239,7 +240,7 @@ def test_a_refusal_with_retry_sends_the_same_later(definite: bool) -> None:
     outbox, run = opened()
     outbox.append(run, said("x"))
     [batch] = outbox.take_batches(10.0)
-    refuse(outbox, batch, 10.0, code="unavailable", retry=True, definite=definite, after=3.0)
+    refuse(outbox, batch, 10.0, code="unavailable", retry=True, definite=definite, after_ms=3000)
     assert outbox.unanswered == (0, 0)
     outbox.append(run, said("y"))
     assert outbox.take_batches(12.9) == []
@@ -247,13 +248,25 @@ def test_a_refusal_with_retry_sends_the_same_later(definite: bool) -> None:
     assert outbox.take_batches(13.0) == [batch]
 
 
-def test_a_refusal_without_advice_pauses_too() -> None:
+def test_a_refusal_without_advice_pauses_too_but_not_on_another_stream() -> None:
     outbox, run = opened()
     outbox.append(run, said("x"))
     [batch] = outbox.take_batches(10.0)
-    refuse(outbox, batch, 10.0, code="unavailable", retry=True)
+    refuse(outbox, batch, 10.0, code="draining", retry=True)
     assert outbox.take_batches(10.0) == []
     assert outbox.deadline() == 10.0 + limits.PUBLISH_RETRY_AFTER_S
+    connect(outbox, 10.0)
+    assert outbox.take_batches(10.0) == [batch]
+
+
+def test_a_pause_that_the_router_asked_for_outlives_the_stream() -> None:
+    outbox, run = opened()
+    outbox.append(run, said("x"))
+    [batch] = outbox.take_batches(10.0)
+    refuse(outbox, batch, 10.0, code="storage_full", retry=True, after_ms=3000)
+    connect(outbox, 10.0)
+    assert outbox.take_batches(12.9) == []
+    assert outbox.take_batches(13.0) == [batch]
 
 
 def test_a_definite_refusal_fails_the_run_and_hands_back_what_waited() -> None:

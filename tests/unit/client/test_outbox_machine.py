@@ -9,10 +9,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from runcast.client.errors import OutboxFullError, RunIndeterminateError, RunKey
 from runcast.client.outbox import MESSAGE_BYTES_MAX, Failed, Outbox, Stored
 from runcast.v1.event_pb2 import Batch
+from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, Window
 from runcast.wire import limits
 from tests.unit.client.events import closing, key, said, started
 
-HORIZON_S = 100.0
+HORIZON_MS = 100_000
 EVENTS_MAX = 40
 BYTES_MAX = 700 * limits.KIB
 
@@ -149,9 +150,8 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def answer(self, batch: Batch) -> None:
         duplicate = self.logs[self.key_of(batch)].store(batch)
-        self.outbox.acked(
-            self.now, run_id=batch.run_id, attempt=batch.attempt, number=batch.number, position=f"{batch.number}", duplicate=duplicate
-        )
+        ack = BatchAck(run_id=batch.run_id, attempt=batch.attempt, number=batch.number, position=f"{batch.number}", duplicate=duplicate)
+        self.outbox.acked(self.now, ack)
         self.take_results()
 
     @precondition(lambda self: self.way)
@@ -165,24 +165,25 @@ class OutboxMachine(RuleBasedStateMachine):
                 self.disconnect()
 
     @precondition(lambda self: any(sending.alive for sending in self.way))
-    @rule(data=st.data(), stored=st.booleans(), after=st.sampled_from([0.0, 1.0]))
-    def refuse_for_now(self, data: st.DataObject, stored: bool, after: float) -> None:
+    @rule(data=st.data(), stored=st.booleans(), after_ms=st.sampled_from([0, 1000]))
+    def refuse_for_now(self, data: st.DataObject, stored: bool, after_ms: int) -> None:
         sending = self.pick(data, alive=True)
         if sending is not None:
             if stored:
                 self.logs[self.key_of(sending.batch)].store(sending.batch)
-            self.refuse(sending.batch, code="indeterminate" if stored else "unavailable", retry=True, definite=not stored, after=after)
+            self.refuse(
+                sending.batch, code="indeterminate" if stored else "unavailable", retry=True, definite=not stored, after_ms=after_ms
+            )
 
     @precondition(lambda self: any(sending.alive for sending in self.way))
     @rule(data=st.data())
     def refuse_for_good(self, data: st.DataObject) -> None:
         sending = self.pick(data, alive=True)
         if sending is not None:
-            self.refuse(sending.batch, code="batch_invalid", retry=False, definite=True, after=0.0)
+            self.refuse(sending.batch, code="batch_invalid", retry=False, definite=True, after_ms=0)
 
-    def refuse(self, batch: Batch, *, code: str, retry: bool, definite: bool, after: float) -> None:
-        self.outbox.refused(
-            self.now,
+    def refuse(self, batch: Batch, *, code: str, retry: bool, definite: bool, after_ms: int) -> None:
+        refusal = BatchRefusal(
             run_id=batch.run_id,
             attempt=batch.attempt,
             number=batch.number,
@@ -190,8 +191,9 @@ class OutboxMachine(RuleBasedStateMachine):
             message="m",
             retry=retry,
             definite=definite,
-            retry_after_s=after,
+            retry_after_ms=after_ms,
         )
+        self.outbox.refused(self.now, refusal)
         self.take_results()
 
     @precondition(lambda self: self.failed)
@@ -218,7 +220,8 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(batches=st.integers(1, 5), mebibytes=st.integers(0, 2))
     def connect(self, batches: int, mebibytes: int) -> None:
         self.window = (batches, mebibytes * limits.MIB)
-        self.outbox.connected(self.now, batches=batches, size=mebibytes * limits.MIB, resend_horizon_s=HORIZON_S)
+        hello = RouterHello(window=Window(batches=batches, bytes=mebibytes * limits.MIB), resend_horizon_ms=HORIZON_MS)
+        self.outbox.connected(self.now, hello)
         self.connected = True
 
     @rule(seconds=st.sampled_from([0.01, 0.5, 3.0, 30.0]))
