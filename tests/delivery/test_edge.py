@@ -283,6 +283,10 @@ async def test_a_device_that_asks_without_reading_answers_is_not_read_from(runca
     async with Device(cluster.edges[0].url, cluster.token(user), device="other") as other:
         await other.send_message("nobody", "t", "still here")
     writer.transport.abort()
+    async with asyncio.timeout(5), aiohttp.ClientSession() as http:
+        connections = 1
+        while connections:  # it is noticed that it went
+            connections = (await (await http.get(cluster.edges[0].http_url + "/healthz")).json())["connections"]
 
 
 # --- the end of an edge ---

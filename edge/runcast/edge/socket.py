@@ -80,6 +80,7 @@ class Connection:
         self._closing: Close | None = None
         self._wake = asyncio.Event()
         self._written = asyncio.Event()
+        self._broken = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._group = asyncio.TaskGroup()
 
@@ -176,6 +177,8 @@ class Connection:
         while True:
             while len(self._control) >= limits.CONTROL_FRAMES_MAX:  # who does not read answers is not read from
                 self._written.clear()
+                if self._broken:
+                    return
                 await self._written.wait()
             msg = await self._ws.receive()
             kind = msg.type
@@ -218,8 +221,8 @@ class Connection:
                 self.session.socket_bytes(self._queued)
                 self._carry()
         except ConnectionError:
-            self._control.clear()
-            self._written.set()  # the reader sees the end too
+            self._broken = True
+            self._written.set()  # the reader may wait for it
 
     async def _cut(self) -> None:
         """A peer that does not take the close is cut off."""
