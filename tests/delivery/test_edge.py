@@ -251,7 +251,7 @@ async def test_too_many_devices_of_one_user_are_refused_and_may_come_back(runcas
     await device(device="again", reconnect=True)
 
 
-async def test_a_device_that_asks_without_reading_answers_is_not_read_from(runcast_cluster_factory, user):
+async def test_a_device_that_asks_without_reading_answers_is_closed(runcast_cluster_factory, user):
     cluster = await runcast_cluster_factory(routers=1, edges=1)
     host, port = cluster.edges[0].address.split(":")
     narrow = socket.socket()
@@ -271,18 +271,13 @@ async def test_a_device_that_asks_without_reading_answers_is_not_read_from(runca
 
     writer.write(frame(HELLO))
     pings = frame('{"type":"ping"}') * 1000
-    for _ in range(1000):
-        writer.write(pings)
-        try:
-            async with asyncio.timeout(2):
+    async with asyncio.timeout(15):
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(pings)
                 await writer.drain()
-        except TimeoutError:
-            break  # not read any more
-    else:
-        pytest.fail("a million pings were taken from a device that reads no pong")
     async with Device(cluster.edges[0].url, cluster.token(user), device="other") as other:
         await other.send_message("nobody", "t", "still here")
-    writer.transport.abort()
     async with asyncio.timeout(5), aiohttp.ClientSession() as http:
         connections = 1
         while connections:  # it is noticed that it went

@@ -79,8 +79,6 @@ class Connection:
         self._probe = False
         self._closing: Close | None = None
         self._wake = asyncio.Event()
-        self._written = asyncio.Event()
-        self._broken = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._group = asyncio.TaskGroup()
 
@@ -175,11 +173,6 @@ class Connection:
 
     async def _receive(self) -> None:
         while True:
-            while len(self._control) >= limits.CONTROL_FRAMES_MAX:  # who does not read answers is not read from
-                self._written.clear()
-                if self._broken:
-                    return
-                await self._written.wait()
             msg = await self._ws.receive()
             kind = msg.type
             now = time.monotonic()
@@ -209,7 +202,6 @@ class Connection:
                     payload = self._control.popleft() if self._control else self._data.popleft()
                     await self._ws.send_frame(payload, self._opcode)  # waits while the socket is full
                     self._queued -= len(payload)
-                    self._written.set()
                 if self._probe:
                     self._probe = False
                     await self._ws.ping()
@@ -221,8 +213,7 @@ class Connection:
                 self.session.socket_bytes(self._queued)
                 self._carry()
         except ConnectionError:
-            self._broken = True
-            self._written.set()  # the reader may wait for it
+            return  # the reader sees the end too
 
     async def _cut(self) -> None:
         """A peer that does not take the close is cut off."""

@@ -140,8 +140,6 @@ HELLO_TIMEOUT_S: Final = 10.0
 """From the open socket, or stream, to `hello`. Then closed with `hello_timeout`."""
 DEVICES_PER_USER_MAX: Final = 32
 """Connections of one user on one edge. The next is closed with `too_many_devices`."""
-CONTROL_FRAMES_MAX: Final = 64
-"""Answers (pongs, errors, sents) waiting for a device's socket. At it nothing more is read from the device until some are written."""
 SENDS_IN_FLIGHT_MAX: Final = 16
 """Upstream sends of one connection not yet answered. The next is refused (`rate_limited`)."""
 PING_INTERVAL_S: Final = 20.0
