@@ -8,6 +8,7 @@ from typing import NamedTuple
 from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, GoAway, ProducerHello, RunCancel
 from runcast.wire.errors import RuncastError
 from runcast.wire.ids import UserKey
+from runcast.wire.position import Position
 
 
 class RunKey(NamedTuple):
@@ -32,11 +33,12 @@ class Greeted(NamedTuple):
 
 
 class Store(NamedTuple):
-    """Store this, then call `stored` or `failed` with its key."""
+    """Store this, then call `stored` or `failed` with its key; await a receipt for `receipt_ms` if that is above 0."""
 
     key: BatchKey
     payload: bytes
     events: int
+    receipt_ms: int = 0
 
 
 class Acked(NamedTuple):
@@ -49,6 +51,15 @@ class Refused(NamedTuple):
     """Tell the producer that a batch is not stored."""
 
     refusal: BatchRefusal
+
+
+class Await(NamedTuple):
+    """Await a receipt of a batch that was stored before."""
+
+    key: BatchKey
+    position: Position
+    deadline_ms: int
+    elapsed_ms: int
 
 
 class Opened(NamedTuple):
@@ -81,4 +92,4 @@ class End(NamedTuple):
     error: RuncastError
 
 
-Effect = Greeted | Store | Acked | Refused | Opened | Closed | Cancelled | Left | End
+Effect = Greeted | Store | Acked | Refused | Await | Opened | Closed | Cancelled | Left | End

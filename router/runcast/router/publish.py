@@ -19,7 +19,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from runcast.router.auth import Authenticator, Principal, admit
-from runcast.router.effects import Acked, BatchKey, Cancelled, Closed, End, Greeted, Left, Opened, Refused, RunKey, Store
+from runcast.router.effects import Acked, Await, BatchKey, Cancelled, Closed, End, Greeted, Left, Opened, Refused, RunKey, Store
 from runcast.router.ingest import ProducerStream
 from runcast.router.node import Leavable, Node
 from runcast.router.status import hello_late, refuse_call
@@ -31,12 +31,14 @@ from runcast.v1.ingest_pb2 import (
     ProducerHello,
     PublishRequest,
     PublishResponse,
+    Receipt,
     RouterHello,
     RunCancel,
     Window,
 )
 from runcast.wire import VERSION, limits
 from runcast.wire.errors import RuncastError
+from runcast.wire.position import parse_position
 
 
 class StreamLostError(Exception):
@@ -128,10 +130,16 @@ class _Stream(Leavable):
         self._machine.cancel(run, reason)
         self._carry_out()
 
+    def answer_receipt(self, receipt: Receipt) -> None:
+        """What became of a batch whose receipt is awaited."""
+        self._answers.receipts.append(receipt)
+        self._wake.set()
+
     def close(self) -> None:
         """Withdraw the runs, and write the stream's line."""
         machine = self._machine
         machine.close()
+        self._node.receipts.forget(self)
         self._carry_out()
         if machine.producer:
             self._node.log.info(
@@ -178,7 +186,7 @@ class _Stream(Leavable):
             if finished:
                 return
 
-    async def _store(self, key: BatchKey, payload: bytes, events: int) -> None:
+    async def _store(self, key: BatchKey, payload: bytes, events: int, receipt_ms: int) -> None:
         machine = self._machine
         try:
             position, duplicate = await self._node.store_batch(machine.producer, key, payload, events)
@@ -188,6 +196,8 @@ class _Stream(Leavable):
             self._batches += 1
             self._events += events
             machine.stored(key, position, duplicate=duplicate)
+            if receipt_ms:
+                self._node.receipts.expect(self, key, parse_position(position), deadline_ms=receipt_ms, late=duplicate)
         self._carry_out()
         if not machine.unanswered:
             self._idle.set()
@@ -204,6 +214,9 @@ class _Stream(Leavable):
                     answers.acks.append(ack)
                 case Refused(refusal):
                     answers.refusals.append(refusal)
+                    self._node.refusals[refusal.code] += 1
+                case Await(key, position, deadline_ms, elapsed_ms):
+                    self._node.receipts.expect(self, key, position, deadline_ms=deadline_ms, elapsed_ms=elapsed_ms, late=True)
                 case Opened(run):
                     self._node.cancels.add(run, self)
                 case Closed(run):
@@ -241,21 +254,27 @@ class _Answers:
         self.acks: list[BatchAck] = []
         self.refusals: list[BatchRefusal] = []
         self.cancels: list[RunCancel] = []
+        self.receipts: list[Receipt] = []
         self.go_away: GoAway | None = None
 
     @property
     def waiting(self) -> int:
-        """Acks and refusals."""
-        return len(self.acks) + len(self.refusals)
+        """Acks, refusals and receipts."""
+        return len(self.acks) + len(self.refusals) + len(self.receipts)
 
     def take(self) -> PublishResponse | None:
         """The next response, with as much in it as one may hold; None when nothing waits."""
-        if not (self.acks or self.refusals or self.cancels or self.hello or self.go_away):
+        if not (self.acks or self.refusals or self.cancels or self.receipts or self.hello or self.go_away):
             return None
         most = limits.ANSWERS_MAX
         response = PublishResponse(
-            hello=self.hello, acks=self.acks[:most], refusals=self.refusals[:most], cancels=self.cancels[:most], go_away=self.go_away
+            hello=self.hello,
+            acks=self.acks[:most],
+            refusals=self.refusals[:most],
+            cancels=self.cancels[:most],
+            receipts=[] if len(self.acks) > most else self.receipts[:most],  # a receipt never goes ahead of its batch's ack
+            go_away=self.go_away,
         )
-        del self.acks[:most], self.refusals[:most], self.cancels[:most]
+        del self.acks[:most], self.refusals[:most], self.cancels[:most], self.receipts[: len(response.receipts)]
         self.hello = self.go_away = None
         return response
