@@ -303,10 +303,11 @@ class Publisher:
                 raise UnavailableError(f"{target} was silent, or left a batch unanswered, for too long")
             batches = self._outbox.take_batches(now)
             self._book.tick(now)
-            asks = self._book.take_asks(now)
+            asks, abandons = self._book.take_asks(now), self._outbox.take_abandons()
             self._settle()
-            if batches or asks:
-                await write(call, PublishRequest(batches=batches, receipt_asks=asks), target)
+            if batches or asks or abandons:
+                await write(call, PublishRequest(batches=batches, receipt_asks=asks, abandons=abandons), target)
+                await asyncio.sleep(limits.MESSAGE_PACE_S)  # what comes meanwhile shares the next message
             else:
                 await self._wait_wake(_earlier(self._outbox.deadline(), self._book.deadline()))
         if self._stopping:
@@ -339,6 +340,8 @@ class Publisher:
             self._settle()  # acks come before receipts
             for receipt in response.receipts:
                 self._book.received(receipt)
+        for abandon in response.abandoned:
+            outbox.abandoned(abandon)
         if response.HasField("window"):
             outbox.take_window(now, response.window)
         for cancel in response.cancels:

@@ -17,7 +17,7 @@ from nats.js import JetStreamContext
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.replies import Replies
-from runcast.bus.settings import ServiceSettings
+from runcast.bus.settings import ServiceSettings, masked_urls
 from runcast.wire import limits
 
 SERVER_VERSION_MIN = (2, 11)
@@ -58,7 +58,7 @@ class Bus:
     def server(self) -> str:
         """`host:port` of the connected server; "" when there is none."""
         url = self.nc.connected_url
-        return str(url.netloc) if url else ""
+        return str(url.netloc).rpartition("@")[2] if url else ""
 
     @property
     def server_version(self) -> str:
@@ -91,7 +91,7 @@ class Bus:
                 )
                 break
             except (TimeoutError, nats.errors.Error, OSError) as exc:
-                self._log.warning("nats_unreachable", servers=settings.nats_url, error=str(exc) or type(exc).__name__)
+                self._log.warning("nats_unreachable", servers=masked_urls(settings.nats_url), error=str(exc) or type(exc).__name__)
                 await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 # jitter, not a secret
                 wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
         self.js = self.nc.jetstream(timeout=limits.PUBLISH_TIMEOUT_S)

@@ -102,11 +102,14 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
                 group.create_task(node.cancels.run(), name="cancels"),
                 group.create_task(node.receipts.run(), name="receipts"),
                 group.create_task(tell_statistics(bus, "router", node.id, node.collect, log), name="statistics"),
+                group.create_task(node.losses.run(), name="losses"),
             ]
+            leases = group.create_task(node.leases.run(), name="leases")
             await stop.wait()
             for part in parts:
                 part.cancel()
             await _drain(node, health, server)
+            leases.cancel()  # refreshed as long as streams are open
     finally:
         await server.stop(0)
         await bus.close()
@@ -153,6 +156,7 @@ async def _keep_connected(node: Node, health: Health, settings: RouterSettings, 
     await node.cancels.open()
     await node.receipts.open()
     await node.statistics.open()
+    await node.losses.open()
     announced = False
     while True:
         lost.clear()
@@ -161,6 +165,8 @@ async def _keep_connected(node: Node, health: Health, settings: RouterSettings, 
             node.deployment = deployment
             node.cancels.look_again(len(deployment.shards))
             node.receipts.look_again(len(deployment.shards))
+            node.leases.look_again(len(deployment.shards))
+            node.losses.look_again(len(deployment.shards))
             await health.tell(serving=True)
             if not announced:
                 announce_ready("router", settings.host, port)

@@ -17,6 +17,8 @@ from runcast.bus.statistics import StatisticsBoard
 from runcast.bus.storage import store
 from runcast.router.cancels import CancelWatch
 from runcast.router.effects import BatchKey
+from runcast.router.leases import Holder, Leases
+from runcast.router.losses import Losses
 from runcast.router.receipt_watch import ReceiptWatch
 from runcast.wire import limits, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
@@ -40,6 +42,8 @@ class Node:
         receipts: awaits what devices acknowledge.
         refusals: of batches since the start, by code.
         statistics: what all processes tell about themselves.
+        leases: of the producers whose streams are open here.
+        losses: declares runs lost whose producers went away.
         leaving: the process is about to stop; no new streams.
     """
 
@@ -58,6 +62,8 @@ class Node:
         self.receipts = ReceiptWatch(bus, log)
         self.refusals: Counter[str] = Counter()
         self.statistics = StatisticsBoard(bus)
+        self.losses = Losses(bus, log)
+        self.leases = Leases(bus, node_id, log, time.monotonic, self.losses.distrust)
         self._left = asyncio.Event()
 
     @property
@@ -111,20 +117,30 @@ class Node:
             "receipts_awaited": self.receipts.waiting,
         }
 
-    async def store_batch(self, producer: str, key: BatchKey, payload: bytes, events: int) -> tuple[str, bool]:
+    async def store_batch(self, holder: Holder, key: BatchKey, payload: bytes, events: int, *, ends: bool) -> tuple[str, bool]:
         """Store a batch once, however often it is sent.
+
+        Args:
+            holder: of its stream.
+            key: its identity, with the stream's producer.
+            payload: it, serialized.
+            events: in it.
+            ends: its run ends by it.
 
         Returns:
             Its position, and whether it had been stored before.
 
         Raises:
-            RuncastError: `unavailable`, `indeterminate`, `storage_full` or `internal`.
+            RuncastError: `run_lost`, `unavailable`, `indeterminate`, `storage_full` or `internal`.
+            LifecycleError: the run has ended.
         """
         user = key.run.user
         deployment = self.require_deployment()
         shard = subjects.shard_of(user, len(deployment.shards))
-        msg_id = subjects.batch_msg_id(user, producer, key.run.run_id, key.attempt, key.number)
+        await self.leases.admit(holder, key, ends=ends)
+        msg_id = subjects.batch_msg_id(user, holder.producer, key.run.run_id, key.attempt, key.number)
         seq, duplicate = await store(self.bus, subjects.event_subject(user, shard), payload, msg_id=msg_id)
+        self.leases.stored(holder, key, seq, ends=ends)
         if not duplicate:
             self.batches_stored += 1
             self.events_stored += events
