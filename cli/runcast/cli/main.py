@@ -7,6 +7,7 @@ from runcast.cli.doctor import doctor
 from runcast.cli.failures import Debugging
 from runcast.cli.tail import tail
 from runcast.cli.up import up
+from runcast.cli.verify import verify
 from runcast.wire import VERSION
 
 HELP = """Every event of an AI agent's run reaches the person watching: in order, once, on every device.
@@ -42,5 +43,5 @@ def runcast(
     Debugging.wanted = debug
 
 
-for command in (demo, up, tail, doctor):
+for command in (demo, up, tail, doctor, verify):
     app.command()(command)
