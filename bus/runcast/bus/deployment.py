@@ -85,7 +85,7 @@ async def provision(bus: Bus, *, shards: int, replicas: int, log: BoundLogger) -
         found.append(_verify(shard, info))
     await _create(bus, _inbox(replicas), log)
     await _create(bus, _bucket(subjects.CURSORS_BUCKET, replicas, max_age=limits.RETENTION_S), log)
-    await _create(bus, _bucket(subjects.RUNS_BUCKET, replicas, allow_msg_ttl=True, subject_delete_marker_ttl=60.0), log)
+    await _create(bus, _runs(replicas), log)
     return Deployment(tuple(found))
 
 
@@ -200,6 +200,18 @@ def _bucket(bucket: str, replicas: int, **more: Any) -> StreamConfig:
         duplicate_window=min(limits.DEDUPE_WINDOW_S, more.get("max_age") or limits.DEDUPE_WINDOW_S),
         num_replicas=replicas,
         **more,
+    )
+
+
+def _runs(replicas: int) -> StreamConfig:
+    """The runs' bucket. A key whose time is over is replaced by a marker, and leases are republished, their markers too."""
+    src, dest = subjects.lease_subjects()
+    return _bucket(
+        subjects.RUNS_BUCKET,
+        replicas,
+        allow_msg_ttl=True,
+        subject_delete_marker_ttl=60.0,
+        republish=RePublish(src=src, dest=dest, headers_only=True),
     )
 
 

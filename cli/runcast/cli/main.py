@@ -2,9 +2,11 @@
 
 import typer
 
+from runcast.cli.bench.command import bench
 from runcast.cli.demo import demo
 from runcast.cli.doctor import doctor
 from runcast.cli.failures import Debugging
+from runcast.cli.publish import publish
 from runcast.cli.tail import tail
 from runcast.cli.up import up
 from runcast.cli.verify import verify
@@ -43,5 +45,5 @@ def runcast(
     Debugging.wanted = debug
 
 
-for command in (demo, up, tail, doctor, verify):
+for command in (demo, up, publish, tail, doctor, bench, verify):
     app.command()(command)

@@ -8,10 +8,12 @@ session whose window is full or whose socket is slow simply stops being LIVE; no
 
 Rules
 1. Batches leave in order, each once: `sent` only rises, and a batch goes out only from the position before it.
-2. At most the window is unacknowledged; at most one read of the log is under way.
+2. At most the window is unacknowledged, or waits for the socket, but for the frame that reaches the bound; at most one read of the log
+   is under way.
 3. An acknowledgement is cumulative, never ahead of what was sent.
 4. Control frames may pass data; data never passes data.
-5. What a client does wrong gets a coded error; what breaks the protocol also ends the connection.
+5. What a client does wrong gets a coded error; what breaks the protocol also ends the connection. Nothing follows the end.
+6. Answers (pong, sent, error) are bounded too: who asks on and on without reading them is closed.
 
 The driver calls the inputs, then carries out `take_effects()` in order; it calls `tick` now and then.
 """
@@ -147,7 +149,8 @@ class Session:
         self._epoch = ""
         self._tip = 0
         self._window = AckWindow(limits.WINDOW_EVENTS, limits.WINDOW_BYTES)
-        self._socket_full = False
+        self._socket_bytes = 0
+        self._answers = 0
         self._reading = False
         self._sends = 0
         self._effects: list[Effect] = []
@@ -176,7 +179,7 @@ class Session:
         elif isinstance(frame, Send):
             self._receive_send(frame)
         elif isinstance(frame, Ping):
-            self._effects.append(Control(Pong()))
+            self._answer(Pong())
         elif isinstance(frame, Refresh):
             self._effects.append(Reauthenticate(frame.token))
         else:
@@ -218,13 +221,13 @@ class Session:
         try:
             check_id(frame.id, "send id")
         except IdInvalidError as exc:
-            self._effects.append(Control(_error_frame(exc, "")))
+            self._answer(_error_frame(exc, ""))
             return
         if self._sends >= limits.SENDS_IN_FLIGHT_MAX:
             busy = RuncastError(
                 f"{limits.SENDS_IN_FLIGHT_MAX} sends are unanswered; wait for their sent", code="rate_limited", retry_after_s=0.2
             )
-            self._effects.append(Control(_error_frame(busy, frame.id)))
+            self._answer(_error_frame(busy, frame.id))
             return
         self._sends += 1
         self._effects.append(Store(frame))
@@ -268,7 +271,7 @@ class Session:
         """The user's feed moved to `entry`; it goes out if the session is right before it, and may."""
         self._tip = max(self._tip, entry.seq)
         if self.state is State.DRAINING:  # until it goes, what was LIVE stays fed
-            if entry.prev == self.sent and not self._window.full and not self._socket_full:
+            if self._epoch and entry.prev == self.sent and not self._window.full and not self._socket_full:
                 self._deliver(entry)
         elif self.state is State.LIVE and entry.seq > self.sent:
             if self._window.full or self._socket_full:
@@ -304,18 +307,20 @@ class Session:
     def stored(self, send_id: str, *, duplicate: bool) -> None:
         """What was sent under this id is stored."""
         self._sends -= 1
-        self._effects.append(Control(Sent(send_id, duplicate)))
+        self._answer(Sent(send_id, duplicate))
 
     def refused(self, send_id: str, error: RuncastError) -> None:
         """What was sent under this id is not stored, or not for certain."""
         self._sends -= 1
-        self._effects.append(Control(_error_frame(error, send_id)))
+        self._answer(_error_frame(error, send_id))
 
     def socket_bytes(self, waiting: int) -> None:
         """So many bytes wait for the socket."""
-        was_full, self._socket_full = self._socket_full, waiting >= limits.SOCKET_BYTES_MAX
-        if was_full and not self._socket_full:
-            self._read_on()
+        was_full, self._socket_bytes = self._socket_full, waiting
+        if not self._socket_full:
+            self._answers = 0
+            if was_full:
+                self._read_on()
 
     # --- inputs: time and the end ---
 
@@ -361,11 +366,26 @@ class Session:
 
     # --- the machine's own ---
 
+    @property
+    def _socket_full(self) -> bool:
+        return self._socket_bytes >= limits.SOCKET_BYTES_MAX
+
+    def _answer(self, frame: ServerFrame) -> None:
+        if self.state is State.CLOSED:
+            return
+        if self._socket_full:
+            self._answers += 1
+            if self._answers > limits.ANSWERS_WAITING_MAX:
+                self.close("slow", f"{limits.ANSWERS_WAITING_MAX} answers wait to be read; read what you asked for")
+                return
+        self._effects.append(Control(frame))
+
     def _deliver(self, entry: Entry) -> None:
         frame = entry.frame(self._codec, self.sent)
         self._window.add(entry.seq, max(1, len(entry.events)), len(frame))
         self.sent = entry.seq
         self.events_sent += len(entry.events)
+        self._socket_bytes += len(frame)  # until the driver says how much is left of it
         self._effects.append(Data(frame))
 
     def _read_on(self) -> None:

@@ -48,7 +48,7 @@ def check_id(value: str, what: str) -> str:
     return value
 
 
-@lru_cache(maxsize=limits.TOKENS_CACHED)
+@lru_cache(maxsize=limits.TOKENS_CACHED_MAX)
 def encode_token(value: str) -> str:
     """Write an id as a token: 1 to 3 characters a byte."""
     return "".join([_WRITTEN[byte] for byte in value.encode()])
