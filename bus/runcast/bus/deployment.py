@@ -84,6 +84,7 @@ async def provision(bus: Bus, *, shards: int, replicas: int, log: BoundLogger) -
         info = await _create(bus, _events(shard, replicas), log)
         found.append(_verify(shard, info))
     await _create(bus, _inbox(replicas), log)
+    await _create(bus, _parked(replicas), log)
     await _create(bus, _bucket(subjects.CURSORS_BUCKET, replicas, max_age=limits.RETENTION_S), log)
     await _create(bus, _bucket(subjects.RUNS_BUCKET, replicas, allow_msg_ttl=True, subject_delete_marker_ttl=60.0), log)
     return Deployment(tuple(found))
@@ -185,6 +186,20 @@ def _inbox(replicas: int) -> StreamConfig:
     )
 
 
+def _parked(replicas: int) -> StreamConfig:
+    return StreamConfig(
+        name=subjects.PARKED_STREAM,
+        subjects=["parked.>"],
+        storage=StorageType.FILE,
+        retention=RetentionPolicy.LIMITS,
+        discard=DiscardPolicy.OLD,
+        max_bytes=limits.PARKED_BYTES_MAX,
+        max_age=limits.PARKED_AGE_S,
+        duplicate_window=limits.DEDUPE_WINDOW_S,
+        num_replicas=replicas,
+    )
+
+
 def _bucket(bucket: str, replicas: int, **more: Any) -> StreamConfig:
     """A key-value bucket, as the stream that it is: so that key TTLs can be asked for."""
     KeyValueConfig(bucket=bucket)  # checks the name
@@ -245,7 +260,7 @@ async def stream_states(bus: Bus, deployment: Deployment) -> list[StreamState]:
     epochs = {subjects.event_stream(number): shard.epoch for number, shard in enumerate(deployment.shards)}
     buckets = (subjects.CURSORS_BUCKET, subjects.RUNS_BUCKET, subjects.META_BUCKET)
     states = []
-    for name in (*epochs, subjects.INBOX_STREAM, *(f"KV_{bucket}" for bucket in buckets)):
+    for name in (*epochs, subjects.INBOX_STREAM, subjects.PARKED_STREAM, *(f"KV_{bucket}" for bucket in buckets)):
         try:
             info = await bus.js.stream_info(name)
         except (TimeoutError, nats.errors.Error, nats.js.errors.APIError) as exc:

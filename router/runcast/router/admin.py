@@ -9,7 +9,7 @@ from runcast.router.node import Node
 from runcast.router.status import refuse_call
 from runcast.v1 import admin_pb2_grpc
 from runcast.v1.admin_pb2 import GetStatusRequest, GetStatusResponse, StreamStatus
-from runcast.wire import VERSION
+from runcast.wire import VERSION, subjects
 from runcast.wire.errors import UnavailableError
 
 
@@ -41,6 +41,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             states = await stream_states(node.bus, node.deployment)
         except UnavailableError as exc:
             await refuse_call(context, exc)
+        response.parked = sum(state.messages for state in states if state.name == subjects.PARKED_STREAM)
         response.streams.extend(
             StreamStatus(
                 name=state.name,
