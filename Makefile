@@ -25,10 +25,11 @@ setup: .venv/.ready ## create .venv from requirements.lock (does nothing the sec
 demo: setup ## run the whole system with a page to talk to; Ctrl-C ends it
 	@exec $(BIN)/runcast demo
 
+# The Node that checks the browser client is the one of Playwright's wheel: pinned, and newer than Debian's.
 test: setup test-tools ## the whole suite, with real servers
-	@$(BIN)/python -m pytest
+	@PATH="$$(echo $(CURDIR)/.venv/lib/python3*/site-packages/playwright/driver):$$PATH" $(BIN)/python -m pytest
 
-test-tools: ## install the programs that the suite needs (Chromium, Node, kubectl), where they are missing
+test-tools: ## install what the suite needs from Debian (Chromium, kubectl), where it is missing
 	@.ci/tools
 
 lint: setup ## style, types, room order, protos, committed stubs

@@ -249,9 +249,11 @@ class Publisher:
             if self._outbox.overdue(now):
                 raise UnavailableError(f"{target} was silent, or left a batch unanswered, for too long")
             batches = self._outbox.take_batches(now)
+            abandons = self._outbox.take_abandons()
             self._settle()
-            if batches:
-                await write(call, PublishRequest(batches=batches), target)
+            if batches or abandons:
+                await write(call, PublishRequest(batches=batches, abandons=abandons), target)
+                await asyncio.sleep(limits.MESSAGE_PACE_S)  # what comes meanwhile shares the next message
             else:
                 await self._wait_wake(self._outbox.deadline())
         if self._stopping:
@@ -280,6 +282,8 @@ class Publisher:
             outbox.acked(now, ack)
         for refusal in response.refusals:
             outbox.refused(now, refusal)
+        for abandon in response.abandoned:
+            outbox.abandoned(abandon)
         if response.HasField("window"):
             outbox.take_window(now, response.window)
         for cancel in response.cancels:

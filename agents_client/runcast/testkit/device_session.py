@@ -4,6 +4,9 @@ Theory: every batch frame covers (prev, pos]. A device at position p takes a fra
 pos <= p is a repeat and is dropped; anything else is a broken chain: something was left out in silence, the one thing an edge must not do
 (promise P4). A `reset` in the welcome is how an edge says aloud that it can't continue.
 
+Events of attempts that were superseded or lost are not delivered: an edge leaves them out as far as it knows, and a device remembers
+longer than the edge that it is connected to just now.
+
     CLOSED --connected--> OPENING --welcome--> OPEN
        ^---------lost--------+--------lost------'
 
@@ -20,6 +23,7 @@ from runcast.v1.event_pb2 import Event
 from runcast.wire import limits
 from runcast.wire.codes import comes_back
 from runcast.wire.errors import PositionMalformedError
+from runcast.wire.fence import Fence
 from runcast.wire.frames import Ack, Batch, ClientFrame, Drain, Error, Hello, Ping, Pong, Send, Sent, ServerFrame, Welcome
 from runcast.wire.position import EARLIEST, LATEST, parse_position
 
@@ -118,6 +122,7 @@ class DeviceSession:
         phase: of the connection.
         repeats: frames dropped because they had been had.
         resets: how often an edge could not continue.
+        superseded: events dropped because their attempt was superseded or lost.
         unacknowledged: events delivered and not yet acknowledged.
     """
 
@@ -128,6 +133,8 @@ class DeviceSession:
         self.phase = Phase.CLOSED
         self.repeats = 0
         self.resets = 0
+        self.superseded = 0
+        self._fence = Fence()
         self.unacknowledged = 0
         self._ack = ack
         self._ack_at: float | None = None
@@ -274,6 +281,7 @@ class DeviceSession:
         self._move(Step.WELCOMED)
         if frame.outcome == "reset":
             self.resets += 1
+            self._fence = Fence()
         self.position, self.tip = frame.position, frame.tip
         self._ping_interval_s = frame.limits.ping_interval_ms / 1000 or limits.PING_INTERVAL_S
         self._failures = 0
@@ -293,7 +301,9 @@ class DeviceSession:
             self._break(f"a batch covers ({frame.prev}, {frame.pos}], the device is at {self.position}")
             return
         self.position = frame.pos
-        self._effects.append(Deliver(frame.events, frame.pos))
+        events = self._fence.pass_on(frame.events, pos.seq)
+        self.superseded += len(frame.events) - len(events)
+        self._effects.append(Deliver(events, frame.pos))
         self.unacknowledged += max(len(frame.events), 1)
         if self._ack and self.unacknowledged >= limits.DEVICE_ACK_EVENTS:
             self.acknowledge()

@@ -19,6 +19,8 @@ from runcast.wire.subjects import HEADER_MSG_ID
 
 _FULL = frozenset({10023, 10047, 10077, 10122})
 """nats-server error codes: insufficient resources, storage limits of the account, message or byte limit of the stream or subject."""
+_TOO_LARGE = 10054
+"""nats-server's error code for a message above the stream's limit."""
 
 
 class Stored(NamedTuple):
@@ -68,7 +70,7 @@ async def store(
 
     Raises:
         UnavailableError: `unavailable` (nothing stored) or `indeterminate` (maybe stored).
-        RuncastError: `storage_full`, or `internal` when the server gives another reason.
+        RuncastError: `storage_full`, `batch_too_large`, or `internal` when the server gives another reason.
     """
     if not bus.connected:  # nats-py would keep it and send it some time later
         raise UnavailableError("there is no connection to NATS just now; nothing was sent", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
@@ -98,7 +100,7 @@ def storage_error(exc: Exception) -> Exception:
     if isinstance(exc, nats.errors.ConnectionClosedError | nats.errors.OutboundBufferLimitError | nats.errors.ConnectionDrainingError):
         return UnavailableError("the connection to NATS is closed or full; nothing was sent")
     if isinstance(exc, nats.errors.MaxPayloadError):
-        return RuncastError("the NATS server takes only smaller messages; set its max_payload to 1 MB or more", code="storage_full")
+        return RuncastError("the NATS server takes only smaller messages; set its max_payload to 1 MB or more", code="batch_too_large")
     if isinstance(exc, nats.errors.Error | msgspec.DecodeError):
         return UnavailableError(f"storage did not answer: {exc}", code="indeterminate")
     return exc
@@ -109,6 +111,8 @@ def _refusal(code: int, err_code: int, description: str) -> RuncastError:
     text = f"{description} (nats error {err_code})"
     if err_code in _FULL:
         return RuncastError(f"the stream takes no more: {text}", code="storage_full", retry_after_s=1.0)
+    if err_code == _TOO_LARGE:
+        return RuncastError(f"the message is larger than the stream takes: {text}", code="batch_too_large")
     if code == 503:
         return UnavailableError(f"storage can't take it now: {text}", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
     return RuncastError(f"storage refused it: {text}", code="internal")

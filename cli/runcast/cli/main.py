@@ -2,9 +2,11 @@
 
 import typer
 
+from runcast.cli.bench.command import bench
 from runcast.cli.demo import demo
 from runcast.cli.doctor import doctor
 from runcast.cli.failures import Debugging
+from runcast.cli.publish import publish
 from runcast.cli.tail import tail
 from runcast.cli.up import up
 from runcast.wire import VERSION
@@ -42,5 +44,5 @@ def runcast(
     Debugging.wanted = debug
 
 
-for command in (demo, up, tail, doctor):
+for command in (demo, up, publish, tail, doctor, bench):
     app.command()(command)

@@ -1,7 +1,8 @@
 """One stored batch on its way to the devices of a user.
 
 Decoded once and encoded once per subprotocol, however many devices there are. An entry says what was before it (`prev`), so a
-receiver at `prev` can take it. A stored message that is not a Batch has no events: it still counts as a link of the chain, and
+receiver at `prev` can take it. Events of superseded attempts are left out, as far as the feed knows them; the entry keeps its place, and
+may be left with no event. A stored message that is not a Batch has no events: it still counts as a link of the chain, and
 costs nobody their stream.
 """
 
@@ -9,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from runcast.v1.event_pb2 import Batch as StoredBatch
 from runcast.v1.event_pb2 import Event
+from runcast.wire.fence import Fence
 from runcast.wire.frames import Batch, Codec
 from runcast.wire.position import Position
 
@@ -43,6 +45,10 @@ class Entry:
             except DecodeError:
                 self._events = []
         return self._events
+
+    def leave_out(self, fence: Fence) -> None:
+        """Show the entry to the fence, and leave out what is superseded. Call it before the first frame is made."""
+        self._events = fence.pass_on(self.events, self.seq)
 
     def frame(self, codec: Codec, prev: int) -> bytes:
         """The frame for a device at `prev`; encoded once when that is the entry's own predecessor."""

@@ -2,6 +2,9 @@
 
 The adapter around `replay.Splice`: carries live messages and history into it and hands what comes out to the listeners. It keeps
 the newest entries in a ring, so that a device which is only a little behind is fed without asking NATS.
+
+Every entry that passes, live or read for one device, goes through the feed's one fence first: what one device's history tells of
+superseded attempts holds for all.
 """
 
 import asyncio
@@ -22,6 +25,7 @@ from runcast.edge.entry import Entry
 from runcast.edge.replay import Splice
 from runcast.wire import limits, subjects
 from runcast.wire.errors import UnavailableError
+from runcast.wire.fence import Fence
 from runcast.wire.ids import UserKey
 
 _BACKOFF_S = 0.05
@@ -67,6 +71,7 @@ class Feed:
         self._tasks = tasks
         self._log = log
         self._splice = Splice(shard.retention_s)
+        self._fence = Fence()
         self._subscription: Subscription | None = None
         self._opening: asyncio.Task[None] | None = None
         self._filling = False
@@ -138,6 +143,7 @@ class Feed:
 
     def _advance(self) -> None:
         for entry in self._splice.take():
+            entry.leave_out(self._fence)
             self._ring.append(entry)
             self._ring_bytes += entry.size
             while len(self._ring) > limits.RING_ENTRIES_MAX or self._ring_bytes > limits.RING_BYTES_MAX:
@@ -196,7 +202,7 @@ class Feed:
 
         Returns:
             The entries after `seq`, in order, at least one while the feed is ahead of `seq`; and whether the log still held the message
-            at `seq` (always true for 0), so that nothing is missing in between.
+            at `seq` (always true for 0), so that nothing is missing in between; no entries if not.
 
         Raises:
             UnavailableError: the log could not be read, however often it was tried.
@@ -213,8 +219,11 @@ class Feed:
                 why = exc
                 continue
             if seq and messages and messages[0].seq != seq:
-                return self._entries(seq, messages), False
-            entries = [entry for entry in self._entries(seq, messages) if entry.seq > seq]
+                return [], False
+            entries = self._entries(seq, messages)
+            for entry in entries:  # the one at `seq` too: an attempt may have begun there
+                entry.leave_out(self._fence)
+            entries = [entry for entry in entries if entry.seq > seq]
             if entries or self.pos <= seq:
                 return entries, True
         raise why

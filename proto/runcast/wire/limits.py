@@ -29,6 +29,9 @@ GRPC_KEEPALIVE_S: Final = 5.0
 """A gRPC connection that was silent this long is pinged by the router."""
 GRPC_KEEPALIVE_TIMEOUT_S: Final = 5.0
 """How long it waits for the answer. Then the connection is given up, and what its worker held goes to another one."""
+MESSAGE_PACE_S: Final = 0.002
+"""Least time between two messages of one side of a Publish stream. The first goes at once; under load they grow instead of multiplying,
+since a message costs 150 us on each side, whatever is in it."""
 OPEN_TOOLS_MAX: Final = 256
 """Tool calls open at once in one run. The next is refused (`lifecycle_violation`)."""
 
@@ -59,6 +62,8 @@ DEDUPE_WINDOW_S: Final = 120.0
 RESEND_HORIZON_S: Final = 100.0
 """An outbox resends this long after a batch's first sending; then it can't be sure any more (`indeterminate`). Below the
 dedupe window by more than one publish timeout and clock drift."""
+RESEND_MARGIN_S: Final = 7.5
+"""At least so much shorter than a shorter dedupe window is the horizon that follows from it: one publish timeout, and half of it again."""
 INBOX_IN_FLIGHT_MAX: Final = 1000
 """Unacknowledged messages of one worker. Asked for more: reduced to it."""
 INBOX_DELIVERIES_MAX: Final = 64
@@ -95,6 +100,38 @@ CANCELS_RECENT_MAX: Final = 1024
 """Cancels that a router remembers, for runs that it first sees just after. Past it the oldest is forgotten (the bucket has it)."""
 CANCEL_AGE_S: Final = 3600.0
 """How long a cancel waits for its run to appear."""
+
+# --- run leases ---
+LEASE_S: Final = 6.0
+"""A producer's runs are declared lost when no router refreshed its lease for this long. Whole seconds: NATS counts no finer."""
+LEASE_REFRESH_S: Final = 2.0
+"""A router refreshes the leases of its streams this often: two refreshes may be lost."""
+LEASE_MARGIN_S: Final = 1.0
+"""So long before a lease may end its router takes no batch under it any more without refreshing it."""
+LEASE_PUT_S: Final = 1.5
+"""One refresh, claim or declaration, until its answer."""
+LEASES_AT_ONCE: Final = 64
+"""Such requests under way at once on one router. Further ones wait."""
+CLAIM_TRIES_MAX: Final = 5
+"""Tries to claim a run whose key others change at the same time. Then its batch is refused with `unavailable`."""
+SWEEP_S: Final = 10.0
+"""Every router looks for producers without a lease this often (give or take a quarter), for those whose end nobody heard of."""
+SWEEP_RETRY_S: Final = 1.0
+"""When that, or settling what was found, did not work out: again after this."""
+LOST_JITTER_S: Final = 0.25
+"""Routers that hear of a lease's end wait for a random part of this, so that mostly one of them does the work."""
+LEASES_DUE_MAX: Final = 4096
+"""Ended leases that a router keeps in mind. Past it they are left to the sweep."""
+RUN_TOMBSTONE_S: Final = 150.0
+"""A run's key outlives the run by this, to answer what is sent again: longer than DEDUPE_WINDOW_S. Whole seconds."""
+RUNS_ENDING_MAX: Final = 10_000
+"""Ended runs whose keys a router has still to close. Past it the oldest is left until its producer goes."""
+ABANDONS_MAX: Final = 1_000
+"""Given up runs that a router, or a client, has still to tell of. Past it the oldest is left until its producer goes."""
+FENCE_RUNS_MAX: Final = 256
+"""Runs with a superseded or lost attempt that a reader of a user's stream remembers. Past it the longest untouched one is forgotten."""
+FENCE_ATTEMPTS_MAX: Final = 16
+"""Attempts remembered of one of them. Past it the lowest is forgotten."""
 
 # --- storage ---
 RETENTION_S: Final = 24 * 3600.0
@@ -152,7 +189,7 @@ VERIFY_INTERVAL_S: Final = 15.0
 """Slow round: every connected user's tip is compared with what was delivered."""
 VERIFY_SUBJECTS_MAX: Final = 1024
 """Subjects in one `multi_last` request; NATS's own bound."""
-CURSOR_INTERVAL_S: Final = 2.0
+CURSOR_INTERVAL_S: Final = 5.0
 """A device's cursor is written at most this often, and when it closes."""
 VERIFY_FIRST_S: Final = 1.0
 """A new feed is verified this soon: its subscription may have reached a cluster's other servers only after the tip was read."""

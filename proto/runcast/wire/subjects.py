@@ -5,7 +5,7 @@ Tenant and user appear as tokens (`runcast.wire.ids`), so no user-given text can
 
 import hashlib
 import zlib
-from typing import Final
+from typing import Final, NamedTuple
 
 from runcast.wire.errors import IdInvalidError
 from runcast.wire.ids import UserKey, decode_token, encode_token
@@ -27,6 +27,10 @@ HEADER_REASON: Final = "Runcast-Reason"
 HEADER_MSG_ID: Final = "Nats-Msg-Id"
 HEADER_SEQ: Final = "Nats-Sequence"
 HEADER_PREV: Final = "Nats-Last-Sequence"
+HEADER_MARKER: Final = "Nats-Marker-Reason"
+"""Why the server itself wrote a marker in a key's place."""
+MARKER_EXPIRED: Final = "MaxAge"
+"""The key's time to live was over."""
 
 _PARTS_WITH_USER: Final = {"ev": 4, "live": 4, "in": 5}
 
@@ -107,6 +111,68 @@ def tries_key(seq: int) -> str:
     return f"tries.{seq}"
 
 
+def lease_key(producer: str) -> str:
+    """Key that lives while a producer's stream is held, in RUNS."""
+    return f"lease.{encode_token(producer)}"
+
+
+def producer_key(producer: str) -> str:
+    """Key that lives while a producer may have open runs, in RUNS."""
+    return f"producer.{encode_token(producer)}"
+
+
+def producer_keys() -> str:
+    """The keys of all producers that may have open runs."""
+    return "producer.>"
+
+
+def producer_of(name: str) -> str:
+    """The producer of a lease or producer key, or of the subject of one: its last token.
+
+    Raises:
+        IdInvalidError: it is no token.
+    """
+    return decode_token(name.rpartition(".")[2])
+
+
+def lease_subjects() -> tuple[str, str]:
+    """Source and destination of the republish rule by which routers hear of leases and of their end."""
+    return kv_subject(RUNS_BUCKET, "lease.>"), "lease.>"
+
+
+class RunPlace(NamedTuple):
+    """What the key of an attempt of a run says."""
+
+    producer: str
+    shard: int
+    user: UserKey
+    run_id: str
+    attempt: int
+
+    @property
+    def key(self) -> str:
+        """The key, in RUNS."""
+        return f"run.{encode_token(self.producer)}.{self.shard}.{self.user.token}.{encode_token(self.run_id)}.{self.attempt}"
+
+
+def run_keys(producer: str) -> str:
+    """The keys of a producer's runs."""
+    return f"run.{encode_token(producer)}.>"
+
+
+def parse_run_key(key: str) -> RunPlace:
+    """Read a run's key.
+
+    Raises:
+        IdInvalidError: it is not one.
+    """
+    parts = key.split(".")
+    if len(parts) != 7 or parts[0] != "run" or not parts[2].isdecimal() or not parts[6].isdecimal():
+        raise IdInvalidError(f"{key!r} is no run's key; expected run.PRODUCER.SHARD.TENANT.USER.RUN.ATTEMPT")
+    producer, tenant, user, run_id = (decode_token(parts[index]) for index in (1, 3, 4, 5))
+    return RunPlace(producer, int(parts[2]), UserKey(tenant, user), run_id, int(parts[6]))
+
+
 def kv_subject(bucket: str, key: str) -> str:
     """The subject behind a KV key; `key` may hold wildcards for subscribing."""
     return f"$KV.{bucket}.{key}"
@@ -132,3 +198,8 @@ def batch_msg_id(user: UserKey, producer: str, run_id: str, attempt: int, number
 def send_msg_id(user: UserKey, message_id: str) -> str:
     """`Nats-Msg-Id` of an upstream message, in the inbox and in the user's stream."""
     return f"send.{user.token}.{encode_token(message_id)}"
+
+
+def lost_msg_id(user: UserKey, run_id: str, attempt: int) -> str:
+    """`Nats-Msg-Id` of the batch that ends a lost attempt: the same whoever writes it."""
+    return f"lost.{user.token}.{encode_token(run_id)}.{attempt}"

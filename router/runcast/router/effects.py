@@ -5,7 +5,7 @@ Pure: imports no asyncio, clock, random, logging, grpc, nats.
 
 from typing import NamedTuple
 
-from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, GoAway, ProducerHello, RunCancel
+from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, GoAway, ProducerHello, RunAbandon, RunCancel
 from runcast.wire.errors import RuncastError
 from runcast.wire.ids import UserKey
 
@@ -32,11 +32,25 @@ class Greeted(NamedTuple):
 
 
 class Store(NamedTuple):
-    """Store this, then call `stored` or `failed` with its key."""
+    """Store this, then call `stored` or `failed` with its key. `ends`: its run ends by it."""
 
     key: BatchKey
     payload: bytes
     events: int
+    ends: bool
+
+
+class GivenUp(NamedTuple):
+    """The producer gives an attempt of a run up: see that it ends, then call `settled`."""
+
+    run: RunKey
+    attempt: int
+
+
+class Settled(NamedTuple):
+    """Tell the producer that a run it gave up has ended."""
+
+    abandoned: RunAbandon
 
 
 class Acked(NamedTuple):
@@ -81,4 +95,4 @@ class End(NamedTuple):
     error: RuncastError
 
 
-Effect = Greeted | Store | Acked | Refused | Opened | Closed | Cancelled | Left | End
+Effect = Greeted | Store | GivenUp | Settled | Acked | Refused | Opened | Closed | Cancelled | Left | End

@@ -19,8 +19,22 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from runcast.router.auth import Authenticator, Principal, admit
-from runcast.router.effects import Acked, BatchKey, Cancelled, Closed, End, Greeted, Left, Opened, Refused, RunKey, Store
+from runcast.router.effects import (
+    Acked,
+    Cancelled,
+    Closed,
+    End,
+    GivenUp,
+    Greeted,
+    Left,
+    Opened,
+    Refused,
+    RunKey,
+    Settled,
+    Store,
+)
 from runcast.router.ingest import ProducerStream
+from runcast.router.leases import Holder
 from runcast.router.node import Leavable, Node
 from runcast.router.status import hello_late, refuse_call
 from runcast.v1 import ingest_pb2_grpc
@@ -32,6 +46,7 @@ from runcast.v1.ingest_pb2 import (
     PublishRequest,
     PublishResponse,
     RouterHello,
+    RunAbandon,
     RunCancel,
     Window,
 )
@@ -87,6 +102,7 @@ class _Stream(Leavable):
         self._written = asyncio.Event()
         self._idle = asyncio.Event()
         self._finished = False
+        self._holder: Holder | None = None
         self._agent = ""
         self._error: RuncastError | None = None
         self._why = "broken"
@@ -133,6 +149,8 @@ class _Stream(Leavable):
         machine = self._machine
         machine.close()
         self._carry_out()
+        if self._holder is not None:
+            self._node.leases.release(self._holder)
         if machine.producer:
             self._node.log.info(
                 "producer_closed",
@@ -177,11 +195,12 @@ class _Stream(Leavable):
                 self._written.set()
             if finished:
                 return
+            await asyncio.sleep(limits.MESSAGE_PACE_S)  # what is answered meanwhile shares the next response
 
-    async def _store(self, key: BatchKey, payload: bytes, events: int) -> None:
-        machine = self._machine
+    async def _store(self, holder: Holder, effect: Store) -> None:
+        machine, (key, payload, events, ends) = self._machine, effect
         try:
-            position, duplicate = await self._node.store_batch(machine.producer, key, payload, events)
+            position, duplicate = await self._node.store_batch(holder, key, payload, events, ends=ends)
         except RuncastError as exc:
             machine.failed(key, exc)
         else:
@@ -198,8 +217,12 @@ class _Stream(Leavable):
         answers = self._answers
         for effect in self._machine.take_effects():
             match effect:
-                case Store():
-                    self._group.create_task(self._store(*effect))
+                case Store() if self._holder is not None:  # the machine greets before it stores
+                    self._group.create_task(self._store(self._holder, effect))
+                case GivenUp(run, attempt) if self._holder is not None:
+                    self._give_up(self._holder, run, attempt)
+                case Settled(abandoned):
+                    answers.abandoned.append(abandoned)
                 case Acked(ack):
                     answers.acks.append(ack)
                 case Refused(refusal):
@@ -220,13 +243,21 @@ class _Stream(Leavable):
                         self._reader.cancel()
         self._wake.set()
 
+    def _give_up(self, holder: Holder, run: RunKey, attempt: int) -> None:
+        def done() -> None:
+            self._machine.settled(run, attempt)
+            self._carry_out()
+
+        self._node.losses.abandon(holder.producer, run, attempt, done)
+
     def _greet(self, hello: ProducerHello) -> None:
+        self._holder = self._node.leases.hold(hello.producer)
         self._agent = hello.agent
         self._answers.hello = RouterHello(
             router=self._node.id,
             version=VERSION,
             window=Window(batches=limits.STREAM_WINDOW_BATCHES, bytes=limits.STREAM_WINDOW_BYTES),
-            resend_horizon_ms=int(limits.RESEND_HORIZON_S * 1000),
+            resend_horizon_ms=int(self._node.resend_horizon_s * 1000),
         )
         self._node.log.info(
             "producer_opened", producer=hello.producer, agent=hello.agent, client_version=hello.client_version, peer=self._peer
@@ -241,6 +272,7 @@ class _Answers:
         self.acks: list[BatchAck] = []
         self.refusals: list[BatchRefusal] = []
         self.cancels: list[RunCancel] = []
+        self.abandoned: list[RunAbandon] = []
         self.go_away: GoAway | None = None
 
     @property
@@ -250,12 +282,17 @@ class _Answers:
 
     def take(self) -> PublishResponse | None:
         """The next response, with as much in it as one may hold; None when nothing waits."""
-        if not (self.acks or self.refusals or self.cancels or self.hello or self.go_away):
+        if not (self.acks or self.refusals or self.cancels or self.abandoned or self.hello or self.go_away):
             return None
         most = limits.ANSWERS_MAX
         response = PublishResponse(
-            hello=self.hello, acks=self.acks[:most], refusals=self.refusals[:most], cancels=self.cancels[:most], go_away=self.go_away
+            hello=self.hello,
+            acks=self.acks[:most],
+            refusals=self.refusals[:most],
+            cancels=self.cancels[:most],
+            abandoned=self.abandoned[:most],
+            go_away=self.go_away,
         )
-        del self.acks[:most], self.refusals[:most], self.cancels[:most]
+        del self.acks[:most], self.refusals[:most], self.cancels[:most], self.abandoned[:most]
         self.hello = self.go_away = None
         return response

@@ -314,6 +314,16 @@ class TestDelivery:
         device.publish()
         assert device.got == [1, 2, 3]
 
+    def test_history_may_hold_what_was_sent_already(self) -> None:
+        device = DeviceModel()
+        for _ in range(3):
+            device.publish()
+        device.hello()
+        device.open(2)
+        device.session.history(device.log, proved=True)
+        device.carry()
+        assert device.got == [3]
+
     def test_history_that_moved_away_closes(self) -> None:
         device = device_in(State.RESUMING)
         device.session.history([], proved=False)
