@@ -40,6 +40,7 @@ MEANINGS: Final = {
     "reordered": "shown in another order",
     "leaked": "shown to another user",
     "gaps_unannounced": "left out in silence",
+    "false_resets": "sent back to the beginning without need",
     "false_receipts": "a receipt, or a refusal, that was not true",
     "upstream_lost": "a message that no agent got",
     "upstream_duplicated": "a message that was stored twice",

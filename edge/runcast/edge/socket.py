@@ -15,7 +15,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from runcast.edge.auth import TOKEN_PREFIX
 from runcast.edge.entry import Entry
 from runcast.edge.feed import Feed
-from runcast.edge.replay import plan_resume, prove_resume
+from runcast.edge.replay import place_asked, plan_resume, prove_resume
 from runcast.edge.session import (
     Acked,
     Close,
@@ -228,6 +228,9 @@ class Connection:
             feed = await self._edge.hub.join(user, self)
             self._feed = feed
             cursor = None if hello.position else await self._edge.cursors.find(user, feed.shard, hello.device)
+            asked = place_asked(hello.position, cursor)
+            if asked is not None and asked.epoch == feed.epoch and asked.seq > feed.pos:
+                await feed.reach(asked.seq)
             plan = plan_resume(hello.position, cursor, feed.epoch, feed.pos)
             if plan.proof:
                 first = 0
