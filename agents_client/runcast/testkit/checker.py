@@ -91,6 +91,7 @@ class Verdict(msgspec.Struct):
         faults: by kind.
         recover: from a device's lost connection until it was caught up again.
         latency: from the agent's emit until a device that was caught up had it.
+        receipt: from storing until an agent knew that it was delivered.
     """
 
     anomalies: dict[str, int]
@@ -108,6 +109,7 @@ class Verdict(msgspec.Struct):
     faults: dict[str, int]
     recover: Spread
     latency: Spread
+    receipt: Spread
 
     @property
     def clean(self) -> bool:
@@ -316,6 +318,7 @@ class _Checker:
             faults=dict(self._faults),
             recover=spread(self._recover),
             latency=spread(self._latency),
+            receipt=spread([receipt.latency_ms for receipt in self._receipts if receipt.outcome == "delivered"]),
         )
 
     def _check_same_order(self) -> None:

@@ -111,6 +111,7 @@ def report(settings: TrialSettings, outcome: Outcome) -> dict[str, object]:
         "faults": verdict.faults,
         "recover_ms": _spread(verdict.recover),
         "latency_ms": _spread(verdict.latency),
+        "receipt_ms": _spread(verdict.receipt),
         "settle_s": round(outcome.settle_s, 1),
         "settled": verdict.settled,
         "examples": verdict.examples,
@@ -138,6 +139,7 @@ def table(outcome: Outcome) -> list[str]:
         f"  receipts  {receipts}",
         f"  recovery  {_words(verdict.recover)} from a lost connection until caught up",
         f"  latency   {_words(verdict.latency)} from an agent to a device",
+        f"            {_words(verdict.receipt)} until a receipt",
         "",
         "Every promise was kept." if verdict.clean else "NOT every promise was kept." if verdict.settled else "The trial did not end.",
     ]
