@@ -10,6 +10,7 @@ from typing import Any, Self
 import grpc
 import grpc.aio
 import nats
+import nats.js.errors
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -73,6 +74,7 @@ class Producer(Call):
         self.acks: dict[tuple[str, int], Any] = {}
         self.refusals: dict[tuple[str, int], Any] = {}
         self.cancels: list[Any] = []
+        self.abandoned: list[Any] = []
         self.gone_away = False
 
     async def open(self) -> None:
@@ -91,6 +93,7 @@ class Producer(Call):
             self.acks |= {(ack.run_id, ack.number): ack for ack in response.acks}
             self.refusals |= {(refusal.run_id, refusal.number): refusal for refusal in response.refusals}
             self.cancels += response.cancels
+            self.abandoned += response.abandoned
             self.gone_away |= response.HasField("go_away")
 
     async def store(self, *batches: Batch) -> list[Any]:
