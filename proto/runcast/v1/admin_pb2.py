@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16runcast/v1/admin.proto\x12\nruncast.v1\"\x12\n\x10GetStatusRequest\"\x8d\x02\n\x11GetStatusResponse\x12\x0e\n\x06router\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x1b\n\x13nats_server_version\x18\x03 \x01(\t\x12\x0e\n\x06shards\x18\x04 \x01(\r\x12)\n\x07streams\x18\x05 \x03(\x0b\x32\x18.runcast.v1.StreamStatus\x12\x11\n\tproducers\x18\x06 \x01(\r\x12\x0f\n\x07workers\x18\x07 \x01(\r\x12\x16\n\x0e\x62\x61tches_stored\x18\x08 \x01(\x04\x12\x15\n\revents_stored\x18\t \x01(\x04\x12\x10\n\x08uptime_s\x18\n \x01(\x04\x12\x0e\n\x06parked\x18\x18 \x01(\x04J\x04\x08\x0b\x10\x18J\x04\x08\x19\x10 \"\x83\x01\n\x0cStreamStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x10\n\x08messages\x18\x03 \x01(\x04\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\x12\x11\n\tfirst_seq\x18\x05 \x01(\x04\x12\x10\n\x08last_seq\x18\x06 \x01(\x04\x12\x10\n\x08replicas\x18\x07 \x01(\r2X\n\x0c\x41\x64minService\x12H\n\tGetStatus\x12\x1c.runcast.v1.GetStatusRequest\x1a\x1d.runcast.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16runcast/v1/admin.proto\x12\nruncast.v1\"\x12\n\x10GetStatusRequest\"\xc1\x02\n\x11GetStatusResponse\x12\x0e\n\x06router\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x1b\n\x13nats_server_version\x18\x03 \x01(\t\x12\x0e\n\x06shards\x18\x04 \x01(\r\x12)\n\x07streams\x18\x05 \x03(\x0b\x32\x18.runcast.v1.StreamStatus\x12\x11\n\tproducers\x18\x06 \x01(\r\x12\x0f\n\x07workers\x18\x07 \x01(\r\x12\x16\n\x0e\x62\x61tches_stored\x18\x08 \x01(\x04\x12\x15\n\revents_stored\x18\t \x01(\x04\x12\x10\n\x08uptime_s\x18\n \x01(\x04\x12\x0e\n\x06parked\x18\x18 \x01(\x04\x12\x32\n\x0c\x64\x65pendencies\x18\x19 \x03(\x0b\x32\x1c.runcast.v1.DependencyStatusJ\x04\x08\x0b\x10\x18J\x04\x08\x1a\x10 \"t\n\x10\x44\x65pendencyStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05\x66or_s\x18\x04 \x01(\x04\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\r\x12\x12\n\nrecoveries\x18\x06 \x01(\r\"\x83\x01\n\x0cStreamStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x10\n\x08messages\x18\x03 \x01(\x04\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\x12\x11\n\tfirst_seq\x18\x05 \x01(\x04\x12\x10\n\x08last_seq\x18\x06 \x01(\x04\x12\x10\n\x08replicas\x18\x07 \x01(\r2X\n\x0c\x41\x64minService\x12H\n\tGetStatus\x12\x1c.runcast.v1.GetStatusRequest\x1a\x1d.runcast.v1.GetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSREQUEST']._serialized_start=38
   _globals['_GETSTATUSREQUEST']._serialized_end=56
   _globals['_GETSTATUSRESPONSE']._serialized_start=59
-  _globals['_GETSTATUSRESPONSE']._serialized_end=328
-  _globals['_STREAMSTATUS']._serialized_start=331
-  _globals['_STREAMSTATUS']._serialized_end=462
-  _globals['_ADMINSERVICE']._serialized_start=464
-  _globals['_ADMINSERVICE']._serialized_end=552
+  _globals['_GETSTATUSRESPONSE']._serialized_end=380
+  _globals['_DEPENDENCYSTATUS']._serialized_start=382
+  _globals['_DEPENDENCYSTATUS']._serialized_end=498
+  _globals['_STREAMSTATUS']._serialized_start=501
+  _globals['_STREAMSTATUS']._serialized_end=632
+  _globals['_ADMINSERVICE']._serialized_start=634
+  _globals['_ADMINSERVICE']._serialized_end=722
 # @@protoc_insertion_point(module_scope)

@@ -11,7 +11,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("router", "version", "nats_server_version", "shards", "streams", "producers", "workers", "batches_stored", "events_stored", "uptime_s", "parked")
+    __slots__ = ("router", "version", "nats_server_version", "shards", "streams", "producers", "workers", "batches_stored", "events_stored", "uptime_s", "parked", "dependencies")
     ROUTER_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NATS_SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,7 @@ class GetStatusResponse(_message.Message):
     EVENTS_STORED_FIELD_NUMBER: _ClassVar[int]
     UPTIME_S_FIELD_NUMBER: _ClassVar[int]
     PARKED_FIELD_NUMBER: _ClassVar[int]
+    DEPENDENCIES_FIELD_NUMBER: _ClassVar[int]
     router: str
     version: str
     nats_server_version: str
@@ -34,7 +35,24 @@ class GetStatusResponse(_message.Message):
     events_stored: int
     uptime_s: int
     parked: int
-    def __init__(self, router: _Optional[str] = ..., version: _Optional[str] = ..., nats_server_version: _Optional[str] = ..., shards: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ..., producers: _Optional[int] = ..., workers: _Optional[int] = ..., batches_stored: _Optional[int] = ..., events_stored: _Optional[int] = ..., uptime_s: _Optional[int] = ..., parked: _Optional[int] = ...) -> None: ...
+    dependencies: _containers.RepeatedCompositeFieldContainer[DependencyStatus]
+    def __init__(self, router: _Optional[str] = ..., version: _Optional[str] = ..., nats_server_version: _Optional[str] = ..., shards: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ..., producers: _Optional[int] = ..., workers: _Optional[int] = ..., batches_stored: _Optional[int] = ..., events_stored: _Optional[int] = ..., uptime_s: _Optional[int] = ..., parked: _Optional[int] = ..., dependencies: _Optional[_Iterable[_Union[DependencyStatus, _Mapping]]] = ...) -> None: ...
+
+class DependencyStatus(_message.Message):
+    __slots__ = ("name", "state", "reason", "for_s", "attempts", "recoveries")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    FOR_S_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    RECOVERIES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    state: str
+    reason: str
+    for_s: int
+    attempts: int
+    recoveries: int
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., for_s: _Optional[int] = ..., attempts: _Optional[int] = ..., recoveries: _Optional[int] = ...) -> None: ...
 
 class StreamStatus(_message.Message):
     __slots__ = ("name", "epoch", "messages", "bytes", "first_seq", "last_seq", "replicas")

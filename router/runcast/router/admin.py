@@ -8,7 +8,7 @@ from runcast.router.auth import Authenticator, admit
 from runcast.router.node import Node
 from runcast.router.status import refuse_call
 from runcast.v1 import admin_pb2_grpc
-from runcast.v1.admin_pb2 import GetStatusRequest, GetStatusResponse, StreamStatus
+from runcast.v1.admin_pb2 import DependencyStatus, GetStatusRequest, GetStatusResponse, StreamStatus
 from runcast.wire import VERSION, subjects
 from runcast.wire.errors import UnavailableError
 
@@ -32,6 +32,17 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             batches_stored=node.batches_stored,
             events_stored=node.events_stored,
             uptime_s=int(time.monotonic() - node.started),
+        )
+        response.dependencies.extend(
+            DependencyStatus(
+                name=each.name,
+                state=each.state.value,
+                reason=each.reason,
+                for_s=int(time.monotonic() - each.since),
+                attempts=each.attempts,
+                recoveries=each.recoveries,
+            )
+            for each in node.bus.health.each
         )
         if node.deployment is None:
             return response
