@@ -142,12 +142,14 @@ class Edge:
                 "connections": len(self.connections),
                 "users": 0 if self.not_ready else self.hub.users,
                 "uptime_s": int(time.monotonic() - self.started),
+                **self.bus.health.report(time.monotonic()),
             }
         )
 
     async def _readyz(self, _: web.Request) -> web.Response:
         reason = self.not_ready or ("" if self.bus.connected else "NATS is not connected")
-        return web.json_response({"ready": not reason, "reason": reason}, status=503 if reason else 200)
+        body = {"ready": not reason, "reason": reason, **self.bus.health.report(time.monotonic())}
+        return web.json_response(body, status=503 if reason else 200)
 
     async def _statsz(self, _: web.Request) -> web.Response:
         return web.json_response({"id": self.settings.id, **self.collect(), "users_behind": self._users_behind()})
@@ -292,7 +294,9 @@ async def _deployment(edge: Edge) -> Deployment:
     while True:
         found = await read_deployment(edge.bus)
         if found is not None:
+            edge.bus.health.storage.verified(time.monotonic())
             return found
+        edge.bus.health.storage.failed(time.monotonic(), edge.not_ready)
         if not said:
             edge.log.warning("deployment_missing", advice="start a router; it creates the streams")
             said = True

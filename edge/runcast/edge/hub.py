@@ -142,9 +142,11 @@ class Hub:
         try:
             tips = await self._reader.tips(subjects.event_stream(shard), [feed.subject for feed in feeds])
         except UnavailableError as exc:
+            self._bus.health.storage.failed(time.monotonic(), f"tips of shard {shard} could not be verified: {exc.message}")
             self._log.warning("verification_failed", shard=shard, users=len(feeds), error=exc.message)
             return
         now = time.monotonic()
+        self._bus.health.storage.verified(now)
         for feed in feeds:
             feed.verify_at = now + limits.VERIFY_INTERVAL_S
             feed.verified(tips.get(feed.subject, 0), now)

@@ -157,6 +157,9 @@ FENCE_RUNS_MAX: Final = 256
 FENCE_ATTEMPTS_MAX: Final = 16
 """Attempts remembered of one of them. Past it the lowest is forgotten."""
 
+HEALTH_COUNT_MAX: Final = 1_000_000
+"""Attempts and recoveries of a dependency are counted up to this."""
+
 # --- storage ---
 RETENTION_S: Final = 24 * 3600.0
 """Age at which events leave the log. A device that comes back later gets `reset(expired)`."""
