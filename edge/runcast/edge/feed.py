@@ -68,8 +68,6 @@ class Feed:
         tasks: where filling gaps runs.
         log: told when a feed breaks.
         edge: id of this edge, for presence.
-
-    Attributes:
         vigil: watches what is critical.
     """
 
@@ -83,6 +81,7 @@ class Feed:
         tasks: asyncio.TaskGroup,
         log: BoundLogger,
         edge: str,
+        vigil: Vigil,
     ) -> None:
         self.user = user
         self.shard = number
@@ -91,7 +90,7 @@ class Feed:
         self.stream = subjects.event_stream(number)
         self.listeners: set[Listener] = set()
         self.verify_at = 0.0
-        self.vigil = Vigil()
+        self.vigil = vigil
         self._edge = edge
         self._bus = bus
         self._reader = reader
