@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -13,6 +14,7 @@ from typing import Any, Self
 import grpc
 import grpc.aio
 import nats
+import nats.js.errors
 import pytest
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -33,7 +35,7 @@ from runcast.v1.inbox_pb2 import (
     ReceiveRequest,
     WorkerHello,
 )
-from runcast.v1.ingest_pb2 import ProducerHello, PublishRequest, PublishResponse
+from runcast.v1.ingest_pb2 import ProducerHello, PublishRequest, PublishResponse, RunAbandon
 from runcast.wire import limits, subjects
 from runcast.wire.ids import UserKey
 
@@ -81,6 +83,7 @@ class Producer(Call):
         self.acks: dict[tuple[str, int], Any] = {}
         self.refusals: dict[tuple[str, int], Any] = {}
         self.cancels: list[Any] = []
+        self.abandoned: list[Any] = []
         self.gone_away = False
 
     async def open(self) -> None:
@@ -99,6 +102,7 @@ class Producer(Call):
             self.acks |= {(ack.run_id, ack.number): ack for ack in response.acks}
             self.refusals |= {(refusal.run_id, refusal.number): refusal for refusal in response.refusals}
             self.cancels += response.cancels
+            self.abandoned += response.abandoned
             self.gone_away |= response.HasField("go_away")
 
     async def store(self, *batches: Batch) -> list[Any]:
@@ -300,6 +304,69 @@ async def test_a_producer_that_closes_its_side_gets_every_answer(address: str, u
         await producer.call.done_writing()
         await producer.listen(lambda: len(producer.acks) == len(batches))
         assert await producer.ended() == (grpc.StatusCode.OK, "")
+
+
+# --- leases and keys of runs ---
+
+
+def run_subject(place: subjects.RunPlace) -> str:
+    return subjects.kv_subject(subjects.RUNS_BUCKET, place.key)
+
+
+async def key_of(cluster: Cluster, user: str, producer: str, run_id: str = "r") -> tuple[dict[str, Any], dict[str, str]]:
+    """What the key of a run says, and its headers."""
+    key = UserKey("default", user)
+    place = subjects.RunPlace(producer, subjects.shard_of(key, await shards_of(cluster)), key, run_id, 1)
+    async with jetstream(cluster) as js:
+        message = await js.get_last_msg(f"KV_{subjects.RUNS_BUCKET}", run_subject(place))
+        return json.loads(message.data), message.headers or {}
+
+
+async def test_a_run_s_key_is_there_before_its_first_batch_and_closed_after_its_end(
+    runcast_cluster: Cluster, address: str, user: str
+) -> None:
+    async with Producer(address, user) as producer:
+        await producer.store(make_batch(user, 1, 1, START, producer=user))
+        value, headers = await key_of(runcast_cluster, user, user)
+        assert (value["state"], headers) == ("open", {"Nats-Expected-Last-Subject-Sequence": "0"})
+        await producer.store(make_batch(user, 2, 2, END, producer=user))
+        async with asyncio.timeout(5):
+            while value["state"] == "open":
+                value, headers = await key_of(runcast_cluster, user, user)
+        assert (value["state"], value["number"], headers["KV-Operation"]) == ("ended", 2, "PURGE")
+        assert headers["Nats-TTL"] == str(int(limits.RUN_TOMBSTONE_S))
+        await producer.store(make_batch(user, 1, 1, START, END, producer=user, run_id="short"))
+        with pytest.raises(nats.js.errors.NotFoundError):  # it never was open
+            await key_of(runcast_cluster, user, user, "short")
+    async with Producer(runcast_cluster.routers[1].address, user) as producer:  # a resend of an ended run's end
+        assert (await producer.store(make_batch(user, 2, 2, END, producer=user)))[0].duplicate
+        assert (await producer.refused(make_batch(user, 3, 3, WORK, producer=user))).code == "lifecycle_violation"
+
+
+async def test_a_run_nobody_knows_can_t_be_taken_over(address: str, user: str) -> None:
+    async with Producer(address) as producer:
+        refusal = await producer.refused(make_batch(user, 4, 9, WORK))
+        assert (refusal.code, refusal.retry, refusal.definite) == ("run_lost", False, True)
+        assert "begin attempt 2" in refusal.message
+
+
+async def test_a_run_that_is_given_up_is_lost_once_and_its_batches_are_refused(runcast_cluster: Cluster, address: str, user: str) -> None:
+    abandon = RunAbandon(user=User(tenant="default", id=user), run_id="r", attempt=1)
+    ended = RunAbandon(user=abandon.user, run_id="over", attempt=1)
+    async with Producer(address) as producer:
+        await producer.store(make_batch(user, 1, 1, START, WORK), make_batch(user, 1, 1, START, END, run_id="over"))
+        for times in (1, 2):
+            await producer.call.write(PublishRequest(abandons=[abandon, ended]))
+            await producer.listen(lambda expected=2 * times: len(producer.abandoned) == expected)
+        assert sorted(found.run_id for found in producer.abandoned) == ["over", "over", "r", "r"]
+        for number in (1, 2):
+            other = Producer(runcast_cluster.routers[1].address)
+            async with other:
+                assert (await other.refused(make_batch(user, number, number, START if number == 1 else WORK))).code == "run_lost"
+    lost = [batch for batch in await stored(runcast_cluster, user) if batch.producer == "router"]
+    assert [(batch.run_id, batch.number, batch.events[0].seq, batch.events[0].WhichOneof("kind")) for batch in lost] == [
+        ("r", 2, 3, "run_lost")
+    ]
 
 
 # --- cancels ---

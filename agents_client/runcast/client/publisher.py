@@ -17,14 +17,15 @@ Never imports nats, aiohttp or msgspec.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import grpc.aio
 
 from runcast.client.errors import Leftover, OutboxClosedError, OutboxFullError, RunKey
 from runcast.client.outbox import Closing, Outbox, Stored
 from runcast.client.receipts import Receipt, ReceiptBook
-from runcast.client.rim import ask, end_writing, open_channel, read, write
+from runcast.client.rim import ask, end_writing, open_channel, read, time_limit, time_limit_at, write
 from runcast.client.routers import Routers
 from runcast.v1.admin_pb2 import GetPresenceRequest
 from runcast.v1.admin_pb2_grpc import AdminServiceStub
@@ -39,10 +40,6 @@ _log = logging.getLogger("runcast.client")
 _Call = grpc.aio.StreamStreamCall[PublishRequest, PublishResponse]
 OnCancel = Callable[[str], None]
 """Told the reason when the user asked the run to stop."""
-
-
-class _StreamOverError(Exception):
-    """The router ended the stream, or is about to."""
 
 
 class Publisher:
@@ -222,7 +219,7 @@ class Publisher:
         self._room.set()  # who waits for room is told
         self._settle()
         try:
-            async with asyncio.timeout(timeout_s):
+            async with time_limit(timeout_s):
                 await self._empty.wait()
         except TimeoutError:
             _log.warning("closing with %d events unanswered", self._outbox.events)
@@ -238,6 +235,10 @@ class Publisher:
                 await self._carry()
             self._book.close(self._now(), OutboxClosedError("this Runcast was closed before the event was stored"))
             self._settle()
+        except asyncio.CancelledError:
+            if not self._stopping:
+                self._die(RuncastError("the task 'runcast publisher' was cancelled; open a new Runcast"))
+            raise
         except RuncastError as exc:
             self._die(exc)
         except Exception as exc:
@@ -286,14 +287,18 @@ class Publisher:
         self._channel = channel
         self._ready.set()
         self._take(first)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._write(call, target), name="runcast publisher: write")
-                tasks.create_task(self._read(call, target), name="runcast publisher: read")
-        except BaseExceptionGroup as group:
-            errors = [error for error in group.exceptions if not isinstance(error, _StreamOverError)]
-            if errors:
-                raise errors[0] from group
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(_end_of(self._write(call, target)), name="runcast publisher: write")
+            reading = tasks.create_task(_end_of(self._read(call, target)), name="runcast publisher: read")
+            await asyncio.wait({writing, reading}, return_when=asyncio.FIRST_COMPLETED)
+            if writing.done() and writing.result() is None:  # nothing more is sent; answers still come
+                await asyncio.wait({reading})
+            writing.cancel()
+            reading.cancel()
+        for part in (writing, reading):
+            error = None if part.cancelled() else part.result()
+            if error is not None:
+                raise error
 
     async def _write(self, call: _Call, target: str) -> None:
         while not (self._leaving or self._stopping):
@@ -325,7 +330,6 @@ class Publisher:
                 leave_at = self._now() + grace_s
                 self._leaving = True
                 self._wake.set()
-        raise _StreamOverError
 
     def _take(self, response: PublishResponse) -> None:
         """Hand a response to the outbox, and cancels to their runs."""
@@ -418,7 +422,7 @@ class Publisher:
 
     async def _wait_wake(self, until: float | None) -> None:
         try:
-            async with asyncio.timeout_at(until):
+            async with time_limit_at(until):
                 await self._wake.wait()
         except TimeoutError:
             return
@@ -426,6 +430,15 @@ class Publisher:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+async def _end_of(part: Coroutine[Any, Any, None]) -> Exception | None:
+    """Run a part of a stream to its end, and return what it died of: a task group is not to cancel the task that all streams run in."""
+    try:
+        await part
+    except Exception as exc:
+        return exc
+    return None
 
 
 def _to_ms(seconds: float) -> int:

@@ -23,6 +23,7 @@ from runcast.client import events
 from runcast.client.errors import OutboxFullError, RunKey
 from runcast.client.publisher import Publisher
 from runcast.client.receipts import Receipt
+from runcast.client.rim import time_limit
 from runcast.client.speech import Speech
 from runcast.v1.event_pb2 import (
     AgentCompleted,
@@ -272,7 +273,7 @@ class Run(Speech):
     async def _wait_end_shortly(self, failure: RuncastError | None) -> RuncastError | None:
         """Wait a little for the closing events; return why they are not stored for certain."""
         try:
-            async with asyncio.timeout(limits.RUN_EXIT_S):
+            async with time_limit(limits.RUN_EXIT_S):
                 await self._wait_stored()
         except TimeoutError:
             _log.warning("the end of run %s is not stored after %g s; it is still being sent", self.id, limits.RUN_EXIT_S)

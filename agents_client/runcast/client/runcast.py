@@ -17,6 +17,7 @@ from runcast.client import events
 from runcast.client.errors import RunKey, UnsentError
 from runcast.client.inbox import Inbox
 from runcast.client.publisher import Publisher
+from runcast.client.rim import time_limit
 from runcast.client.routers import Routers, parse_targets
 from runcast.client.run import Run, RunContext
 from runcast.v1.event_pb2 import AgentStarted
@@ -146,7 +147,7 @@ class Runcast:
         """
         self._check_entered()
         try:
-            async with asyncio.timeout(timeout_s):
+            async with time_limit(timeout_s):
                 await self._publisher.wait_ready()
         except TimeoutError as exc:
             raise UnavailableError(

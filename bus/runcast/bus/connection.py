@@ -75,20 +75,21 @@ class Bus:
         wait_s = limits.BACKOFF_FIRST_S
         while True:
             try:
-                self.nc = await nats.connect(
-                    servers=settings.nats_servers,
-                    name=settings.id,
-                    allow_reconnect=True,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.25,
-                    connect_timeout=2,
-                    ping_interval=5,
-                    max_outstanding_pings=2,
-                    pending_size=16 * limits.MIB,
-                    error_cb=self._on_error,
-                    disconnected_cb=self._on_disconnected,
-                    reconnected_cb=self._on_reconnected,
-                )
+                async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):  # nats-py itself tries for ever, without backoff
+                    self.nc = await nats.connect(
+                        servers=settings.nats_servers,
+                        name=settings.id,
+                        allow_reconnect=True,
+                        max_reconnect_attempts=-1,
+                        reconnect_time_wait=0.25,
+                        connect_timeout=2,
+                        ping_interval=5,
+                        max_outstanding_pings=2,
+                        pending_size=16 * limits.MIB,
+                        error_cb=self._on_error,
+                        disconnected_cb=self._on_disconnected,
+                        reconnected_cb=self._on_reconnected,
+                    )
                 break
             except (TimeoutError, nats.errors.Error, OSError) as exc:
                 self._log.warning("nats_unreachable", servers=masked_urls(settings.nats_url), error=str(exc) or type(exc).__name__)
