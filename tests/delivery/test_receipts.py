@@ -209,7 +209,7 @@ async def test_who_is_online(runcast_cluster, device, user):
         await one.disconnect()
         assert await rc.is_online(user)
         await two.disconnect()
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(10.0):
             while await rc.is_online(user):
                 pass
 

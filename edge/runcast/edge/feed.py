@@ -102,7 +102,7 @@ class Feed:
         self._void: deque[int] = deque(maxlen=limits.VOID_AWAITED_MAX)  # seqs of which a receipt is awaited, and something was left out
         self._subscriptions: list[Subscription] = []
         self._opening: asyncio.Task[None] | None = None
-        self._filling = False
+        self._filling: asyncio.Task[None] | None = None
         self._ring: deque[Entry] = deque()
         self._ring_bytes = 0
         self.closed = False
@@ -194,6 +194,24 @@ class Feed:
         self._splice.live(Entry(self.epoch, int(prev), int(seq), msg.data), time.monotonic())
         self._advance()
 
+    async def reach(self, seq: int) -> None:
+        """Before a place past the feed's own is called one that never was: ask the leader, and catch up with it.
+
+        What is live may be late here, or lost, while another edge has shown it to the device long ago.
+
+        Raises:
+            UnavailableError: the leader did not answer, or the log did not give what the leader has; connect again.
+        """
+        tip = await self._reader.leader_tip(self.stream, self.subject)
+        if tip <= self.pos or self.closed:
+            return
+        self._splice.outrun(tip, time.monotonic())
+        self._advance()
+        while self._filling is not None and self.pos < min(seq, tip):
+            await asyncio.wait([self._filling])
+        if self.pos < min(seq, tip):
+            raise UnavailableError("this edge is behind and could not catch up; connect again")
+
     def verified(self, tip: int, now: float) -> None:
         """The slow round found `tip` to be the newest seq."""
         self._splice.tip(tip, now)
@@ -216,9 +234,8 @@ class Feed:
                 listener.offer(entry)
         if self._splice.broken:
             self.end("history does not reach back to what was delivered")
-        elif self._splice.gap and not self._filling and not self.closed:
-            self._filling = True
-            self._tasks.create_task(self._fill())
+        elif self._splice.gap and self._filling is None and not self.closed:
+            self._filling = self._tasks.create_task(self._fill())
 
     def end(self, why: str) -> None:
         """Send all devices away; they come back to a feed that is opened anew."""
@@ -251,7 +268,7 @@ class Feed:
                 else:
                     tries = 0
         finally:
-            self._filling = False
+            self._filling = None
 
     def _entries(self, after: int, messages: list[Message]) -> list[Entry]:
         entries = []

@@ -16,7 +16,7 @@ from runcast.bus.cursors import Acknowledged
 from runcast.edge.auth import TOKEN_PREFIX
 from runcast.edge.entry import Entry
 from runcast.edge.feed import Feed
-from runcast.edge.replay import Plan, plan_resume, prove_resume
+from runcast.edge.replay import Plan, place_asked, plan_resume, prove_resume
 from runcast.edge.session import (
     Acked,
     Close,
@@ -263,7 +263,11 @@ class Connection:
             feed = await self._edge.hub.join(user, self)
             self._feed = feed
             cursor, known = await self._find_cursor(user, feed.shard, hello)
-            plan = plan_resume(hello.position, cursor.position if cursor else None, feed.epoch, feed.pos)
+            place = cursor.position if cursor else None
+            asked = place_asked(hello.position, place)
+            if asked is not None and asked.epoch == feed.epoch and asked.seq > feed.pos:
+                await feed.reach(asked.seq)
+            plan = plan_resume(hello.position, place, feed.epoch, feed.pos)
             if plan.proof:
                 first = 0
                 if plan.base:

@@ -58,6 +58,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             states = await stream_states(node.bus, node.deployment)
         except UnavailableError as exc:
             await refuse_call(context, exc)
+        response.parked = sum(state.messages for state in states if state.name == subjects.PARKED_STREAM)
         response.streams.extend(
             StreamStatus(
                 name=state.name,

@@ -163,6 +163,7 @@ async def _keep_connected(node: Node, health: Health, settings: RouterSettings, 
         deployment = await _verify(node, settings, first=not announced)
         if not lost.is_set():
             node.deployment = deployment
+            node.resend_horizon_s = deployment.resend_horizon_s
             node.cancels.look_again(len(deployment.shards))
             node.receipts.look_again(len(deployment.shards))
             node.leases.look_again(len(deployment.shards))

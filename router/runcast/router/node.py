@@ -33,6 +33,7 @@ class Node:
         bus: the connection to NATS.
         log: bound to role and id.
         deployment: what storage looks like; None while that is not known.
+        resend_horizon_s: what producers are told, seconds; 0.0 while it is not known.
         producers: Publish streams that are open.
         workers: Receive streams that are open.
         batches_stored: since the start.
@@ -52,6 +53,7 @@ class Node:
         self.bus = bus
         self.log = log
         self.deployment: Deployment | None = None
+        self.resend_horizon_s = 0.0
         self.producers: set[Leavable] = set()
         self.workers: set[Leavable] = set()
         self.batches_stored = 0
