@@ -58,6 +58,7 @@ class Stored(NamedTuple):
         last_seq: the newest seq of the run that is stored now.
         position: where the batch is in the user's stream, as text.
         duplicate: the log had it already.
+        awaited: the batch asked for a receipt.
     """
 
     key: RunKey
@@ -65,6 +66,7 @@ class Stored(NamedTuple):
     last_seq: int
     position: str
     duplicate: bool
+    awaited: bool = False
 
 
 class Failed(NamedTuple):
@@ -123,13 +125,14 @@ class Outbox:
             raise LifecycleError(f"run {key.run_id!r} attempt {key.attempt} was begun here before; use another run id, or the next attempt")
         self._runs[name] = RunQueue(key, self._producer)
 
-    def append(self, key: RunKey, event: Event, *, closing: bool = False) -> int:
+    def append(self, key: RunKey, event: Event, *, closing: bool = False, receipt_ms: int = 0) -> int:
         """Queue an event of a run, and give it its identity (run_id, attempt, seq, id are set here; the event is ours from now on).
 
         Args:
             key: a run that is open.
             event: kind and attributes.
             closing: it closes a tool call or the run, and may use the reserve.
+            receipt_ms: above 0: its batch ends with it, and asks the router for a receipt within so many milliseconds.
 
         Returns:
             Its seq in the run.
@@ -147,8 +150,12 @@ class Outbox:
         if not self._has_room(1, cost, closing=closing):
             raise OutboxFullError(f"{self.events} events, {self.bytes} bytes wait; append again after an acknowledgement")
         run.life.advance(event)
-        self._queue(run, event, cost)
+        self._queue(run, event, cost, receipt_ms)
         return event.seq
+
+    def ask_receipt(self, key: RunKey, receipt_ms: int) -> bool:
+        """Have the batch of the newest event ask for a receipt; False when that batch was sent already."""
+        return self._run(key).ask_receipt(receipt_ms)
 
     def close_failed(self, key: RunKey, closing: Closing) -> bool:
         """Let a failed run end on the user's screen, once, if that is safe.
@@ -203,6 +210,10 @@ class Outbox:
         if run.failure is not None and run.idle:
             raise run.failure
         return run.next_seq - 1, run.seq, run.position
+
+    def last_number(self, key: RunKey) -> int:
+        """Number of the last acknowledged batch; 0 before the first."""
+        return self._run(key).number
 
     def leftovers(self) -> list[Leftover]:
         """What is not acknowledged, by run."""
@@ -259,7 +270,7 @@ class Outbox:
         run.number = ack.number
         run.seq = flight.batch.events[-1].seq
         run.position = ack.position
-        self._results.append(Stored(run.key, ack.number, run.seq, ack.position, ack.duplicate))
+        self._results.append(Stored(run.key, ack.number, run.seq, ack.position, ack.duplicate, flight.batch.receipt_deadline_ms > 0))
         if run.waiting:
             self._list(run)
         self._forget_if_done(run)
@@ -371,9 +382,9 @@ class Outbox:
         bytes_max = self._bytes_max + (limits.OUTBOX_RESERVE_BYTES if closing else 0)
         return self.events + events <= events_max and self.bytes + size <= bytes_max
 
-    def _queue(self, run: RunQueue, event: Event, cost: int) -> None:
+    def _queue(self, run: RunQueue, event: Event, cost: int, receipt_ms: int = 0) -> None:
         run.next_seq += 1
-        run.waiting.append((event, cost))
+        run.waiting.append((event, cost, receipt_ms))
         self.events += 1
         self.bytes += cost
         if run.flight is None:
@@ -414,7 +425,7 @@ class Outbox:
         left = run.leftover()
         if run.flight is not None:
             self._land(run, run.flight)
-        for _, cost in run.waiting:
+        for _, cost, _ in run.waiting:
             self.events -= 1
             self.bytes -= cost
         run.waiting.clear()

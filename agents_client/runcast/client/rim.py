@@ -88,6 +88,12 @@ async def write(call: "grpc.aio.StreamStreamCall[Request, Any]", request: Reques
             raise _map_status(await call.code(), await call.details(), target) from exc
 
 
+async def ask(call: "grpc.aio.UnaryUnaryCall[Any, Response]") -> Response:
+    """The answer to a single request; raises as `read`."""
+    async with _map_errors("the router"):
+        return await call
+
+
 async def end_writing(call: "grpc.aio.StreamStreamCall[Any, Any]", target: str) -> None:
     """Tell the router that nothing more comes; raises as `read`."""
     async with _map_errors(target):

@@ -388,8 +388,10 @@ class _Checker:
                 name = event_id(receipt.run, receipt.attempt, receipt.upto)
                 self.report("false_receipts", f"{name} was called delivered to {receipt.device} of {receipt.user}, which did not have it")
         for (run, number, seq), why in self._dropped.items():
-            # A router that declares a run lost goes on with the seqs that its agent could not use.
-            if (run, number, seq) in self._seen and self._ended.get((run, number)) != "run_lost":
+            # Whoever ends the run instead (the library, or a router that declares it lost) goes on with the seqs that were not used.
+            plan, ended = self.plans.get((run, number)), self._ended.get((run, number))
+            planned = ended is None or plan is None or ended == plan.kinds[-1]
+            if (run, number, seq) in self._seen and planned:
                 self.report("false_receipts", f"{event_id(run, number, seq)} was said not to be stored ({why}), and is")
         for (run, number), acks in self._acks.items():
             for upto, pos in acks:

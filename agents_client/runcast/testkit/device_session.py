@@ -146,6 +146,7 @@ class DeviceSession:
         self._failures = 0
         self._leave_at: float | None = None
         self._left = False
+        self._handled = False  # something was delivered, so the position is one that the application has
 
     @property
     def caught_up(self) -> bool:
@@ -279,6 +280,7 @@ class DeviceSession:
             self._break(f"resumed at {frame.position}, asked for {self.position}")
             return
         self._move(Step.WELCOMED)
+        again = self._ack and self._handled and frame.outcome == "resumed" and frame.position == self.position
         if frame.outcome == "reset":
             self.resets += 1
             self._fence = Fence()
@@ -286,6 +288,8 @@ class DeviceSession:
         self._ping_interval_s = frame.limits.ping_interval_ms / 1000 or limits.PING_INTERVAL_S
         self._failures = 0
         self._effects.append(Opened(frame))
+        if again:  # the edge before may not have heard of it, or not have told
+            self.acknowledge()
         self._effects.extend(Transmit(send) for send in self._pending.values())
 
     def _batch(self, frame: Batch, now: float) -> None:
@@ -304,6 +308,7 @@ class DeviceSession:
         events = self._fence.pass_on(frame.events, pos.seq)
         self.superseded += len(frame.events) - len(events)
         self._effects.append(Deliver(events, frame.pos))
+        self._handled = True
         self.unacknowledged += max(len(frame.events), 1)
         if self._ack and self.unacknowledged >= limits.DEVICE_ACK_EVENTS:
             self.acknowledge()

@@ -60,6 +60,7 @@ class Proxy:
 
     Attributes:
         port: where it listens.
+        nats: whether the target is a NATS server.
         delay_s: holds back each chunk, seconds.
         bytes_per_s: lets through so many a second in each direction of a connection; 0 for all.
         dropped: messages left out by `drop`.
@@ -68,7 +69,7 @@ class Proxy:
 
     def __init__(self, target_port: int, *, port: int = 0, nats: bool = False) -> None:
         self._target_port = target_port
-        self._nats = nats
+        self.nats = nats
         self._patterns: list[str] = []
         self._half_open = False
         self._refusing = False
@@ -145,7 +146,7 @@ class Proxy:
         Raises:
             ValueError: this is no line to a NATS server.
         """
-        if not self._nats:
+        if not self.nats:
             raise ValueError("only a line to a NATS server has messages to leave out; open the proxy with nats=True")
         self._patterns.append(pattern)
 
@@ -189,7 +190,7 @@ class Proxy:
             async with asyncio.timeout(CONNECT_S):
                 far_reader, far_writer = await asyncio.open_connection(HOST, self._target_port, limit=CHUNK_BYTES)
             line.writers.append(far_writer)
-            screen = NatsFilter(self._is_dropped) if self._nats else None
+            screen = NatsFilter(self._is_dropped) if self.nats else None
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._pump(line, reader, far_writer, None))
                 both.create_task(self._pump(line, far_reader, writer, screen))

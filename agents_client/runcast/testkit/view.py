@@ -64,6 +64,7 @@ class View:
         self._plans = plans
         self._report = report
         self._epoch = ""
+        self._peak = -1
         self._order: list[tuple[Place, Seen]] = []
         self.base = self.held = -1
         self.ids: dict[str, Place] = {}
@@ -101,6 +102,8 @@ class View:
         elif position.epoch != self._epoch:
             self._report("gaps_unannounced", f"{self.name} was resumed in another epoch, {record.position}")
             self._begin(position.epoch, position.seq)
+        elif not record.asked and self.held < position.seq <= self._peak:
+            self._begin(position.epoch, position.seq)  # its cursor: it was there once, and went back since
         elif position.seq > self.held and record.trick != "foreign":
             self._report("gaps_unannounced", f"{self.name} held {self.held} and was resumed at {position.seq}")
             self._begin(position.epoch, position.seq)
@@ -124,6 +127,7 @@ class View:
             return []
         place = Place(prev.seq, pos.seq)
         self.held = pos.seq
+        self._peak = max(self._peak, pos.seq)
         return [(place, event) for event in record.events if self._show(place, event, record.t)]
 
     def holds(self, event_id: str, attempt: Try | None, seq: int, place: Place) -> bool:

@@ -77,13 +77,18 @@ class DirectReader:
         """
         return {message.subject: message.seq for message in await self.latest(stream, wanted)}
 
-    async def latest(self, stream: str, wanted: list[str]) -> list[Message]:
+    async def latest(self, stream: str, wanted: list[str], *, batch: int = 0) -> list[Message]:
         """The newest message of each of up to 1,024 subjects, where there is one. From any replica.
+
+        Args:
+            stream: where.
+            wanted: subjects; with wildcards, `batch` says how many messages may come.
+            batch: 0 for one per subject.
 
         Raises:
             UnavailableError: no answer in time; ask again.
         """
-        return await self._request(stream, {"multi_last": wanted, "batch": len(wanted)})
+        return await self._request(stream, {"multi_last": wanted, "batch": batch or len(wanted)})
 
     async def last(self, stream: str, subject: str) -> Message | None:
         """The newest message of one subject, from any replica; None when there is none.

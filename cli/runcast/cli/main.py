@@ -9,6 +9,7 @@ from runcast.cli.failures import Debugging
 from runcast.cli.publish import publish
 from runcast.cli.tail import tail
 from runcast.cli.up import up
+from runcast.cli.verify import verify
 from runcast.wire import VERSION
 
 HELP = """Every event of an AI agent's run reaches the person watching: in order, once, on every device.
@@ -44,5 +45,5 @@ def runcast(
     Debugging.wanted = debug
 
 
-for command in (demo, up, publish, tail, doctor, bench):
+for command in (demo, up, publish, tail, doctor, bench, verify):
     app.command()(command)

@@ -19,6 +19,8 @@ The driver calls the inputs, then carries out `take_effects()` in order; it call
 """
 
 import enum
+from bisect import insort
+from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -79,9 +81,10 @@ class Control(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Send these bytes, an encoded batch frame, after all data before it."""
+    """Send these bytes, the encoded frame of an entry, after all data before it."""
 
     payload: bytes
+    entry: Entry
 
 
 class Open(NamedTuple):
@@ -97,9 +100,10 @@ class Read(NamedTuple):
 
 
 class Acked(NamedTuple):
-    """The device handled everything up to `seq`."""
+    """The device handled everything up to `seq`; `awaited`: somebody waits to hear of it."""
 
     seq: int
+    awaited: bool = False
 
 
 class Store(NamedTuple):
@@ -149,10 +153,12 @@ class Session:
         self._epoch = ""
         self._tip = 0
         self._window = AckWindow(limits.WINDOW_EVENTS, limits.WINDOW_BYTES)
+        self._awaited: deque[int] = deque()  # seqs of which a receipt is awaited, among what is unacknowledged
         self._socket_bytes = 0
         self._answers = 0
         self._reading = False
         self._sends = 0
+        self._confirmed = False
         self._effects: list[Effect] = []
         self._opened_at = now
         self._heard_at = now
@@ -212,9 +218,14 @@ class Session:
             self.close("frame_invalid", f"{frame.pos} was not sent on this connection; acknowledge only what was handled")
             return
         self._window.free_le(position.seq)
-        if position.seq > self.acked:
-            self.acked = position.seq
-            self._effects.append(Acked(position.seq))
+        if position.seq > self.acked or not self._confirmed:
+            awaited = position.seq <= self.acked  # said again after a reconnect: the edge before may not have written it
+            while self._awaited and self._awaited[0] <= position.seq:
+                self._awaited.popleft()
+                awaited = True
+            self._confirmed = True
+            self.acked = max(self.acked, position.seq)
+            self._effects.append(Acked(self.acked, awaited))
         self._read_on()
 
     def _receive_send(self, frame: Send) -> None:
@@ -298,6 +309,13 @@ class Session:
             if entry.seq > self.sent:
                 self._deliver(entry)
         self._read_on()
+
+    def hurry(self, seq: int) -> None:
+        """A receipt of `seq` is awaited, and nothing in the stream said so."""
+        if self._confirmed and self.acked >= seq:
+            self._effects.append(Acked(self.acked, awaited=True))
+        elif len(self._awaited) < limits.WINDOW_EVENTS and seq not in self._awaited:
+            insort(self._awaited, seq)
 
     def read_failed(self, error: RuncastError) -> None:
         """The log could not be read, however often it was tried."""
@@ -385,8 +403,10 @@ class Session:
         self._window.add(entry.seq, max(1, len(entry.events)), len(frame))
         self.sent = entry.seq
         self.events_sent += len(entry.events)
+        if entry.awaited:
+            insort(self._awaited, entry.seq)
         self._socket_bytes += len(frame)  # until the driver says how much is left of it
-        self._effects.append(Data(frame))
+        self._effects.append(Data(frame, entry))
 
     def _read_on(self) -> None:
         """Decide what a session that is not LIVE does next: it is where the feed is, or reads on, or waits."""

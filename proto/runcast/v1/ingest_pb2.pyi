@@ -14,20 +14,42 @@ class ReceiptOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RECEIPT_OUTCOME_DELIVERED: _ClassVar[ReceiptOutcome]
     RECEIPT_OUTCOME_EXPIRED: _ClassVar[ReceiptOutcome]
     RECEIPT_OUTCOME_OFFLINE: _ClassVar[ReceiptOutcome]
+    RECEIPT_OUTCOME_STORED: _ClassVar[ReceiptOutcome]
 RECEIPT_OUTCOME_UNSPECIFIED: ReceiptOutcome
 RECEIPT_OUTCOME_DELIVERED: ReceiptOutcome
 RECEIPT_OUTCOME_EXPIRED: ReceiptOutcome
 RECEIPT_OUTCOME_OFFLINE: ReceiptOutcome
+RECEIPT_OUTCOME_STORED: ReceiptOutcome
 
 class PublishRequest(_message.Message):
-    __slots__ = ("hello", "batches", "abandons")
+    __slots__ = ("hello", "batches", "abandons", "receipt_asks")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     BATCHES_FIELD_NUMBER: _ClassVar[int]
     ABANDONS_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_ASKS_FIELD_NUMBER: _ClassVar[int]
     hello: ProducerHello
     batches: _containers.RepeatedCompositeFieldContainer[_event_pb2.Batch]
     abandons: _containers.RepeatedCompositeFieldContainer[RunAbandon]
-    def __init__(self, hello: _Optional[_Union[ProducerHello, _Mapping]] = ..., batches: _Optional[_Iterable[_Union[_event_pb2.Batch, _Mapping]]] = ..., abandons: _Optional[_Iterable[_Union[RunAbandon, _Mapping]]] = ...) -> None: ...
+    receipt_asks: _containers.RepeatedCompositeFieldContainer[ReceiptAsk]
+    def __init__(self, hello: _Optional[_Union[ProducerHello, _Mapping]] = ..., batches: _Optional[_Iterable[_Union[_event_pb2.Batch, _Mapping]]] = ..., abandons: _Optional[_Iterable[_Union[RunAbandon, _Mapping]]] = ..., receipt_asks: _Optional[_Iterable[_Union[ReceiptAsk, _Mapping]]] = ...) -> None: ...
+
+class ReceiptAsk(_message.Message):
+    __slots__ = ("user", "run_id", "attempt", "number", "position", "deadline_ms", "elapsed_ms")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_MS_FIELD_NUMBER: _ClassVar[int]
+    user: _event_pb2.User
+    run_id: str
+    attempt: int
+    number: int
+    position: str
+    deadline_ms: int
+    elapsed_ms: int
+    def __init__(self, user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., number: _Optional[int] = ..., position: _Optional[str] = ..., deadline_ms: _Optional[int] = ..., elapsed_ms: _Optional[int] = ...) -> None: ...
 
 class ProducerHello(_message.Message):
     __slots__ = ("producer", "agent", "client_version")

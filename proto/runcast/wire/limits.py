@@ -101,6 +101,30 @@ CANCELS_RECENT_MAX: Final = 1024
 CANCEL_AGE_S: Final = 3600.0
 """How long a cancel waits for its run to appear."""
 
+RECEIPTS_PER_STREAM_MAX: Final = 1024
+"""Receipts that one Publish stream awaits at a router, and one agent process at its client. The next is answered `stored` at once: the
+event goes its way, nobody watches it."""
+RECEIPT_DEADLINE_MAX_S: Final = 600.0
+"""Longest that a receipt is awaited. A client refuses to ask for longer; a router answers after this."""
+RECEIPT_LOOK_S: Final = 0.5
+"""How soon cursors are read again after a watch began: its subscription may have reached a cluster's other servers only after the
+first reading."""
+RECEIPT_LINGER_S: Final = 5.0
+"""A user's cursors are watched so much longer than anything is awaited: agents ask for receipts one after the other."""
+RECEIPT_DEVICES_MAX: Final = 64
+"""Devices of a watched user whose newest cursor a router remembers. Past it the longest unheard is forgotten."""
+RECEIPT_CHECK_S: Final = 1.0
+"""Reading the cursors of one user once. Then it counts as unanswered."""
+RECEIPT_SLACK_S: Final = 3.0
+"""So long past its deadline a client waits for a router's word on a receipt. Then the answer is `stored`."""
+PRESENCE_WAIT_S: Final = 0.25
+"""How long edges may take to say which devices of a user they have. An edge that says nothing until then has none."""
+STATISTICS_INTERVAL_S: Final = 2.0
+"""Every process tells its statistics so often."""
+STATISTICS_AGE_S: Final = 10.0
+"""Statistics older than this are of a process that is gone; a router forgets them."""
+STATISTICS_PROCESSES_MAX: Final = 1024
+"""Processes whose statistics a router keeps. Past it the longest unheard is forgotten."""
 # --- run leases ---
 LEASE_S: Final = 6.0
 """A producer's runs are declared lost when no router refreshed its lease for this long. Whole seconds: NATS counts no finer."""
@@ -197,7 +221,17 @@ CURSOR_INTERVAL_S: Final = 5.0
 VERIFY_FIRST_S: Final = 1.0
 """A new feed is verified this soon: its subscription may have reached a cluster's other servers only after the tip was read."""
 CURSORS_AT_ONCE: Final = 256
-"""Cursor writes under way at once."""
+"""Cursor writes under way at once. An urgent one beyond them goes with the next round."""
+ALERT_AFTER_S: Final = 10.0
+"""A critical event that no device acknowledged this long after it came, while a device is connected, raises an alert."""
+ALERT_AGE_S: Final = 3600.0
+"""How long it is remembered that a run raised its alert."""
+VIGIL_EVENTS_MAX: Final = 256
+"""Unacknowledged batches with critical events that an edge watches per user. While full, newer ones are not watched: the older ones
+raise the alert."""
+VIGIL_RUNS_MAX: Final = 256
+"""Runs of a connected user of which an edge remembers that they raised their alert. Past it the oldest is forgotten; the key in RUNS is
+not."""
 CLOSE_WAIT_S: Final = 2.0
 """For a WebSocket's close to be answered. Then the socket is cut."""
 DRAIN_DEVICES_PER_S: Final = 500.0

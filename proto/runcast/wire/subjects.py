@@ -32,6 +32,9 @@ HEADER_MARKER: Final = "Nats-Marker-Reason"
 MARKER_EXPIRED: Final = "MaxAge"
 """The key's time to live was over."""
 
+ALL_STATISTICS: Final = "stats.>"
+"""Where all processes tell their statistics."""
+
 _PARTS_WITH_USER: Final = {"ev": 4, "live": 4, "in": 5}
 
 
@@ -63,6 +66,21 @@ def event_subject(user: UserKey, shard: int) -> str:
 def live_subject(user: UserKey, shard: int) -> str:
     """Where a user's batches appear right after they were stored."""
     return f"live.{shard}.{user.token}"
+
+
+def presence_subject(user: UserKey, shard: int) -> str:
+    """Where the edges with a device of the user answer; nobody else listens."""
+    return f"presence.{shard}.{user.token}"
+
+
+def alert_subject(user: UserKey, shard: int) -> str:
+    """Where it is told that something critical does not reach a connected user."""
+    return f"alerts.{shard}.{user.token}"
+
+
+def statistics_subject(role: str, process_id: str) -> str:
+    """Where a process tells its statistics."""
+    return f"stats.{role}.{encode_token(process_id)}"
 
 
 def inbox_subject(group: str, user: UserKey, shard: int) -> str:
@@ -99,6 +117,25 @@ def run_cancels() -> str:
 def cursor_key(user: UserKey, shard: int, device: str) -> str:
     """Key of a device's cursor in CURSORS."""
     return f"{shard}.{user.token}.{encode_token(device)}"
+
+
+def cursor_keys(user: UserKey, shard: int) -> str:
+    """Keys of the cursors of all of a user's devices, for subscribing."""
+    return f"{shard}.{user.token}.*"
+
+
+def device_of_cursor(subject: str) -> str:
+    """The device of a cursor's subject: its last token.
+
+    Raises:
+        IdInvalidError: the token was never written by us.
+    """
+    return decode_token(subject.rpartition(".")[2])
+
+
+def alert_key(user: UserKey, shard: int, run_id: str) -> str:
+    """Key of the note that an alert was given for a run, in RUNS."""
+    return f"alert.{shard}.{user.token}.{encode_token(run_id)}"
 
 
 def cancel_key(user: UserKey, shard: int, run_id: str) -> str:

@@ -12,6 +12,7 @@ Rules:
     - After batch n is stored comes n+1. A batch up to n is a resend and goes to storage, which recognises it by its message
       id.
     - A refused or failed batch changes nothing of its run: another batch may come under the same number.
+    - A question for a receipt (`Await`) is passed on; one that can't be read breaks the protocol.
     - Nothing follows a run's end, as long as the stream remembers it (`limits.STREAM_ENDED_MAX`).
 
 Invariants: `unanswered` is the number of `Store` effects not yet answered by `stored` or `failed`; an attempt has at most one
@@ -25,6 +26,7 @@ from collections import OrderedDict
 
 from runcast.router.effects import (
     Acked,
+    Await,
     BatchKey,
     Cancelled,
     Closed,
@@ -41,11 +43,12 @@ from runcast.router.effects import (
 )
 from runcast.router.validation import check_batch
 from runcast.v1.event_pb2 import Batch, User
-from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, GoAway, PublishRequest, RunAbandon, RunCancel
+from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, GoAway, PublishRequest, ReceiptAsk, RunAbandon, RunCancel
 from runcast.wire import limits
 from runcast.wire.errors import LifecycleError, RuncastError
 from runcast.wire.ids import UserKey, check_id
 from runcast.wire.lifecycle import Lifecycle, State
+from runcast.wire.position import parse_position
 
 
 class _Pending:
@@ -148,6 +151,8 @@ class ProducerStream:
                 raise self._past_window()
             for batch in request.batches:
                 self._receive_batch(batch)
+            for ask in request.receipt_asks:
+                self._effects.append(_await(ask))
             for abandon in request.abandons:
                 self._receive_abandon(abandon)
         except RuncastError as exc:
@@ -267,7 +272,8 @@ class ProducerStream:
                 self._announce(run, attempt)
         self.unanswered += 1
         self.unanswered_bytes += len(payload)
-        self._effects.append(Store(BatchKey(run, batch.attempt, batch.number), payload, len(batch.events), ending))
+        key = BatchKey(run, batch.attempt, batch.number)
+        self._effects.append(Store(key, payload, len(batch.events), ending, batch.receipt_deadline_ms))
 
     def _refuse(self, run_id: str, attempt: int, number: int, error: RuncastError) -> None:
         self.refused += 1
@@ -332,6 +338,17 @@ class ProducerStream:
                 if other.pending is None:
                     del self._ended[old]
                     break
+
+
+def _await(ask: ReceiptAsk) -> Await:
+    """Read a question for a receipt.
+
+    Raises:
+        RuncastError: `id_invalid` or `position_malformed`.
+    """
+    user = UserKey(check_id(ask.user.tenant, "tenant id"), check_id(ask.user.id, "user id"))
+    key = BatchKey(RunKey(user, check_id(ask.run_id, "run id")), ask.attempt, ask.number)
+    return Await(key, parse_position(ask.position), ask.deadline_ms, ask.elapsed_ms)
 
 
 def _check_turn(attempt: _Attempt, batch: Batch, size: int) -> _Pending:

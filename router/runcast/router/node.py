@@ -7,17 +7,20 @@ refused with `unavailable`; streams stay open.
 
 import asyncio
 import time
+from collections import Counter
 
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
 from runcast.bus.deployment import Deployment
 from runcast.bus.health import State
+from runcast.bus.statistics import StatisticsBoard
 from runcast.bus.storage import store
 from runcast.router.cancels import CancelWatch
 from runcast.router.effects import BatchKey
 from runcast.router.leases import Holder, Leases
 from runcast.router.losses import Losses
+from runcast.router.receipt_watch import ReceiptWatch
 from runcast.wire import limits, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.position import Position
@@ -38,6 +41,9 @@ class Node:
         events_stored: in them.
         started: `time.monotonic()` of the start, seconds.
         cancels: passes users' cancels on to the streams.
+        receipts: awaits what devices acknowledge.
+        refusals: of batches since the start, by code.
+        statistics: what all processes tell about themselves.
         leases: of the producers whose streams are open here.
         losses: declares runs lost whose producers went away.
         leaving: the process is about to stop; no new streams.
@@ -56,6 +62,9 @@ class Node:
         self.started = time.monotonic()
         self.leaving = False
         self.cancels = CancelWatch(bus, log)
+        self.receipts = ReceiptWatch(bus, log)
+        self.refusals: Counter[str] = Counter()
+        self.statistics = StatisticsBoard(bus)
         self.losses = Losses(bus, log)
         self.leases = Leases(bus, node_id, log, time.monotonic, self.losses.distrust)
         self._left = asyncio.Event()
@@ -97,6 +106,19 @@ class Node:
         if self.deployment is None:
             raise UnavailableError("this router has no connection to storage just now", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
         return self.deployment
+
+    def collect(self) -> dict[str, object]:
+        """The statistics of this router, for `stats.router.<id>`."""
+        return {
+            "uptime_s": round(time.monotonic() - self.started, 1),
+            "producers": len(self.producers),
+            "workers": len(self.workers),
+            "batches_stored": self.batches_stored,
+            "events_stored": self.events_stored,
+            "refusals": dict(self.refusals),
+            "receipts": dict(self.receipts.outcomes),
+            "receipts_awaited": self.receipts.waiting,
+        }
 
     async def store_batch(self, holder: Holder, key: BatchKey, payload: bytes, events: int, *, ends: bool) -> tuple[str, bool]:
         """Store a batch once, however often it is sent.

@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 from runcast.router.auth import Authenticator, Principal, admit
 from runcast.router.effects import (
     Acked,
+    Await,
     Cancelled,
     Closed,
     End,
@@ -45,6 +46,7 @@ from runcast.v1.ingest_pb2 import (
     ProducerHello,
     PublishRequest,
     PublishResponse,
+    Receipt,
     RouterHello,
     RunAbandon,
     RunCancel,
@@ -52,6 +54,7 @@ from runcast.v1.ingest_pb2 import (
 )
 from runcast.wire import VERSION, limits
 from runcast.wire.errors import RuncastError
+from runcast.wire.position import parse_position
 
 
 class StreamLostError(Exception):
@@ -144,10 +147,16 @@ class _Stream(Leavable):
         self._machine.cancel(run, reason)
         self._carry_out()
 
+    def answer_receipt(self, receipt: Receipt) -> None:
+        """What became of a batch whose receipt is awaited."""
+        self._answers.receipts.append(receipt)
+        self._wake.set()
+
     def close(self) -> None:
         """Withdraw the runs, and write the stream's line."""
         machine = self._machine
         machine.close()
+        self._node.receipts.forget(self)
         self._carry_out()
         if self._holder is not None:
             self._node.leases.release(self._holder)
@@ -198,7 +207,7 @@ class _Stream(Leavable):
             await asyncio.sleep(limits.MESSAGE_PACE_S)  # what is answered meanwhile shares the next response
 
     async def _store(self, holder: Holder, effect: Store) -> None:
-        machine, (key, payload, events, ends) = self._machine, effect
+        machine, (key, payload, events, ends, receipt_ms) = self._machine, effect
         try:
             position, duplicate = await self._node.store_batch(holder, key, payload, events, ends=ends)
         except RuncastError as exc:
@@ -207,6 +216,8 @@ class _Stream(Leavable):
             self._batches += 1
             self._events += events
             machine.stored(key, position, duplicate=duplicate)
+            if receipt_ms:
+                self._node.receipts.expect(self, key, parse_position(position), deadline_ms=receipt_ms, late=duplicate)
         self._carry_out()
         if not machine.unanswered:
             self._idle.set()
@@ -227,6 +238,9 @@ class _Stream(Leavable):
                     answers.acks.append(ack)
                 case Refused(refusal):
                     answers.refusals.append(refusal)
+                    self._node.refusals[refusal.code] += 1
+                case Await(key, position, deadline_ms, elapsed_ms):
+                    self._node.receipts.expect(self, key, position, deadline_ms=deadline_ms, elapsed_ms=elapsed_ms, late=True)
                 case Opened(run):
                     self._node.cancels.add(run, self)
                 case Closed(run):
@@ -272,17 +286,18 @@ class _Answers:
         self.acks: list[BatchAck] = []
         self.refusals: list[BatchRefusal] = []
         self.cancels: list[RunCancel] = []
+        self.receipts: list[Receipt] = []
         self.abandoned: list[RunAbandon] = []
         self.go_away: GoAway | None = None
 
     @property
     def waiting(self) -> int:
-        """Acks and refusals."""
-        return len(self.acks) + len(self.refusals)
+        """Acks, refusals and receipts."""
+        return len(self.acks) + len(self.refusals) + len(self.receipts)
 
     def take(self) -> PublishResponse | None:
         """The next response, with as much in it as one may hold; None when nothing waits."""
-        if not (self.acks or self.refusals or self.cancels or self.abandoned or self.hello or self.go_away):
+        if not (self.acks or self.refusals or self.cancels or self.receipts or self.abandoned or self.hello or self.go_away):
             return None
         most = limits.ANSWERS_MAX
         response = PublishResponse(
@@ -291,8 +306,10 @@ class _Answers:
             refusals=self.refusals[:most],
             cancels=self.cancels[:most],
             abandoned=self.abandoned[:most],
+            receipts=[] if len(self.acks) > most else self.receipts[:most],  # a receipt never goes ahead of its batch's ack
             go_away=self.go_away,
         )
         del self.acks[:most], self.refusals[:most], self.cancels[:most], self.abandoned[:most]
+        del self.receipts[: len(response.receipts)]
         self.hello = self.go_away = None
         return response
