@@ -117,6 +117,9 @@ RECEIPT_CHECK_S: Final = 1.0
 """Reading the cursors of one user once. Then it counts as unanswered."""
 RECEIPT_SLACK_S: Final = 3.0
 """So long past its deadline a client waits for a router's word on a receipt. Then the answer is `stored`."""
+VOID_AWAITED_MAX: Final = 64
+"""Batches of a connected user that await a receipt, and of which an edge left something out (their attempt was superseded). Past it the
+oldest is forgotten."""
 PRESENCE_WAIT_S: Final = 0.25
 """How long edges may take to say which devices of a user they have. An edge that says nothing until then has none."""
 STATISTICS_INTERVAL_S: Final = 2.0
