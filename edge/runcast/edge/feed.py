@@ -19,6 +19,7 @@ from nats.aio.subscription import Subscription
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
+from runcast.bus.cursors import Acknowledged
 from runcast.bus.deployment import Shard
 from runcast.bus.direct import DirectReader, Message
 from runcast.bus.presence import Presence
@@ -68,8 +69,6 @@ class Feed:
         tasks: where filling gaps runs.
         log: told when a feed breaks.
         edge: id of this edge, for presence.
-
-    Attributes:
         vigil: watches what is critical.
     """
 
@@ -83,6 +82,7 @@ class Feed:
         tasks: asyncio.TaskGroup,
         log: BoundLogger,
         edge: str,
+        vigil: Vigil,
     ) -> None:
         self.user = user
         self.shard = number
@@ -91,7 +91,7 @@ class Feed:
         self.stream = subjects.event_stream(number)
         self.listeners: set[Listener] = set()
         self.verify_at = 0.0
-        self.vigil = Vigil()
+        self.vigil = vigil
         self._edge = edge
         self._bus = bus
         self._reader = reader
@@ -99,6 +99,7 @@ class Feed:
         self._log = log
         self._splice = Splice(shard.retention_s)
         self._fence = Fence()
+        self._void: deque[int] = deque(maxlen=limits.VOID_AWAITED_MAX)  # seqs of which a receipt is awaited, and something was left out
         self._subscriptions: list[Subscription] = []
         self._opening: asyncio.Task[None] | None = None
         self._filling: asyncio.Task[None] | None = None
@@ -152,6 +153,15 @@ class Feed:
                     await subscription.unsubscribe()
                 except nats.errors.Error as exc:
                     self._log.warning("unsubscribe_failed", user=self.subject, error=str(exc))
+
+    def _leave_out(self, entry: Entry) -> None:
+        entry.leave_out(self._fence)
+        if entry.void and entry.awaited and entry.seq not in self._void:
+            self._void.append(entry.seq)
+
+    def acknowledged(self, since: int, seq: int) -> Acknowledged:
+        """What a device says that acknowledges everything in `(since, seq]`."""
+        return Acknowledged(self.epoch, since, seq, tuple(sorted(void for void in self._void if since < void <= seq)))
 
     def watch(self, entry: Entry) -> None:
         """Keep a vigil over an entry that came, or was sent from history, if it is critical."""
@@ -214,7 +224,7 @@ class Feed:
 
     def _advance(self) -> None:
         for entry in self._splice.take():
-            entry.leave_out(self._fence)
+            self._leave_out(entry)
             self._ring.append(entry)
             self._ring_bytes += entry.size
             while len(self._ring) > limits.RING_ENTRIES_MAX or self._ring_bytes > limits.RING_BYTES_MAX:
@@ -293,7 +303,7 @@ class Feed:
                 return [], False
             entries = self._entries(seq, messages)
             for entry in entries:  # the one at `seq` too: an attempt may have begun there
-                entry.leave_out(self._fence)
+                self._leave_out(entry)
             entries = [entry for entry in entries if entry.seq > seq]
             if entries or self.pos <= seq:
                 return entries, True

@@ -62,6 +62,8 @@ DEDUPE_WINDOW_S: Final = 120.0
 RESEND_HORIZON_S: Final = 100.0
 """An outbox resends this long after a batch's first sending; then it can't be sure any more (`indeterminate`). Below the
 dedupe window by more than one publish timeout and clock drift."""
+RESEND_MARGIN_S: Final = 7.5
+"""At least so much shorter than a shorter dedupe window is the horizon that follows from it: one publish timeout, and half of it again."""
 INBOX_IN_FLIGHT_MAX: Final = 1000
 """Unacknowledged messages of one worker. Asked for more: reduced to it."""
 INBOX_DELIVERIES_MAX: Final = 64
@@ -75,7 +77,17 @@ INBOX_PULL_S: Final = 2.0
 INBOX_GROUP_IN_FLIGHT_MAX: Final = 20_000
 """Unacknowledged messages of all workers of a group. At it the group gets no more until some are acknowledged."""
 INBOX_RETRY_DELAY_S: Final = 1.0
-"""A message that a worker can't take now is delivered again after this."""
+"""A message that a worker can't take now is delivered again after this, doubled with each further try."""
+INBOX_TRIES_MAX: Final = 5
+"""Times that one message is handed to a worker. After that it is parked: put aside, for people to look at."""
+INBOX_BLOCKED_MAX: Final = 256
+"""Messages that one Receive stream keeps because one before them is elsewhere, or its worker is full. At it no more are asked for."""
+INBOX_BLOCKED_WAIT_S: Final = 0.5
+"""At most this long until such a message is looked at, and offered to other streams, again."""
+PARKED_AGE_S: Final = 7 * 24 * 3600.0
+"""How long a parked message is kept."""
+PARKED_BYTES_MAX: Final = 64 * MIB
+"""Bytes of all that are parked. Past it the oldest go."""
 INBOX_SETTLE_TRIES_MAX: Final = 8
 """Tries to have a disposition confirmed, with backoff, 1 s each. Then the message is left to be delivered again."""
 INBOX_SETTLE_S: Final = 1.0
@@ -105,6 +117,9 @@ RECEIPT_CHECK_S: Final = 1.0
 """Reading the cursors of one user once. Then it counts as unanswered."""
 RECEIPT_SLACK_S: Final = 3.0
 """So long past its deadline a client waits for a router's word on a receipt. Then the answer is `stored`."""
+VOID_AWAITED_MAX: Final = 64
+"""Batches of a connected user that await a receipt, and of which an edge left something out (their attempt was superseded). Past it the
+oldest is forgotten."""
 PRESENCE_WAIT_S: Final = 0.25
 """How long edges may take to say which devices of a user they have. An edge that says nothing until then has none."""
 STATISTICS_INTERVAL_S: Final = 2.0
@@ -144,6 +159,9 @@ FENCE_RUNS_MAX: Final = 256
 """Runs with a superseded or lost attempt that a reader of a user's stream remembers. Past it the longest untouched one is forgotten."""
 FENCE_ATTEMPTS_MAX: Final = 16
 """Attempts remembered of one of them. Past it the lowest is forgotten."""
+
+HEALTH_COUNT_MAX: Final = 1_000_000
+"""Attempts and recoveries of a dependency are counted up to this."""
 
 # --- storage ---
 RETENTION_S: Final = 24 * 3600.0

@@ -39,6 +39,7 @@ def test_every_bound_is_positive_and_named_by_its_unit(name: str) -> None:
 
 def test_a_resend_is_always_within_the_dedupe_window() -> None:
     assert limits.RESEND_HORIZON_S < limits.DEDUPE_WINDOW_S - limits.PUBLISH_TIMEOUT_S
+    assert limits.PUBLISH_TIMEOUT_S < limits.RESEND_MARGIN_S <= limits.DEDUPE_WINDOW_S - limits.RESEND_HORIZON_S
 
 
 def test_a_lease_outlives_lost_refreshes_and_a_tombstone_every_resend() -> None:
