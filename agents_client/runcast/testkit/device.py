@@ -523,6 +523,7 @@ def _reset(ws: aiohttp.ClientWebSocketResponse) -> None:
     transport_socket = ws.get_extra_info("socket")
     if transport_socket is None:
         return
-    with socket.socket(fileno=socket.dup(transport_socket.fileno())) as twin:
+    # It may have been reset from the other side just now; then there is nothing left to do.
+    with contextlib.suppress(OSError), socket.socket(fileno=socket.dup(transport_socket.fileno())) as twin:
         twin.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         twin.shutdown(socket.SHUT_RDWR)
