@@ -171,6 +171,7 @@ class _Checker:
         self._faults: Counter[str] = Counter()
         self._down: dict[tuple[str, str], float] = {}
         self._behind: dict[tuple[str, str], int] = {}  # the tip to reach before the device is caught up
+        self._slow: set[tuple[str, str]] = set()
         self._recover: list[float] = []
         self._latency: list[float] = []
         self._settled: Settled | None = None
@@ -221,6 +222,8 @@ class _Checker:
             if record.reason != "expired" or not self._expires:
                 who, asked = f"{record.device} of {record.user}", record.asked or "its cursor"
                 self.report("false_resets", f"{who} came honestly with {asked}, and was told reset({record.reason}) by {record.edge}")
+        if record.slow:
+            self._slow.add((record.user, record.device))
         self._view(record.user, record.device).open(record)
         self._behind[record.user, record.device] = parse_position(record.tip).seq
         self._catch_up(record.user, record.device, record.t)
@@ -229,12 +232,14 @@ class _Checker:
         key = (user, device)
         if key in self._behind and self._views[key].held >= self._behind[key]:
             del self._behind[key]
-            if key in self._down:
-                self._recover.append(1000 * (t - self._down.pop(key)))
+            since = self._down.pop(key, None)
+            if since is not None and key not in self._slow:
+                self._recover.append(1000 * (t - since))
 
     def _framed(self, record: Framed) -> None:
         view = self._view(record.user, record.device)
-        live = (record.user, record.device) not in self._behind
+        key = (record.user, record.device)
+        live = key not in self._behind and key not in self._slow
         for place, event in view.frame(record):
             self._shown += 1
             if not self._is_ours(record, event):

@@ -115,6 +115,7 @@ class Member:
                     reason=frame.reason,
                     position=frame.position,
                     tip=frame.tip,
+                    slow=self.kind == "slow",
                 )
             )
             self._trick = ""

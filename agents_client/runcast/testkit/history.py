@@ -101,6 +101,7 @@ class Opened(Record, tag="opened"):
         outcome: resumed, reset, snapshot.
         position: prev of the first frame to come.
         tip: newest position then.
+        slow: it acknowledges late on purpose, so that how long things take it says nothing.
     """
 
     user: str
@@ -112,6 +113,7 @@ class Opened(Record, tag="opened"):
     tip: str
     trick: str = ""
     reason: str = ""
+    slow: bool = False
 
 
 class Seen(msgspec.Struct, array_like=True):

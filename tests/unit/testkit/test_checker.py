@@ -515,6 +515,17 @@ def test_recovery_is_from_the_loss_until_caught_up() -> None:
     assert (verdict.recover.count, round(verdict.recover.max)) == (1, round(took_ms))
 
 
+def test_who_is_slow_on_purpose_is_not_timed() -> None:
+    story = Story()
+    story.open("u", "d1", 0, 0, slow=True)
+    story.plan("u", "r")
+    story.frame("u", "d1", 0, 1, seen("r", 1))
+    story.add(Dropped, "u", "d1")
+    story.open("u", "d1", 1, 1, asked=pos(1), slow=True)
+    verdict = check(story.records)
+    assert (verdict.recover.count, verdict.latency.count, verdict.shown) == (0, 0, 1)
+
+
 def test_spread() -> None:
     assert spread([]).count == 0
     hundred = spread([float(n) for n in range(1, 101)])
