@@ -230,7 +230,7 @@ class Outbox:
         """A stream is open, and its router said `hello` at `now` (monotonic seconds)."""
         self.disconnected()
         self._connected = True
-        self._horizon_s = hello.resend_horizon_ms / 1000 or limits.RESEND_HORIZON_S
+        self._horizon_s = hello.resend_horizon_ms / 1000 or self._horizon_s  # 0: that router does not know
         self.take_window(now, hello.window)
 
     def disconnected(self) -> None:

@@ -5,6 +5,7 @@ three are never mixed up: resending an indeterminate message with the same `Nats
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -47,7 +48,14 @@ _read_ack: Final = msgspec.json.Decoder(_Ack).decode
 
 
 async def store(
-    bus: Bus, subject: str, payload: bytes, *, msg_id: str = "", ttl_s: int = 0, timeout_s: float = limits.PUBLISH_TIMEOUT_S
+    bus: Bus,
+    subject: str,
+    payload: bytes,
+    *,
+    msg_id: str = "",
+    ttl_s: int = 0,
+    timeout_s: float = limits.PUBLISH_TIMEOUT_S,
+    headers: Mapping[str, str] | None = None,
 ) -> Stored:
     """Publish to a stream and wait for its answer.
 
@@ -58,6 +66,7 @@ async def store(
         msg_id: recognises a resend within the dedupe window; "" for none.
         ttl_s: the message leaves the stream after so many seconds; 0 for the stream's own age.
         timeout_s: how long to wait.
+        headers: further ones.
 
     Raises:
         UnavailableError: `unavailable` (nothing stored) or `indeterminate` (maybe stored).
@@ -65,11 +74,13 @@ async def store(
     """
     if not bus.connected:  # nats-py would keep it and send it some time later
         raise UnavailableError("there is no connection to NATS just now; nothing was sent", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
-    headers = {HEADER_MSG_ID: msg_id} if msg_id else {}
+    all_headers = dict(headers or ())
+    if msg_id:
+        all_headers[HEADER_MSG_ID] = msg_id
     if ttl_s:
-        headers["Nats-TTL"] = str(ttl_s)
+        all_headers["Nats-TTL"] = str(ttl_s)
     try:
-        reply = await bus.replies.request(subject, payload, headers or None, timeout_s)
+        reply = await bus.replies.request(subject, payload, all_headers or None, timeout_s)
         ack = _read_ack(reply.data)
     except (nats.errors.Error, msgspec.DecodeError) as exc:
         raise storage_error(exc) from exc

@@ -86,7 +86,7 @@ def doctor(
     as_json: bool = typer.Option(False, "--json", help="For programs."),
 ) -> int:
     """Check what is installed, what is configured and what answers."""
-    checks, streams = asyncio.run(_examine(nats_url, router, edge))
+    checks, streams = asyncio.run(examine(nats_url, router, edge))
     healthy = all(check.state != "failed" for check in checks)
     if as_json:
         report = {"healthy": healthy, "checks": checks, "streams": streams}
@@ -96,13 +96,23 @@ def doctor(
     return 0 if healthy else FAILED
 
 
-async def _examine(nats_url: str, routers: list[str], edges: list[str]) -> tuple[list[Check], list[StreamState]]:
+async def examine(nats_url: str, routers: list[str], edges: list[str]) -> tuple[list[Check], list[StreamState]]:
+    """Look at everything; returns the findings, and the streams."""
     streams: list[StreamState] = []
     probes: list[tuple[str, str, Callable[[], Awaitable[Check]]]] = [("NATS", nats_url, lambda: _nats(nats_url, streams))]
     probes += [("router", address, lambda address=address: _router(address)) for address in routers]  # type: ignore[misc]
     probes += [("edge", address, lambda address=address: _edge(address)) for address in edges]  # type: ignore[misc]
     found = await asyncio.gather(*(_bounded(*probe) for probe in probes))
-    return [*_installed(), *found], streams
+    return [*_installed(), *found, *_parked(streams)], streams
+
+
+def _parked(streams: list[StreamState]) -> list[Check]:
+    """Upstream messages that no worker settled, should there be any."""
+    count = sum(stream.messages for stream in streams if stream.name == subjects.PARKED_STREAM)
+    if not count:
+        return []
+    advice = f"look at them with `nats stream view {subjects.PARKED_STREAM}`: group and user are in the subject, the reason is a header"
+    return [Check("parked", subjects.PARKED_STREAM, "note", f"{count} messages of users were put aside: no worker settled them", advice)]
 
 
 async def _bounded(what: str, where: str, probe: Callable[[], Awaitable[Check]]) -> Check:
@@ -190,6 +200,7 @@ async def _router(address: str) -> Check:
         except grpc.aio.AioRpcError as exc:
             text = f"{exc.code().name.lower()}: {exc.details() or ''}".strip(": ")
             return Check("router", address, "failed", text[:200], "start one with `runcast up`, or give its address by --router")
+    unwell = [f"{each.name} {each.state}: {each.reason}" for each in status.dependencies if each.state != "ok"]
     serving = health.status == health_pb2.HealthCheckResponse.SERVING
     found = (
         f"{status.router}, version {status.version}, NATS {status.nats_server_version or 'not connected'}, {status.producers} producers,"
@@ -197,6 +208,8 @@ async def _router(address: str) -> Check:
     )
     if not serving:
         return Check("router", address, "failed", f"not serving; {found}", "look at its log: NATS may be out of reach")
+    if unwell:
+        return Check("router", address, "note", f"{'; '.join(unwell)}; {found}", "it goes on by itself once that is mended")
     if status.version != VERSION:
         return Check("router", address, "note", found, f"this is {VERSION}: update the older one")
     return Check("router", address, "ok", found)
@@ -233,6 +246,9 @@ async def _edge(address: str) -> Check:
         return Check(
             "edge", base, "failed", f"not ready: {ready.get('reason')}; {found}", "it takes devices once NATS and a router are there"
         )
+    if health.get("state", "ok") != "ok":
+        unwell = [f"{name} {each['state']}: {each['reason']}" for name, each in health["dependencies"].items() if each["state"] != "ok"]
+        return Check("edge", base, "note", f"{'; '.join(unwell)}; {found}", "it goes on by itself once that is mended")
     return Check("edge", base, "ok", found)
 
 

@@ -16,7 +16,7 @@ from runcast.bus.cursors import Acknowledged
 from runcast.edge.auth import TOKEN_PREFIX
 from runcast.edge.entry import Entry
 from runcast.edge.feed import Feed
-from runcast.edge.replay import Plan, plan_resume, prove_resume
+from runcast.edge.replay import Plan, place_asked, plan_resume, prove_resume
 from runcast.edge.session import (
     Acked,
     Close,
@@ -193,10 +193,11 @@ class Connection:
 
     def _note_acked(self, seq: int, *, awaited: bool) -> None:
         feed = self._feed
-        if feed is not None and seq > self._since:
+        if feed is not None and seq:
             self.unacknowledged.free_le(seq, time.time_ns() // 1_000_000)
-            feed.vigil.acked(self._since, seq)
-            acknowledged = Acknowledged(feed.epoch, self._since, seq)
+            since = min(self._since, seq)
+            feed.vigil.acked(since, seq)
+            acknowledged = feed.acknowledged(since, seq)
             if acknowledged != self._cursor:
                 self._cursor = acknowledged
                 self._edge.cursors.note(feed.user, feed.shard, self.session.device, acknowledged, urgent=awaited)
@@ -262,7 +263,11 @@ class Connection:
             feed = await self._edge.hub.join(user, self)
             self._feed = feed
             cursor, known = await self._find_cursor(user, feed.shard, hello)
-            plan = plan_resume(hello.position, cursor.position if cursor else None, feed.epoch, feed.pos)
+            place = cursor.position if cursor else None
+            asked = place_asked(hello.position, place)
+            if asked is not None and asked.epoch == feed.epoch and asked.seq > feed.pos:
+                await feed.reach(asked.seq)
+            plan = plan_resume(hello.position, place, feed.epoch, feed.pos)
             if plan.proof:
                 first = 0
                 if plan.base:
@@ -308,6 +313,8 @@ class Connection:
             self._cursor = cursor
             if plan.outcome == "resumed" and cursor.since <= plan.base and hello.position != EARLIEST:
                 self._since = cursor.since
+        if plan.outcome == "snapshot":
+            self._since = plan.base
         if hello.position == LATEST:
             self._since = plan.base
             if self._feed is not None and plan.base:  # noted, so that the next connection knows what this one skipped

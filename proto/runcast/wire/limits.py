@@ -25,10 +25,11 @@ BATCH_EVENTS_MAX: Final = 256
 """Events in a batch, so that one frame never stalls a page. An outbox starts another batch; a router refuses it."""
 GRPC_MESSAGE_BYTES_MAX: Final = 4 * MIB
 """One gRPC message, both ways: gRPC's own default. An outbox packs batches up to half of it."""
-GRPC_KEEPALIVE_S: Final = 5.0
+GRPC_KEEPALIVE_S: Final = 2.0
 """A gRPC connection that was silent this long is pinged by the router."""
-GRPC_KEEPALIVE_TIMEOUT_S: Final = 5.0
-"""How long it waits for the answer. Then the connection is given up, and what its worker held goes to another one."""
+GRPC_KEEPALIVE_TIMEOUT_S: Final = 4.0
+"""How long it waits for the answer. Then the connection is given up: what its worker held goes to another one, and its producer's lease
+is refreshed no more."""
 MESSAGE_PACE_S: Final = 0.002
 """Least time between two messages of one side of a Publish stream. The first goes at once; under load they grow instead of multiplying,
 since a message costs 150 us on each side, whatever is in it."""
@@ -62,6 +63,8 @@ DEDUPE_WINDOW_S: Final = 120.0
 RESEND_HORIZON_S: Final = 100.0
 """An outbox resends this long after a batch's first sending; then it can't be sure any more (`indeterminate`). Below the
 dedupe window by more than one publish timeout and clock drift."""
+RESEND_MARGIN_S: Final = 7.5
+"""At least so much shorter than a shorter dedupe window is the horizon that follows from it: one publish timeout, and half of it again."""
 INBOX_IN_FLIGHT_MAX: Final = 1000
 """Unacknowledged messages of one worker. Asked for more: reduced to it."""
 INBOX_DELIVERIES_MAX: Final = 64
@@ -75,7 +78,17 @@ INBOX_PULL_S: Final = 2.0
 INBOX_GROUP_IN_FLIGHT_MAX: Final = 20_000
 """Unacknowledged messages of all workers of a group. At it the group gets no more until some are acknowledged."""
 INBOX_RETRY_DELAY_S: Final = 1.0
-"""A message that a worker can't take now is delivered again after this."""
+"""A message that a worker can't take now is delivered again after this, doubled with each further try."""
+INBOX_TRIES_MAX: Final = 5
+"""Times that one message is handed to a worker. After that it is parked: put aside, for people to look at."""
+INBOX_BLOCKED_MAX: Final = 256
+"""Messages that one Receive stream keeps because one before them is elsewhere, or its worker is full. At it no more are asked for."""
+INBOX_BLOCKED_WAIT_S: Final = 0.5
+"""At most this long until such a message is looked at, and offered to other streams, again."""
+PARKED_AGE_S: Final = 7 * 24 * 3600.0
+"""How long a parked message is kept."""
+PARKED_BYTES_MAX: Final = 64 * MIB
+"""Bytes of all that are parked. Past it the oldest go."""
 INBOX_SETTLE_TRIES_MAX: Final = 8
 """Tries to have a disposition confirmed, with backoff, 1 s each. Then the message is left to be delivered again."""
 INBOX_SETTLE_S: Final = 1.0
@@ -105,6 +118,9 @@ RECEIPT_CHECK_S: Final = 1.0
 """Reading the cursors of one user once. Then it counts as unanswered."""
 RECEIPT_SLACK_S: Final = 3.0
 """So long past its deadline a client waits for a router's word on a receipt. Then the answer is `stored`."""
+VOID_AWAITED_MAX: Final = 64
+"""Batches of a connected user that await a receipt, and of which an edge left something out (their attempt was superseded). Past it the
+oldest is forgotten."""
 PRESENCE_WAIT_S: Final = 0.25
 """How long edges may take to say which devices of a user they have. An edge that says nothing until then has none."""
 STATISTICS_INTERVAL_S: Final = 2.0
@@ -144,6 +160,9 @@ FENCE_RUNS_MAX: Final = 256
 """Runs with a superseded or lost attempt that a reader of a user's stream remembers. Past it the longest untouched one is forgotten."""
 FENCE_ATTEMPTS_MAX: Final = 16
 """Attempts remembered of one of them. Past it the lowest is forgotten."""
+
+HEALTH_COUNT_MAX: Final = 1_000_000
+"""Attempts and recoveries of a dependency are counted up to this."""
 
 # --- storage ---
 RETENTION_S: Final = 24 * 3600.0
@@ -251,9 +270,10 @@ ROUTER_QUIET_S: Final = 2.5
 """Nothing heard from a router while batches are unanswered, or it takes no more bytes: the stream is opened elsewhere."""
 ACK_TIMEOUT_S: Final = 10.0
 """One batch's answer, from a router that answers others. Above PUBLISH_TIMEOUT_S. Then the stream is opened elsewhere."""
-KEEPALIVE_INTERVAL_S: Final = 20.0
-"""A silent gRPC connection is pinged this often."""
-KEEPALIVE_TIMEOUT_S: Final = 5.0
+KEEPALIVE_INTERVAL_S: Final = 1.5
+"""A silent gRPC connection is pinged this often, so that an agent with nothing to send leaves a router that stands still before its lease
+ends."""
+KEEPALIVE_TIMEOUT_S: Final = 1.5
 """From such a ping until the connection counts as dead."""
 RUN_EXIT_S: Final = 2.0
 """How long a run that was cancelled or failed waits for its closing events to be stored. They are sent on after it."""

@@ -11,6 +11,7 @@ from runcast.wire.errors import IdInvalidError
 from runcast.wire.ids import UserKey, decode_token, encode_token
 
 INBOX_STREAM: Final = "RUNCAST_INBOX"
+PARKED_STREAM: Final = "RUNCAST_PARKED"
 CURSORS_BUCKET: Final = "RUNCAST_CURSORS"
 RUNS_BUCKET: Final = "RUNCAST_RUNS"
 META_BUCKET: Final = "RUNCAST_META"
@@ -19,6 +20,10 @@ META_DEPLOYMENT: Final = "deployment"
 LEADER_ADVISORY: Final = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.*"
 """Where NATS tells of new stream leaders; the last token is the stream."""
 
+HEADER_TRIES: Final = "Runcast-Tries"
+"""Of a parked message: how often it had been delivered."""
+HEADER_REASON: Final = "Runcast-Reason"
+"""Of a parked message: why it is there, for people."""
 HEADER_MSG_ID: Final = "Nats-Msg-Id"
 HEADER_SEQ: Final = "Nats-Sequence"
 HEADER_PREV: Final = "Nats-Last-Sequence"
@@ -94,6 +99,16 @@ def inbox_consumer(group: str) -> str:
     return f"group_{token}" if len(token) <= 240 else f"groupdigest_{hashlib.sha256(group.encode()).hexdigest()}"
 
 
+def inbox_offers(group: str) -> str:
+    """Where Receive streams of one agent group offer each other what should not be handed out where it is."""
+    return f"turn.{encode_token(group)}"
+
+
+def parked_subject(subject: str) -> str:
+    """Where a message of the inbox is put aside, by its subject there."""
+    return f"parked.{subject.partition('.')[2]}"
+
+
 def run_cancels() -> str:
     """All subjects of wishes to cancel a run."""
     return kv_subject(RUNS_BUCKET, "cancel.>")
@@ -126,6 +141,11 @@ def alert_key(user: UserKey, shard: int, run_id: str) -> str:
 def cancel_key(user: UserKey, shard: int, run_id: str) -> str:
     """Key of the wish to cancel a run, in RUNS."""
     return f"cancel.{shard}.{user.token}.{encode_token(run_id)}"
+
+
+def tries_key(seq: int) -> str:
+    """Key of how often a message of the inbox was handed out, in RUNS; kept from the second time on."""
+    return f"tries.{seq}"
 
 
 def lease_key(producer: str) -> str:

@@ -271,7 +271,7 @@ class _Stream(Leavable):
             router=self._node.id,
             version=VERSION,
             window=Window(batches=limits.STREAM_WINDOW_BATCHES, bytes=limits.STREAM_WINDOW_BYTES),
-            resend_horizon_ms=int(limits.RESEND_HORIZON_S * 1000),
+            resend_horizon_ms=int(self._node.resend_horizon_s * 1000),
         )
         self._node.log.info(
             "producer_opened", producer=hello.producer, agent=hello.agent, client_version=hello.client_version, peer=self._peer

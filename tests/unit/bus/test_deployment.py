@@ -63,7 +63,7 @@ async def test_another_schema_is_refused(bus: Bus, log: Log) -> None:
         ({"republish": None}, r"does not republish ev.0.> to live.0.>"),
         ({"republish": RePublish(src="ev.0.>", dest="elsewhere.0.>")}, "does not republish"),
         ({"allow_direct": False}, "allow_direct is off"),
-        ({"duplicate_window": 60.0}, "duplicate window is 60.0 s, not above 100.0 s"),
+        ({"duplicate_window": 5.0}, "duplicate window is 5.0 s, not above 7.5 s"),
         ({"metadata": {"other": "x"}}, f"no {EPOCH_KEY}"),
     ],
 )
@@ -89,6 +89,16 @@ async def test_what_operators_may_tune_is_taken_as_found(bus: Bus, log: Log) -> 
     assert (await provision(bus, shards=0, replicas=1, log=log)).shards[0].retention_s == 3600.0
     await bus.js.update_stream(info.config.evolve(max_age=0))
     assert (await provision(bus, shards=0, replicas=1, log=log)).shards[0].retention_s == float("inf")
+
+
+async def test_the_resend_horizon_follows_from_the_dedupe_window(bus: Bus, log: Log) -> None:
+    assert (await provision(bus, shards=2, replicas=1, log=log)).resend_horizon_s == pytest.approx(limits.RESEND_HORIZON_S)
+    for shard, window_s in ((0, 60.0), (1, 12.0)):
+        info = await bus.js.stream_info(subjects.event_stream(shard))
+        await bus.js.update_stream(info.config.evolve(duplicate_window=window_s))
+    found = await provision(bus, shards=0, replicas=1, log=log)
+    assert found.resend_horizon_s == 12.0 - limits.RESEND_MARGIN_S
+    assert found == await read_deployment(bus)
 
 
 async def test_recreated_storage_has_another_epoch(bus: Bus, log: Log) -> None:
