@@ -43,7 +43,7 @@ async def start_agent(runcast_cluster: Cluster, tmp_path: Path) -> AsyncIterator
         command = [sys.executable, "-m", "runcast.cli.demo_agent", "--router", routers, "--group", group, *arguments]
         process = Process(f"agent-{group}", command, directory=tmp_path, ready=r"^ready agent demo$")
         started.append(process)
-        await process.start()
+        await process.start(ready_s=50)  # one that indexes the standard library, on a busy machine
         return process, group
 
     yield start
