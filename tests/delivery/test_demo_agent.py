@@ -43,7 +43,7 @@ async def start_agent(runcast_cluster: Cluster, tmp_path: Path) -> AsyncIterator
         command = [sys.executable, "-m", "runcast.cli.demo_agent", "--router", routers, "--group", group, *arguments]
         process = Process(f"agent-{group}", command, directory=tmp_path, ready=r"^ready agent demo$")
         started.append(process)
-        await process.start()
+        await process.start(ready_s=50)  # one that indexes the standard library, on a busy machine
         return process, group
 
     yield start
@@ -188,6 +188,6 @@ async def test_an_agent_that_cannot_start_says_why(tmp_path: Path, arguments: tu
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "runcast.cli.demo_agent", *arguments), cwd=tmp_path, stderr=asyncio.subprocess.PIPE
     )
-    _out, err = await asyncio.wait_for(process.communicate(), 15)
+    _out, err = await asyncio.wait_for(process.communicate(), 40)
     assert process.returncode == 2
     assert says in err.decode()

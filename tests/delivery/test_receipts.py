@@ -8,6 +8,7 @@ import pytest
 from runcast.client import Receipt, Runcast
 from runcast.testkit.cluster import Cluster
 from runcast.testkit.device import Device
+from runcast.wire import limits
 from runcast.wire.position import parse_position
 
 
@@ -232,4 +233,4 @@ async def test_two_hundred_receipts_are_quick(runcast_cluster, device, user, rec
     assert len(latencies) == 200
     record_property("p50_ms", round(latencies[99] * 1000))
     record_property("p99_ms", round(latencies[197] * 1000))
-    assert latencies[197] < 0.4
+    assert latencies[197] < limits.CURSOR_INTERVAL_S / 2, "acknowledgements are not kept for the next round while somebody waits"
