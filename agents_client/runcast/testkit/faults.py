@@ -2,7 +2,8 @@
 
 Rules: the kinds asked for come in turn, in an order that the seed shuffles anew each round, so that a trial of some length has them
 all. Faults of different kinds overlap. Faults of nats-servers do not, and leave `NATS_REST_S` between them: a cluster of three survives
-one loss at a time, and what was restarted must have caught up before the next goes. All are healed before the load ends.
+one loss at a time, and what was restarted must have caught up before the next goes. Never are all edges, all routers or all agents
+killed or frozen at once. All are healed before the load ends.
 
 Never imports asyncio or the clock.
 """
@@ -22,10 +23,10 @@ FIRST_S: Final = 1.5
 """Load without faults before the first."""
 LAST_S: Final = 1.0
 """Load without faults after the last is healed."""
-REST_S: Final = 2.0
-"""Between two faults of one node or line: it has been started again by then."""
-NATS_REST_S: Final = 6.0
-"""Between the end of one nats-server's fault and the next one's beginning."""
+REST_S: Final = 4.0
+"""Between two faults of one node or line: it has been started again by then, on a loaded machine too."""
+NATS_REST_S: Final = 10.0
+"""Between the end of one nats-server's fault and the next one's beginning: an election takes up to 9 s."""
 
 
 class Fault(NamedTuple):
@@ -72,6 +73,7 @@ def schedule(seed: int, duration_s: float, kinds: Sequence[str], *, edges: int, 
     faults: list[Fault] = []
     at = FIRST_S
     free_at: dict[str, float] = {}
+    all_nodes = {f"{role}-{n}" for role, count in nodes.items() for n in range(count)}
     coming: list[str] = []
     while kinds and at < duration_s - LAST_S:
         if not coming:
@@ -82,7 +84,11 @@ def schedule(seed: int, duration_s: float, kinds: Sequence[str], *, edges: int, 
         is_nats = target == "leader" or target.startswith("nats")
         victim = "nats" if is_nats else target
         begin = max(at, free_at.get(victim, 0.0))
-        if begin + lasts < duration_s - LAST_S:
+        role = target.partition("-")[0]
+        others = [f"{role}-{n}" for n in range(nodes.get(role, 0)) if f"{role}-{n}" != target] if target in all_nodes else []
+        if others and all(free_at.get(other, 0.0) > begin for other in others):
+            pass  # it would be the last of its kind
+        elif begin + lasts < duration_s - LAST_S:
             free_at[victim] = begin + lasts + (NATS_REST_S if is_nats else REST_S)
             faults.append(Fault(round(begin, 3), round(lasts, 3), kind, target, what))
         at += rng.uniform(0.5, 2.5)

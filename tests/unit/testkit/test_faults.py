@@ -25,6 +25,10 @@ def test_rules(seed: int, duration_s: float, kinds: set[str]) -> None:
         assert fault.at_s + fault.lasts_s <= duration_s - LAST_S + 0.002
         assert fault.at_s >= free.get(victim(fault), 0.0)
         free[victim(fault)] = fault.at_s + fault.lasts_s + (NATS_REST_S - 0.01 if victim(fault) == "nats" else 0.0)
+        role = fault.target.partition("-")[0]
+        if fault.what in ("kill", "stop") and role in ("edge", "router", "agent"):
+            count = NODES[f"{role}s"]
+            assert any(free.get(f"{role}-{n}", 0.0) <= fault.at_s for n in range(count) if f"{role}-{n}" != fault.target)
         if fault.what == "drop_live":
             assert fault.target.startswith("edge")
 
