@@ -21,11 +21,12 @@ from runcast.wire.errors import UnavailableError
 
 
 class Message(NamedTuple):
-    """A stored message: its subject, seq in the stream, and payload."""
+    """A stored message: its subject, seq in the stream, and payload; and how many of what was asked for lie behind it."""
 
     subject: str
     seq: int
     data: bytes
+    pending: int = 0
 
 
 class _Read:
@@ -130,7 +131,8 @@ class DirectReader:
         headers = msg.headers or {}
         status = headers.get("Status", "")
         if not status:
-            read.messages.append(Message(headers["Nats-Subject"], int(headers["Nats-Sequence"]), msg.data))
+            pending = int(headers.get("Nats-Num-Pending", "0"))
+            read.messages.append(Message(headers["Nats-Subject"], int(headers["Nats-Sequence"]), msg.data, pending))
         elif status in ("204", "404"):
             read.done.set_result(None)
         else:

@@ -24,6 +24,7 @@ from runcast.bus.settings import ServiceSettings
 from runcast.edge.auth import Authenticator, authenticator
 from runcast.edge.cursors import Cursors
 from runcast.edge.hub import Hub
+from runcast.edge.resume import Room
 from runcast.edge.socket import Connection, negotiate
 from runcast.edge.upstream import Upstream
 from runcast.wire import VERSION, limits
@@ -47,6 +48,7 @@ class Edge:
         log: bound to role and id.
         auth: turns tokens into users.
         tasks: work that outlives a connection.
+        room: for snapshots.
         hub: feeds; set once NATS is there, like the rest below.
         cursors: what devices acknowledged.
         upstream: stores what devices send.
@@ -61,6 +63,7 @@ class Edge:
         self.log = log
         self.auth: Authenticator = authenticator(settings.auth)
         self.tasks = tasks
+        self.room = Room()
         self.bus = Bus(log)
         self.connections: set[Connection] = set()
         self.started = time.monotonic()

@@ -22,13 +22,18 @@ import enum
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from runcast.edge.conflate import merge
 from runcast.edge.entry import Entry
+from runcast.edge.pace import Pace
 from runcast.edge.replay import Plan
+from runcast.edge.snapshot import Snapshot
+from runcast.v1.event_pb2 import Event
 from runcast.wire import VERSION, limits
 from runcast.wire.codes import CODES
 from runcast.wire.errors import IdInvalidError, PositionMalformedError, RuncastError
 from runcast.wire.frames import (
     Ack,
+    Batch,
     ClientFrame,
     Codec,
     Drain,
@@ -44,8 +49,7 @@ from runcast.wire.frames import (
     Welcome,
 )
 from runcast.wire.ids import UserKey, check_id
-from runcast.wire.position import Position, parse_position
-from runcast.wire.window import AckWindow
+from runcast.wire.position import SNAPSHOT_EPOCH, Position, parse_position
 
 
 class State(enum.Enum):
@@ -128,6 +132,10 @@ class Close(NamedTuple):
 Effect = Control | Data | Open | Read | Acked | Store | Reauthenticate | Probe | Close
 
 
+_PIECE_KEYS: Final = -(10**16)
+"""In the window, the n-th frame of a snapshot counts as this plus n: below every seq."""
+
+
 class Session:
     """The machine of one connection.
 
@@ -135,9 +143,10 @@ class Session:
         codec: of the subprotocol.
         edge: id of this edge, for `welcome`.
         now: monotonic seconds; so are all `now` below.
+        stall_s: how long a device may acknowledge nothing while something waits for it.
     """
 
-    def __init__(self, codec: Codec, *, edge: str, now: float) -> None:
+    def __init__(self, codec: Codec, *, edge: str, now: float, stall_s: float = limits.STALL_S) -> None:
         self.device = ""
         self.state = State.NEW
         self.sent = 0
@@ -148,8 +157,7 @@ class Session:
         self._edge = edge
         self._epoch = ""
         self._tip = 0
-        self._window = AckWindow(limits.WINDOW_EVENTS, limits.WINDOW_BYTES)
-        self._socket_bytes = 0
+        self._pace = Pace(stall_s)
         self._answers = 0
         self._reading = False
         self._sends = 0
@@ -158,6 +166,14 @@ class Session:
         self._heard_at = now
         self._probed = False
         self._close_at: float | None = None
+        self._snapshot: Snapshot | None = None
+        self._snapshot_end = 0
+        self._pieces = 0  # of it that were sent
+
+    @property
+    def gives_snapshot(self) -> bool:
+        """A part of a snapshot is still to be sent."""
+        return self._snapshot is not None
 
     def take_effects(self) -> list[Effect]:
         """What is to be carried out now, in order."""
@@ -208,13 +224,16 @@ class Session:
         except PositionMalformedError as exc:
             self.close("position_malformed", exc.message)
             return
-        if position.epoch != self._epoch or position.seq > self.sent:
+        known = self._pieces if position.epoch == SNAPSHOT_EPOCH else self.sent if position.epoch == self._epoch else -1
+        if position.seq > known:
             self.close("frame_invalid", f"{frame.pos} was not sent on this connection; acknowledge only what was handled")
             return
-        self._window.free_le(position.seq)
-        if position.seq > self.acked:
+        if position.epoch == SNAPSHOT_EPOCH:
+            self._pace.acknowledged(_PIECE_KEYS + position.seq)
+        elif position.seq > self.acked:
             self.acked = position.seq
             self._effects.append(Acked(position.seq))
+            self._pace.acknowledged(position.seq)
         self._read_on()
 
     def _receive_send(self, frame: Send) -> None:
@@ -234,26 +253,31 @@ class Session:
 
     # --- inputs: what the driver found out ---
 
-    def opened(self, user: UserKey, epoch: str, plan: Plan, tip: int) -> None:
+    def opened(self, user: UserKey, epoch: str, plan: Plan, tip: int, snapshot: Snapshot | None = None) -> None:
         """Answer to `Open`: whose device it is and where it goes on.
 
         Args:
             user: as authenticated.
             epoch: of the user's shard.
-            plan: outcome and base, proved.
+            plan: outcome and base, proved; of a snapshot, where it leads to.
             tip: where the user's feed is.
+            snapshot: what is given in place of what lies before the base.
         """
         if self.state is not State.RESUMING:
             return
         self._epoch = epoch
-        base = plan.base
-        self.sent = self.acked = base
         self._tip = max(tip, self._tip)
+        if snapshot is not None and not snapshot.empty:
+            position = Position(SNAPSHOT_EPOCH, 0)
+            self._snapshot, self._snapshot_end = snapshot, plan.base
+        else:
+            position = Position(self._epoch, plan.base)
+            self.sent = self.acked = plan.base
         self._effects.append(
             Control(
                 Welcome(
-                    "reset" if plan.outcome == "reset" else "resumed",
-                    position=str(Position(self._epoch, base)),
+                    plan.outcome,
+                    position=str(position),
                     tip=str(Position(self._epoch, tip)),
                     tenant=user.tenant,
                     user=user.user,
@@ -262,6 +286,7 @@ class Session:
                     edge=self._edge,
                     version=VERSION,
                     reason=plan.reason,
+                    runs=snapshot.runs if snapshot is not None else [],
                 )
             )
         )
@@ -271,10 +296,10 @@ class Session:
         """The user's feed moved to `entry`; it goes out if the session is right before it, and may."""
         self._tip = max(self._tip, entry.seq)
         if self.state is State.DRAINING:  # until it goes, what was LIVE stays fed
-            if self._epoch and entry.prev == self.sent and not self._window.full and not self._socket_full:
+            if self._epoch and self._snapshot is None and entry.prev == self.sent and not self._pace.full:
                 self._deliver(entry)
         elif self.state is State.LIVE and entry.seq > self.sent:
-            if self._window.full or self._socket_full:
+            if self._pace.full:
                 self._enter(State.BEHIND)
             else:
                 self._deliver(entry)
@@ -292,11 +317,14 @@ class Session:
         if not proved:
             self.close("unavailable", "history moved away while it was read; connect again to be told from where it goes on")
             return
-        for entry in entries:
-            if self._window.full or self._socket_full:
-                break
-            if entry.seq > self.sent:
-                self._deliver(entry)
+        if len(entries) >= limits.MERGE_BACKLOG_BATCHES:
+            self._deliver_merged(entries)
+        else:
+            for entry in entries:
+                if self._pace.full:
+                    break
+                if entry.seq > self.sent:
+                    self._deliver(entry)
         self._read_on()
 
     def read_failed(self, error: RuncastError) -> None:
@@ -315,12 +343,12 @@ class Session:
         self._answer(_error_frame(error, send_id))
 
     def socket_bytes(self, waiting: int) -> None:
-        """So many bytes wait for the socket."""
-        was_full, self._socket_bytes = self._socket_full, waiting
-        if not self._socket_full:
+        """The socket took something; so many bytes still wait for it."""
+        has_room = self._pace.socket_bytes(waiting)
+        if not self._pace.socket_full:
             self._answers = 0
-            if was_full:
-                self._read_on()
+        if has_room:
+            self._read_on()
 
     # --- inputs: time and the end ---
 
@@ -328,12 +356,15 @@ class Session:
         """Time passed."""
         if self.state is State.CLOSED:
             return
+        stalled = self._pace.stalled(now, waiting=self._waiting)
         if self._close_at is not None and now >= self._close_at:
             self.close("draining", "this edge is stopping; connect again, to any other")
         elif self.state is State.NEW and now - self._opened_at >= limits.HELLO_TIMEOUT_S:
             self.close("hello_timeout", f"no hello within {limits.HELLO_TIMEOUT_S:.0f} s")
         elif now - self._heard_at >= limits.DEAD_AFTER_S:
             self.close("silent", f"nothing was heard for {limits.DEAD_AFTER_S:.0f} s")
+        elif stalled:
+            self.close("slow", "nothing was acknowledged for too long while more waited; connect again and acknowledge what is handled")
         elif not self._probed and now - self._heard_at >= limits.PING_INTERVAL_S:
             self._probed = True
             self._effects.append(Probe())
@@ -355,6 +386,7 @@ class Session:
             return
         self._enter(State.CLOSED)
         self.close_code = code
+        self._snapshot = None
         self._effects.append(Control(_error_frame(RuncastError(message, code=code), "")))
         self._effects.append(Close(code, message))
 
@@ -366,35 +398,64 @@ class Session:
 
     # --- the machine's own ---
 
-    @property
-    def _socket_full(self) -> bool:
-        return self._socket_bytes >= limits.SOCKET_BYTES_MAX
-
     def _answer(self, frame: ServerFrame) -> None:
         if self.state is State.CLOSED:
             return
-        if self._socket_full:
+        if self._pace.socket_full:
             self._answers += 1
             if self._answers > limits.ANSWERS_WAITING_MAX:
                 self.close("slow", f"{limits.ANSWERS_WAITING_MAX} answers wait to be read; read what you asked for")
                 return
         self._effects.append(Control(frame))
 
+    @property
+    def _waiting(self) -> bool:
+        """Something waits for the device, and only the device can change that."""
+        return self.state in (State.RESUMING, State.BEHIND) and not self._reading and not self._pace.hungry
+
     def _deliver(self, entry: Entry) -> None:
-        frame = entry.frame(self._codec, self.sent)
-        self._window.add(entry.seq, max(1, len(entry.events)), len(frame))
+        self._send(entry.seq, len(entry.events), entry.frame(self._codec, self.sent))
         self.sent = entry.seq
-        self.events_sent += len(entry.events)
-        self._socket_bytes += len(frame)  # until the driver says how much is left of it
+
+    def _deliver_merged(self, entries: Sequence[Entry]) -> None:
+        for seq, events, entry in merge([entry for entry in entries if entry.seq > self.sent]):
+            if self._pace.full:
+                break
+            if entry is not None:
+                self._deliver(entry)
+            else:
+                self._send(seq, len(events), self._encode(Position(self._epoch, self.sent), Position(self._epoch, seq), events))
+                self.sent = seq
+
+    def _deliver_snapshot(self, snapshot: Snapshot) -> None:
+        while not (snapshot.empty or self._pace.full):
+            events = snapshot.take()
+            prev = Position(SNAPSHOT_EPOCH, self._pieces)
+            if snapshot.empty:
+                self._snapshot, self.sent = None, self._snapshot_end
+                self._send(self.sent, len(events), self._encode(prev, Position(self._epoch, self.sent), events))
+            else:
+                self._pieces += 1
+                frame = self._encode(prev, Position(SNAPSHOT_EPOCH, self._pieces), events)
+                self._send(_PIECE_KEYS + self._pieces, len(events), frame)
+
+    def _encode(self, prev: Position, pos: Position, events: list[Event]) -> bytes:
+        return self._codec.encode(Batch(str(prev), str(pos), events))
+
+    def _send(self, key: int, events: int, frame: bytes) -> None:
+        self._pace.sent(key, events, len(frame))
+        self.events_sent += events
         self._effects.append(Data(frame))
 
     def _read_on(self) -> None:
         """Decide what a session that is not LIVE does next: it is where the feed is, or reads on, or waits."""
         if self.state not in (State.RESUMING, State.BEHIND) or self._reading:
             return
-        if self.sent >= self._tip:
+        if self._snapshot is not None and self._pace.hungry:
+            self._deliver_snapshot(self._snapshot)
+        if self._snapshot is None and self.sent >= self._tip:
             self._enter(State.LIVE)
-        elif self._window.half_empty and not self._socket_full:
+        elif self._snapshot is None and self._pace.hungry:
             self._reading = True
             self._effects.append(Read(self.sent))
         elif self.state is State.RESUMING:

@@ -15,7 +15,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from runcast.edge.auth import TOKEN_PREFIX
 from runcast.edge.entry import Entry
 from runcast.edge.feed import Feed
-from runcast.edge.replay import plan_resume, prove_resume
+from runcast.edge.resume import begin
 from runcast.edge.session import (
     Acked,
     Close,
@@ -76,6 +76,7 @@ class Connection:
         self._control: deque[bytes] = deque()
         self._data: deque[bytes] = deque()
         self._queued = 0
+        self._held = 0  # of the edge's room for snapshots
         self._probe = False
         self._closing: Close | None = None
         self._wake = asyncio.Event()
@@ -95,6 +96,7 @@ class Connection:
                     task.cancel()
         finally:
             self.session.gone()
+            self._give_room()
             if self._feed is not None:
                 await self._edge.hub.leave(self._feed, self)
 
@@ -114,6 +116,8 @@ class Connection:
         """Time passed."""
         self.session.tick(now)
         self._carry()
+        if not self.session.gives_snapshot:
+            self._give_room()
 
     def drain(self, *, reconnect_in_s: float, grace_s: float) -> None:
         """The edge is stopping."""
@@ -123,8 +127,10 @@ class Connection:
     # --- effects ---
 
     def _carry(self) -> None:
-        for effect in self.session.take_effects():
-            self._carry_one(effect)
+        while effects := self.session.take_effects():
+            for effect in effects:
+                self._carry_one(effect)
+            self.session.socket_bytes(self._queued)
 
     def _carry_one(self, effect: Effect) -> None:
         match effect:
@@ -155,8 +161,11 @@ class Connection:
 
     def _count(self, size: int) -> None:
         self._queued += size
-        self.session.socket_bytes(self._queued)
         self._wake.set()
+
+    def _give_room(self) -> None:
+        self._edge.room.take(-self._held)
+        self._held = 0
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
         task = self._group.create_task(work)
@@ -228,14 +237,8 @@ class Connection:
             feed = await self._edge.hub.join(user, self)
             self._feed = feed
             cursor = None if hello.position else await self._edge.cursors.find(user, feed.shard, hello.device)
-            plan = plan_resume(hello.position, cursor, feed.epoch, feed.pos)
-            if plan.proof:
-                first = 0
-                if plan.base:
-                    _, proved = await feed.read(plan.base)
-                    first = plan.base if proved else 0
-                plan = prove_resume(plan, first, 1 if plan.base else await feed.stream_first_seq())
-            self.session.opened(user, feed.epoch, plan, feed.pos)
+            plan, snapshot, self._held = await begin(feed, hello.position, cursor, snapshot=hello.snapshot, room=self._edge.room)
+            self.session.opened(user, feed.epoch, plan, feed.pos, snapshot)
             self._edge.log.info(
                 "session_opened",
                 user=user.token,
