@@ -100,6 +100,7 @@ class Edge:
             compress=False,
             protocols=(codec.subprotocol,),
             max_msg_size=limits.FRAME_BYTES_MAX,
+            writer_limit=limits.SOCKET_BUFFER_BYTES_MAX,
             decode_text=False,
         )
         await ws.prepare(request)

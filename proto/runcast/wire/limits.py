@@ -118,8 +118,10 @@ WINDOW_EVENTS: Final = 512
 WINDOW_BYTES: Final = 2 * MIB
 """Bytes of their frames; the same. A batch's JSON may be six times its stored size (control characters), so a single frame can be larger
 than this: it goes out alone, into an empty window. The frame that fills the window may pass the bound, none follows it."""
-SOCKET_BYTES_MAX: Final = 256 * KIB
-"""Bytes waiting for a device's socket. At it the device is BEHIND."""
+SOCKET_BYTES_MAX: Final = 64 * KIB
+"""Bytes waiting for a device's socket. At it the device is BEHIND. Devices of a user share these bytes, but not those of the next bound."""
+SOCKET_BUFFER_BYTES_MAX: Final = 8 * KIB
+"""Bytes that a connection writes ahead of its socket. At it the writer waits."""
 ANSWERS_WAITING_MAX: Final = 256
 """Answers (pong, sent, error) for a device whose socket is full. One more, and it is closed with `slow`: it asks without reading."""
 STALL_S: Final = 30.0

@@ -268,13 +268,12 @@ class TestDelivery:
     def test_a_full_socket_puts_it_behind_until_it_has_room(self) -> None:
         device = live(0)
         device.publish(BIG)
-        device.publish(BIG)
         device.publish(SMALL)
-        assert (device.got, device.session.state, device.reading) == ([1, 2], State.BEHIND, None)
-        device.ack(2)
+        assert (device.got, device.session.state, device.reading) == ([1], State.BEHIND, None)
+        device.ack(1)
         assert device.reading is None, "the socket is still full"
         device.flush(1)
-        assert device.reading == 2
+        assert device.reading == 1
         device.answer()
         assert device.session.state is State.LIVE
 
@@ -286,7 +285,7 @@ class TestDelivery:
         device.hello()
         device.open()
         device.answer()
-        assert device.got == [1, 2]
+        assert device.got == [1]
         device.settle()
         assert device.got == list(range(1, 9))
 
@@ -601,7 +600,9 @@ def test_a_snapshot_leads_through_positions_of_its_own_to_the_stream() -> None:
     session = device.session
     assert (welcome.outcome, welcome.position, welcome.tip) == ("snapshot", within(0), pos(500))
     frames = frames_of(device)
-    session.socket_bytes(0)
+    for _ in range(3):
+        session.socket_bytes(0)
+        frames += frames_of(device)
     assert [(frame.prev, frame.pos) for frame in frames] == [(within(0), within(1)), (within(1), within(2)), (within(2), pos(500))]
     assert [event.id for frame in frames for event in frame.events] == [str(number) for number in range(8)]
     assert session.sent == 500
