@@ -17,7 +17,8 @@ setup: .venv/.ready ## create .venv from requirements.lock (does nothing the sec
 	@echo "setting up .venv; the first time takes a minute or two"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@if command -v uv >/dev/null; then uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock; \
+	@# compiled here, once: where Python is told to write no bytecode, every process of the system would compile all it imports
+	@if command -v uv >/dev/null; then uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock; \
 	else $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock; fi
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
@@ -28,7 +29,7 @@ demo: setup ## run the whole system with a page to talk to; Ctrl-C ends it
 test: setup test-tools ## the whole suite, with real servers
 	@$(BIN)/python -m pytest
 
-test-tools: ## install the programs that the suite needs (Chromium, Node, kubectl), where they are missing
+test-tools: ## install what the suite needs from Debian (Chromium, kubectl), where it is missing
 	@.ci/tools
 
 lint: setup ## style, types, room order, protos, committed stubs

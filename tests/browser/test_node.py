@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import playwright
 import pytest
 
 from runcast.wire import codes, eventjson, ids, limits
@@ -17,11 +18,28 @@ NODE_TIMEOUT_S = 50.0
 """One run of Node; below pytest's own timeout, so that its output is shown."""
 
 
+def find_node() -> str:
+    """Node: the one in Playwright's wheel, which is pinned and newer than Debian's; where the wheel has none, the one on PATH."""
+    bundled = Path(playwright.__file__).parent / "driver" / "node"
+    node = str(bundled) if bundled.exists() else shutil.which("node")
+    if node is None:
+        pytest.fail(
+            "there is no Node: Playwright's wheel brings one (`make setup`); otherwise put Node.js 20 or newer on PATH", pytrace=False
+        )
+    try:
+        version = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=NODE_TIMEOUT_S, check=False)
+    except OSError as exc:
+        pytest.fail(f"{node} can't be run: {exc}", pytrace=False)
+    if version.returncode != 0:  # such as a library that is missing
+        pytest.fail(f"{node} can't be run (`make test-tools` installs what it needs): {version.stderr.strip()}", pytrace=False)
+    if int(version.stdout.removeprefix("v").partition(".")[0]) < 20:
+        pytest.fail(f"{node} is {version.stdout.strip()}, which is too old: put Node.js 20 or newer on PATH", pytrace=False)
+    return node
+
+
 def run_node(*arguments: str) -> str:
     """Run Node and return what it wrote; fail the test with all of it when it ends with an error."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.fail("node is missing: install Node.js 20 or newer (Debian: apt-get install nodejs)", pytrace=False)
+    node = find_node()
     ended = subprocess.run([node, *arguments], capture_output=True, text=True, timeout=NODE_TIMEOUT_S, check=False, cwd=HERE)
     if ended.returncode != 0:
         pytest.fail(f"node {' '.join(arguments)} ended with {ended.returncode}\n{ended.stdout}\n{ended.stderr}", pytrace=False)

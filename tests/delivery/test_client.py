@@ -302,6 +302,8 @@ async def test_a_router_that_goes_costs_nothing(
                     began = time.monotonic()
                     await getattr(router, fault)()
         took_s = time.monotonic() - began
+        [publisher] = [task for task in asyncio.all_tasks() if task.get_name() == "runcast publisher"]
+        assert publisher.cancelling() == 0, "or its waits can't be told from cancellations any more"
         seen = await until_end(watcher, run.id)
     if fault == "pause":
         router.resume()

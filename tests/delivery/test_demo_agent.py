@@ -73,7 +73,7 @@ def tools_of(events: list[Event]) -> list[str]:
 async def test_a_question_is_answered_from_the_standard_library(device, start_agent: StartAgent):
     screen = await device()
     _process, group = await start_agent("--pace", "0")
-    run_id = await ask(screen, group, "what does asyncio.TaskGroup do?")
+    run_id = await ask(screen, group, "what does asyncio.Semaphore do?")
     completed = await screen.wait_kind("agent_completed", run_id=run_id)
     events = run_of(screen, run_id)
 
@@ -91,10 +91,10 @@ async def test_a_question_is_answered_from_the_standard_library(device, start_ag
     results = {e.tool_completed.tool: json.loads(e.tool_completed.result_json) for e in reversed(events) if e.HasField("tool_completed")}
     assert results["search_corpus"]["hits"] > 1
     read = results["read_passage"]
-    assert read["file"] == "asyncio/taskgroups.py"
-    assert "class TaskGroup" in read["excerpt"]
-    assert re.search(r"“Asynchronous context manager for managing groups of tasks\.” \(asyncio/taskgroups\.py:\d+\)", text_of(events))
-    assert json.loads(completed.agent_completed.result_json)["sources"][0]["name"] == "asyncio.TaskGroup"
+    assert read["file"] == "asyncio/locks.py"
+    assert "class Semaphore" in read["excerpt"]
+    assert re.search(r"“A Semaphore implementation\.” \(asyncio/locks\.py:\d+\)", text_of(events)), "its words since Python 3.4"
+    assert json.loads(completed.agent_completed.result_json)["sources"][0]["name"] == "asyncio.Semaphore"
 
 
 async def test_what_the_corpus_does_not_say_is_not_answered(device, start_agent: StartAgent, folder: Path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 
 import aiohttp
 import pytest
@@ -248,6 +249,39 @@ async def test_too_many_devices_of_one_user_are_refused_and_may_come_back(runcas
         assert ws.close_code == 4011
     await opened[0].disconnect()
     await device(device="again", reconnect=True)
+
+
+async def test_a_device_that_asks_without_reading_answers_is_closed(runcast_cluster_factory, user):
+    cluster = await runcast_cluster_factory(routers=1, edges=1)
+    host, port = cluster.edges[0].address.split(":")
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    narrow.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(narrow, (host, int(port)))
+    reader, writer = await asyncio.open_connection(sock=narrow, limit=1024)
+    writer.write(
+        f"GET /v1/ws HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        f"Sec-WebSocket-Protocol: runcast.v1.json, runcast.token.{cluster.token(user)}\r\n\r\n".encode()
+    )
+    await reader.readuntil(b"\r\n\r\n")
+
+    def frame(text: str) -> bytes:
+        return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text.encode()  # masked with zeros
+
+    writer.write(frame(HELLO))
+    pings = frame('{"type":"ping"}') * 1000
+    async with asyncio.timeout(15):
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(pings)
+                await writer.drain()
+    async with Device(cluster.edges[0].url, cluster.token(user), device="other") as other:
+        await other.send_message("nobody", "t", "still here")
+    async with asyncio.timeout(5), aiohttp.ClientSession() as http:
+        connections = 1
+        while connections:  # it is noticed that it went
+            connections = (await (await http.get(cluster.edges[0].http_url + "/healthz")).json())["connections"]
 
 
 # --- the end of an edge ---

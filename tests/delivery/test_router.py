@@ -1,218 +1,50 @@
 """What a router does with producers and workers, over real gRPC: store, order, refuse, cancel, hand out, send away."""
 
 import asyncio
-import contextlib
+import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import grpc
 import grpc.aio
-import nats
+import nats.js.errors
 import pytest
-from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from runcast.router.health import SERVICES
-from runcast.testkit.cluster import Cluster, Node
-from runcast.v1 import admin_pb2, admin_pb2_grpc, inbox_pb2_grpc, ingest_pb2_grpc
-from runcast.v1.event_pb2 import Batch, Event, User
+from runcast.testkit.cluster import Cluster
+from runcast.v1 import admin_pb2, admin_pb2_grpc, inbox_pb2_grpc
+from runcast.v1.event_pb2 import User
 from runcast.v1.inbox_pb2 import (
-    DISPOSITION_ACK,
     DISPOSITION_REJECT,
     DISPOSITION_RETRY,
-    CancelRequest,
-    InboxAck,
-    InboxDelivery,
     InboxMessage,
     ReceiveRequest,
     WorkerHello,
 )
-from runcast.v1.ingest_pb2 import ProducerHello, PublishRequest, PublishResponse
+from runcast.v1.ingest_pb2 import PublishRequest, RunAbandon
 from runcast.wire import limits, subjects
 from runcast.wire.ids import UserKey
-
-START, WORK, END = "agent_started", "agent_thinking", "agent_completed"
-
-
-class Call:
-    """A bidirectional call to a router, with a producer's or worker's hello said."""
-
-    def __init__(self, address: str) -> None:
-        self.channel = grpc.aio.insecure_channel(address)
-        self.call: Any = None
-
-    async def __aenter__(self) -> Self:
-        await self.open()
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
-        await self.channel.close()
-
-    async def open(self) -> None:
-        raise NotImplementedError
-
-    async def read(self) -> Any:
-        """The next response; fails after 10 s."""
-        return await asyncio.wait_for(self.call.read(), 10)
-
-    async def ended(self) -> tuple[grpc.StatusCode, str]:
-        """Read on until the router ends the call; how it did: status, and code of the table."""
-        try:
-            async with asyncio.timeout(10):
-                while await self.call.read() is not grpc.aio.EOF:
-                    pass
-        except grpc.aio.AioRpcError as exc:
-            return exc.code(), str(dict(exc.trailing_metadata() or ()).get("runcast-code", ""))
-        return await self.call.code(), ""
-
-
-class Producer(Call):
-    """One Publish stream."""
-
-    def __init__(self, address: str, producer: str = "p") -> None:
-        super().__init__(address)
-        self.producer = producer
-        self.acks: dict[tuple[str, int], Any] = {}
-        self.refusals: dict[tuple[str, int], Any] = {}
-        self.cancels: list[Any] = []
-        self.gone_away = False
-
-    async def open(self) -> None:
-        self.call = ingest_pb2_grpc.IngestServiceStub(self.channel).Publish(wait_for_ready=True)
-        await self.call.write(PublishRequest(hello=ProducerHello(producer=self.producer, agent="test")))
-        response = await self.read()
-        assert response.hello.window.batches == limits.STREAM_WINDOW_BATCHES
-
-    async def send(self, *batches: Batch) -> None:
-        await self.call.write(PublishRequest(batches=batches))
-
-    async def listen(self, until: Callable[[], bool]) -> None:
-        while not until():
-            response = await self.read()
-            assert isinstance(response, PublishResponse)
-            self.acks |= {(ack.run_id, ack.number): ack for ack in response.acks}
-            self.refusals |= {(refusal.run_id, refusal.number): refusal for refusal in response.refusals}
-            self.cancels += response.cancels
-            self.gone_away |= response.HasField("go_away")
-
-    async def store(self, *batches: Batch) -> list[Any]:
-        """Send batches of different runs, and wait until they are stored."""
-        await self.send(*batches)
-        keys = [(batch.run_id, batch.number) for batch in batches]
-        for key in keys:
-            self.acks.pop(key, None)
-        await self.listen(lambda: all(key in self.acks for key in keys))
-        return [self.acks[key] for key in keys]
-
-    async def refused(self, batch: Batch) -> Any:
-        await self.send(batch)
-        await self.listen(lambda: (batch.run_id, batch.number) in self.refusals)
-        return self.refusals.pop((batch.run_id, batch.number))
-
-
-class Worker(Call):
-    """One Receive stream."""
-
-    def __init__(self, address: str, group: str, worker: str = "w", in_flight_max: int = 10) -> None:
-        super().__init__(address)
-        self.hello = WorkerHello(group=group, worker=worker, in_flight_max=in_flight_max)
-        self.waiting: list[InboxDelivery] = []
-
-    async def open(self) -> None:
-        self.call = inbox_pb2_grpc.InboxServiceStub(self.channel).Receive(wait_for_ready=True)
-        await self.call.write(ReceiveRequest(hello=self.hello))
-
-    async def take(self) -> InboxDelivery:
-        while not self.waiting:
-            response = await self.read()
-            assert response is not grpc.aio.EOF
-            self.waiting += response.deliveries
-        return self.waiting.pop(0)
-
-    async def settle(self, delivery: InboxDelivery, disposition: Any = DISPOSITION_ACK) -> None:
-        await self.call.write(ReceiveRequest(acks=[InboxAck(delivery_id=delivery.delivery_id, disposition=disposition)]))
-
-
-def make_batch(user: str, number: int, first_seq: int, *kinds: str, run_id: str = "r", producer: str = "p") -> Batch:
-    batch = Batch(user=User(tenant="default", id=user), producer=producer, run_id=run_id, attempt=1, number=number)
-    for seq, kind in enumerate(kinds, first_seq):
-        event = Event(id=f"{run_id}.1.{seq}", run_id=run_id, attempt=1, seq=seq, agent="test")
-        getattr(event, kind).SetInParent()
-        batch.events.append(event)
-    return batch
-
-
-@contextlib.asynccontextmanager
-async def jetstream(cluster: Cluster) -> AsyncIterator[Any]:
-    connection = await nats.connect(cluster.nats_url)
-    try:
-        yield connection.jetstream()
-    finally:
-        await connection.close()
-
-
-async def shards_of(cluster: Cluster) -> int:
-    async with grpc.aio.insecure_channel(cluster.routers[-1].address) as channel:
-        status = await admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest(), wait_for_ready=True)
-        return status.shards
-
-
-async def stored(cluster: Cluster, user: str) -> list[Batch]:
-    """Everything that is stored for a user."""
-    key = UserKey("default", user)
-    subject = subjects.event_subject(key, subjects.shard_of(key, await shards_of(cluster)))
-    async with jetstream(cluster) as js:
-        subscription = await js.subscribe(subject, ordered_consumer=True)
-        found: list[Batch] = []
-        while True:
-            message = await subscription.next_msg(5)
-            found.append(Batch.FromString(message.data))
-            if not message.metadata.num_pending:
-                return found
-
-
-async def put(cluster: Cluster, subject: str, message: Message | bytes) -> None:
-    async with jetstream(cluster) as js:
-        await js.publish(subject, message if isinstance(message, bytes) else message.SerializeToString())
-
-
-async def cancel(cluster: Cluster, user: str, run_id: str) -> None:
-    """What an edge does when a user cancels."""
-    key = UserKey("default", user)
-    request = CancelRequest(user=User(tenant="default", id=user), run_id=run_id, reason="enough", time_unix_ms=int(time.time() * 1000))
-    name = subjects.cancel_key(key, subjects.shard_of(key, await shards_of(cluster)), run_id)
-    async with jetstream(cluster) as js:
-        headers = {"Nats-TTL": "60"}
-        await js.publish(subjects.kv_subject(subjects.RUNS_BUCKET, name), request.SerializeToString(), headers=headers)
-
-
-async def say(cluster: Cluster, user: str, group: str, message_id: str) -> None:
-    """What an edge does when a user writes to a group."""
-    key = UserKey("default", user)
-    message = InboxMessage(id=message_id, user=User(tenant="default", id=user), group=group)
-    message.text.text = message_id
-    await put(cluster, subjects.inbox_subject(group, key, subjects.shard_of(key, await shards_of(cluster))), message)
-
-
-@contextlib.asynccontextmanager
-async def watch_health(node: Node) -> AsyncIterator[Any]:
-    """Follow a router's health as a load balancer does."""
-    async with grpc.aio.insecure_channel(node.address) as channel:
-        call = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True)
-
-        async def until(*, serving: bool) -> None:
-            wanted = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-            async with asyncio.timeout(15):
-                while (await call.read()).status != wanted:
-                    pass
-
-        yield until
+from tests.delivery.routers import (
+    END,
+    START,
+    WORK,
+    Producer,
+    Worker,
+    cancel,
+    jetstream,
+    make_batch,
+    put,
+    queue_is_empty,
+    say,
+    shards_of,
+    stored,
+    watch_health,
+)
 
 
 @pytest.fixture
@@ -302,6 +134,69 @@ async def test_a_producer_that_closes_its_side_gets_every_answer(address: str, u
         assert await producer.ended() == (grpc.StatusCode.OK, "")
 
 
+# --- leases and keys of runs ---
+
+
+def run_subject(place: subjects.RunPlace) -> str:
+    return subjects.kv_subject(subjects.RUNS_BUCKET, place.key)
+
+
+async def key_of(cluster: Cluster, user: str, producer: str, run_id: str = "r") -> tuple[dict[str, Any], dict[str, str]]:
+    """What the key of a run says, and its headers."""
+    key = UserKey("default", user)
+    place = subjects.RunPlace(producer, subjects.shard_of(key, await shards_of(cluster)), key, run_id, 1)
+    async with jetstream(cluster) as js:
+        message = await js.get_last_msg(f"KV_{subjects.RUNS_BUCKET}", run_subject(place))
+        return json.loads(message.data), message.headers or {}
+
+
+async def test_a_run_s_key_is_there_before_its_first_batch_and_closed_after_its_end(
+    runcast_cluster: Cluster, address: str, user: str
+) -> None:
+    async with Producer(address, user) as producer:
+        await producer.store(make_batch(user, 1, 1, START, producer=user))
+        value, headers = await key_of(runcast_cluster, user, user)
+        assert (value["state"], headers) == ("open", {"Nats-Expected-Last-Subject-Sequence": "0"})
+        await producer.store(make_batch(user, 2, 2, END, producer=user))
+        async with asyncio.timeout(5):
+            while value["state"] == "open":
+                value, headers = await key_of(runcast_cluster, user, user)
+        assert (value["state"], value["number"], headers["KV-Operation"]) == ("ended", 2, "PURGE")
+        assert headers["Nats-TTL"] == str(int(limits.RUN_TOMBSTONE_S))
+        await producer.store(make_batch(user, 1, 1, START, END, producer=user, run_id="short"))
+        with pytest.raises(nats.js.errors.NotFoundError):  # it never was open
+            await key_of(runcast_cluster, user, user, "short")
+    async with Producer(runcast_cluster.routers[1].address, user) as producer:  # a resend of an ended run's end
+        assert (await producer.store(make_batch(user, 2, 2, END, producer=user)))[0].duplicate
+        assert (await producer.refused(make_batch(user, 3, 3, WORK, producer=user))).code == "lifecycle_violation"
+
+
+async def test_a_run_nobody_knows_can_t_be_taken_over(address: str, user: str) -> None:
+    async with Producer(address) as producer:
+        refusal = await producer.refused(make_batch(user, 4, 9, WORK))
+        assert (refusal.code, refusal.retry, refusal.definite) == ("run_lost", False, True)
+        assert "begin attempt 2" in refusal.message
+
+
+async def test_a_run_that_is_given_up_is_lost_once_and_its_batches_are_refused(runcast_cluster: Cluster, address: str, user: str) -> None:
+    abandon = RunAbandon(user=User(tenant="default", id=user), run_id="r", attempt=1)
+    ended = RunAbandon(user=abandon.user, run_id="over", attempt=1)
+    async with Producer(address) as producer:
+        await producer.store(make_batch(user, 1, 1, START, WORK), make_batch(user, 1, 1, START, END, run_id="over"))
+        for times in (1, 2):
+            await producer.call.write(PublishRequest(abandons=[abandon, ended]))
+            await producer.listen(lambda expected=2 * times: len(producer.abandoned) == expected)
+        assert sorted(found.run_id for found in producer.abandoned) == ["over", "over", "r", "r"]
+        for number in (1, 2):
+            other = Producer(runcast_cluster.routers[1].address)
+            async with other:
+                assert (await other.refused(make_batch(user, number, number, START if number == 1 else WORK))).code == "run_lost"
+    lost = [batch for batch in await stored(runcast_cluster, user) if batch.producer == "router"]
+    assert [(batch.run_id, batch.number, batch.events[0].seq, batch.events[0].WhichOneof("kind")) for batch in lost] == [
+        ("r", 2, 3, "run_lost")
+    ]
+
+
 # --- cancels ---
 
 
@@ -360,16 +255,6 @@ async def test_messages_go_to_one_worker_each_and_are_gone_when_done(runcast_clu
         await asyncio.gather(*working, return_exceptions=True)
         assert sorted(got) == sorted(sent)
         await queue_is_empty(runcast_cluster, user)
-
-
-async def queue_is_empty(cluster: Cluster, group: str) -> None:
-    """Wait until nothing of a group is kept."""
-    async with jetstream(cluster) as js, asyncio.timeout(10):
-        while True:
-            info = await js.stream_info(subjects.INBOX_STREAM, subjects_filter=subjects.inbox_group_subjects(group))
-            if not info.state.subjects:
-                return
-            await asyncio.sleep(0.05)  # a stream's state has nothing to wait on
 
 
 async def test_a_worker_holds_no_more_than_it_asked_for(runcast_cluster: Cluster, address: str, user: str) -> None:

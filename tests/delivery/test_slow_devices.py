@@ -7,12 +7,12 @@ import psutil
 import pytest
 
 from runcast.client import Run, Runcast
+from runcast.edge.entry import is_critical
 from runcast.testkit.cluster import Cluster
 from runcast.testkit.device import Device
 from runcast.v1.event_pb2 import Event
 from runcast.wire import limits
 from runcast.wire.frames import CODECS, Batch
-from runcast.wire.lifecycle import CRITICAL_EXEMPT
 from runcast.wire.position import SNAPSHOT_EPOCH, Position
 from runcast.wire.runstate import reduce_frames
 
@@ -49,7 +49,7 @@ def seqs(device: Device) -> list[int]:
 
 
 def critical(device: Device) -> list[Event]:
-    return [event for event in device.events if event.WhichOneof("kind") not in CRITICAL_EXEMPT]
+    return [event for event in device.events if is_critical(event)]
 
 
 async def until_caught_up(device: Device, other: Device, timeout: float = 20.0) -> None:

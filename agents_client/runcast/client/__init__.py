@@ -20,6 +20,7 @@ from runcast.client.errors import (
     UnsentError,
 )
 from runcast.client.inbox import Answer, Inbox, InboxMessage
+from runcast.client.receipts import Receipt
 from runcast.client.run import Run
 from runcast.client.runcast import Runcast
 from runcast.client.tool import ToolCall
@@ -34,6 +35,7 @@ __all__ = [
     "Leftover",
     "LifecycleError",
     "OutboxClosedError",
+    "Receipt",
     "RefusedError",
     "Run",
     "RunIndeterminateError",

@@ -17,7 +17,8 @@ Rules.
    and only sending of a batch was refused for certain, its horizon starts anew: nothing of it is anywhere.
 7. A refusal without `retry` fails the run: what waited is handed back in the error, later appends raise it. If it is certain that the
    batch is not stored, `close_failed` may still end the run on the user's screen: number and seq go on from the last acknowledged
-   ones, so readers see no hole. If it is not certain, no number is safe to use, and only a new attempt may speak.
+   ones, so readers see no hole. If it is not certain, no number is safe to use, and only a new attempt may speak; the run is given
+   up (`take_abandons`), so that a router ends it on the screen. A run that was declared lost has been ended there already.
 
 Invariants: per run, seqs and numbers of what is acknowledged rise without a hole; a number never has two contents, unless the first
 was refused for certain; `events` and `bytes` are the sums over all runs and stay within the limits; `unanswered` stays within the window.
@@ -33,11 +34,12 @@ from typing import NamedTuple
 
 from runcast.client.errors import Leftover, OutboxFullError, RunIndeterminateError, RunKey, RunRefusedError
 from runcast.client.run_queue import Flight, RunFailure, RunQueue
-from runcast.v1.event_pb2 import Batch, Event
-from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, Window
+from runcast.v1.event_pb2 import Batch, Event, User
+from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, RunAbandon, Window
 from runcast.wire import limits
 from runcast.wire.codes import CODES
 from runcast.wire.errors import LifecycleError
+from runcast.wire.ids import UserKey
 from runcast.wire.lifecycle import Lifecycle, State
 
 MESSAGE_BYTES_MAX = limits.GRPC_MESSAGE_BYTES_MAX // 2
@@ -56,6 +58,7 @@ class Stored(NamedTuple):
         last_seq: the newest seq of the run that is stored now.
         position: where the batch is in the user's stream, as text.
         duplicate: the log had it already.
+        awaited: the batch asked for a receipt.
     """
 
     key: RunKey
@@ -63,6 +66,7 @@ class Stored(NamedTuple):
     last_seq: int
     position: str
     duplicate: bool
+    awaited: bool = False
 
 
 class Failed(NamedTuple):
@@ -100,6 +104,7 @@ class Outbox:
         self._sent_bytes = 0
         self._unsure: OrderedDict[tuple[str, int], RunQueue] = OrderedDict()  # by first_sent
         self._results: list[Stored | Failed] = []
+        self._abandoned: OrderedDict[RunKey, bool] = OrderedDict()  # whether it was told of on this stream
         self._connected = False
         self._heard = 0.0
         self._window = (0, 0)
@@ -120,13 +125,14 @@ class Outbox:
             raise LifecycleError(f"run {key.run_id!r} attempt {key.attempt} was begun here before; use another run id, or the next attempt")
         self._runs[name] = RunQueue(key, self._producer)
 
-    def append(self, key: RunKey, event: Event, *, closing: bool = False) -> int:
+    def append(self, key: RunKey, event: Event, *, closing: bool = False, receipt_ms: int = 0) -> int:
         """Queue an event of a run, and give it its identity (run_id, attempt, seq, id are set here; the event is ours from now on).
 
         Args:
             key: a run that is open.
             event: kind and attributes.
             closing: it closes a tool call or the run, and may use the reserve.
+            receipt_ms: above 0: its batch ends with it, and asks the router for a receipt within so many milliseconds.
 
         Returns:
             Its seq in the run.
@@ -144,8 +150,12 @@ class Outbox:
         if not self._has_room(1, cost, closing=closing):
             raise OutboxFullError(f"{self.events} events, {self.bytes} bytes wait; append again after an acknowledgement")
         run.life.advance(event)
-        self._queue(run, event, cost)
+        self._queue(run, event, cost, receipt_ms)
         return event.seq
+
+    def ask_receipt(self, key: RunKey, receipt_ms: int) -> bool:
+        """Have the batch of the newest event ask for a receipt; False when that batch was sent already."""
+        return self._run(key).ask_receipt(receipt_ms)
 
     def close_failed(self, key: RunKey, closing: Closing) -> bool:
         """Let a failed run end on the user's screen, once, if that is safe.
@@ -201,6 +211,10 @@ class Outbox:
             raise run.failure
         return run.next_seq - 1, run.seq, run.position
 
+    def last_number(self, key: RunKey) -> int:
+        """Number of the last acknowledged batch; 0 before the first."""
+        return self._run(key).number
+
     def leftovers(self) -> list[Leftover]:
         """What is not acknowledged, by run."""
         return [run.leftover() for run in self._runs.values() if not run.idle]
@@ -216,12 +230,14 @@ class Outbox:
         """A stream is open, and its router said `hello` at `now` (monotonic seconds)."""
         self.disconnected()
         self._connected = True
-        self._horizon_s = hello.resend_horizon_ms / 1000 or limits.RESEND_HORIZON_S
+        self._horizon_s = hello.resend_horizon_ms / 1000 or self._horizon_s  # 0: that router does not know
         self.take_window(now, hello.window)
 
     def disconnected(self) -> None:
         """The stream is gone: all that is unanswered will be sent again, first of all, in the same order."""
         self._connected = False
+        for key in self._abandoned:
+            self._abandoned[key] = False
         for run in reversed(self._sent.values()):
             if run.flight is not None:
                 run.flight.sent = False
@@ -254,7 +270,7 @@ class Outbox:
         run.number = ack.number
         run.seq = flight.batch.events[-1].seq
         run.position = ack.position
-        self._results.append(Stored(run.key, ack.number, run.seq, ack.position, ack.duplicate))
+        self._results.append(Stored(run.key, ack.number, run.seq, ack.position, ack.duplicate, flight.batch.receipt_deadline_ms > 0))
         if run.waiting:
             self._list(run)
         self._forget_if_done(run)
@@ -267,10 +283,16 @@ class Outbox:
         if run is None or flight is None or flight.batch.number != refusal.number or not flight.sent:
             return
         certain = refusal.definite and flight.sendings == 1
-        if not refusal.retry:
+        if refusal.code == "run_lost":
+            self._fail(run, refusal.message, "run_lost")
+        elif not refusal.retry:
             code = refusal.code if refusal.code in CODES else "internal"
             self._fail(run, f"the router answered {refusal.code}: {refusal.message}", code if certain else "")
-            return
+        else:
+            self._put_off(now, run, flight, refusal, certain=certain)
+
+    def _put_off(self, now: float, run: RunQueue, flight: Flight, refusal: BatchRefusal, *, certain: bool) -> None:
+        """The batch is to be sent again, later."""
         self._unsend(run, flight)
         if certain:
             flight.sendings = 0
@@ -279,6 +301,10 @@ class Outbox:
         flight.advised = pause_s > 0
         self._ties += 1
         heapq.heappush(self._later, (now + max(pause_s, limits.PUBLISH_RETRY_AFTER_S), self._ties, run, flight))
+
+    def abandoned(self, abandon: RunAbandon) -> None:
+        """The router saw to a run that was given up."""
+        self._abandoned.pop(RunKey(UserKey(abandon.user.tenant, abandon.user.id), abandon.run_id, abandon.attempt), None)
 
     def overdue(self, now: float) -> bool:
         """Whether the router kept silent, or a batch unanswered, for too long: open the stream elsewhere."""
@@ -318,6 +344,14 @@ class Outbox:
             room -= flight.size
         return batches
 
+    def take_abandons(self) -> list[RunAbandon]:
+        """Runs to be given up that this stream was not told of yet; they count as told."""
+        if not self._connected:
+            return []
+        due = [key for key, told in self._abandoned.items() if not told]
+        self._abandoned.update(dict.fromkeys(due, True))
+        return [RunAbandon(user=User(tenant=key.user.tenant, id=key.user.user), run_id=key.run_id, attempt=key.attempt) for key in due]
+
     def deadline(self) -> float | None:
         """When to call `tick` (and ask `overdue`) at the latest, monotonic seconds; None when no time matters."""
         times: list[float] = []
@@ -348,9 +382,9 @@ class Outbox:
         bytes_max = self._bytes_max + (limits.OUTBOX_RESERVE_BYTES if closing else 0)
         return self.events + events <= events_max and self.bytes + size <= bytes_max
 
-    def _queue(self, run: RunQueue, event: Event, cost: int) -> None:
+    def _queue(self, run: RunQueue, event: Event, cost: int, receipt_ms: int = 0) -> None:
         run.next_seq += 1
-        run.waiting.append((event, cost))
+        run.waiting.append((event, cost, receipt_ms))
         self.events += 1
         self.bytes += cost
         if run.flight is None:
@@ -391,16 +425,20 @@ class Outbox:
         left = run.leftover()
         if run.flight is not None:
             self._land(run, run.flight)
-        for _, cost in run.waiting:
+        for _, cost, _ in run.waiting:
             self.events -= 1
             self.bytes -= cost
         run.waiting.clear()
         name = f"run {run.key.run_id!r} attempt {run.key.attempt}"
         if refused_code:
-            run.closable = run.failure is None  # closing events that were refused are not tried again
+            # Closing events that were refused are not tried again, and a lost run has its end.
+            run.closable = run.failure is None and refused_code != "run_lost"
             failure: RunFailure = RunRefusedError(f"{name} failed: {why}", code=refused_code, dropped=left.unsure + left.unsent)
         else:
             run.closable = False
+            self._abandoned[run.key] = False
+            if len(self._abandoned) > limits.ABANDONS_MAX:
+                self._abandoned.popitem(last=False)
             failure = RunIndeterminateError(
                 f"{name} failed: {why}; begin attempt {run.key.attempt + 1} of it", unsure=left.unsure, unsent=left.unsent
             )

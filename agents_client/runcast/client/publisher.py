@@ -7,7 +7,8 @@ Rules.
 3. A router that says goodbye is heard a little longer, for answers under way; nothing more is sent to it.
 4. What can't get better by trying again (not let in) ends the publisher; that error is raised by every later call, and by those that wait.
    An unexpected exception does the same, by name.
-5. Callers wait for room in the order in which they came; one that is cancelled while it waits has queued nothing.
+5. A receipt is awaited over all streams: on each new one the router is asked for those that the one before did not answer.
+6. Callers wait for room in the order in which they came; one that is cancelled while it waits has queued nothing.
 
 Invariant: between two awaits, everything the outbox concluded has been handed to those that wait for it (`_settle`).
 
@@ -16,15 +17,19 @@ Never imports nats, aiohttp or msgspec.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import grpc.aio
 
 from runcast.client.errors import Leftover, OutboxClosedError, OutboxFullError, RunKey
 from runcast.client.outbox import Closing, Outbox, Stored
-from runcast.client.rim import end_writing, open_channel, read, write
+from runcast.client.receipts import Receipt, ReceiptBook
+from runcast.client.rim import ask, end_writing, open_channel, read, time_limit, time_limit_at, write
 from runcast.client.routers import Routers
-from runcast.v1.event_pb2 import Event
+from runcast.v1.admin_pb2 import GetPresenceRequest
+from runcast.v1.admin_pb2_grpc import AdminServiceStub
+from runcast.v1.event_pb2 import Event, User
 from runcast.v1.ingest_pb2 import ProducerHello, PublishRequest, PublishResponse
 from runcast.v1.ingest_pb2_grpc import IngestServiceStub
 from runcast.wire import limits
@@ -35,10 +40,6 @@ _log = logging.getLogger("runcast.client")
 _Call = grpc.aio.StreamStreamCall[PublishRequest, PublishResponse]
 OnCancel = Callable[[str], None]
 """Told the reason when the user asked the run to stop."""
-
-
-class _StreamOverError(Exception):
-    """The router ended the stream, or is about to."""
 
 
 class Publisher:
@@ -55,6 +56,8 @@ class Publisher:
         self._hello = hello
         self._draw = draw
         self._outbox = Outbox(hello.producer)
+        self._book = ReceiptBook()
+        self._channel: grpc.aio.Channel | None = None  # while a stream is open on it
         self._gate = asyncio.Lock()  # callers that append, in order; the first may wait for room
         self._room = asyncio.Event()
         self._wake = asyncio.Event()  # something may have to be sent
@@ -85,7 +88,7 @@ class Publisher:
         self._cancels.pop((key.user, key.run_id), None)
         self._outbox.release_run(key)
 
-    async def append(self, key: RunKey, event: Event) -> int:
+    async def append(self, key: RunKey, event: Event, *, receipt_ms: int = 0) -> int:
         """Queue an event, waiting for room; return its seq. Raises as `Outbox.append`, and when the publisher is closed or dead."""
         self._turn += 1
         if self._turn >= limits.TURN_APPENDS_MAX:
@@ -94,21 +97,63 @@ class Publisher:
         async with self._gate:
             while True:
                 try:
-                    return self.append_now(key, event)
+                    return self.append_now(key, event, receipt_ms=receipt_ms)
                 except OutboxFullError:
                     self._room.clear()
                 await self._room.wait()
 
-    def append_now(self, key: RunKey, event: Event, *, closing: bool = False) -> int:
+    def append_now(self, key: RunKey, event: Event, *, closing: bool = False, receipt_ms: int = 0) -> int:
         """Queue an event at once.
 
         Raises:
             OutboxFullError: there is no room; with `closing` not even in the reserve.
         """
         self.check()
-        seq = self._outbox.append(key, event, closing=closing)
+        seq = self._outbox.append(key, event, closing=closing, receipt_ms=receipt_ms)
         self._wake.set()
         return seq
+
+    async def append_awaited(self, key: RunKey, event: Event, receipt_s: float) -> "asyncio.Future[Receipt]":
+        """Queue an event as `append` does; the future tells what became of it."""
+        unwatched = self._book.full
+        seq = await self.append(key, event, receipt_ms=0 if unwatched else _to_ms(receipt_s))
+        ticket: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self._book.expect(ticket, key, seq, receipt_s, unwatched=unwatched)
+        return ticket
+
+    def await_all(self, key: RunKey, receipt_s: float) -> "asyncio.Future[Receipt]":
+        """What becomes of the newest event of a run, and all before it.
+
+        Raises:
+            RunRefusedError, RunIndeterminateError: the run failed.
+            RuncastError: the publisher died.
+        """
+        self.check()
+        appended, stored, position = self._outbox.progress(key)
+        ticket: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        if appended == stored:
+            self._book.expect_stored(ticket, key, self._outbox.last_number(key), position, self._now(), receipt_s)
+            self._wake.set()
+            self._settle()
+        else:
+            unwatched = self._book.full
+            if not unwatched:
+                self._outbox.ask_receipt(key, _to_ms(receipt_s))
+            self._book.expect(ticket, key, appended, receipt_s, unwatched=unwatched)
+        return ticket
+
+    async def is_online(self, user: UserKey) -> bool:
+        """Whether a device of the user is connected, as the connected router finds out.
+
+        Raises:
+            UnavailableError: no router is connected, or it can't say.
+        """
+        self.check()
+        channel = self._channel
+        if channel is None:
+            raise UnavailableError("no router is connected just now, so nobody can say who is online; ask again")
+        request = GetPresenceRequest(user=User(tenant=user.tenant, id=user.user), first=True)
+        return bool((await ask(AdminServiceStub(channel).GetPresence(request, timeout=limits.CONNECT_TIMEOUT_S))).edges)
 
     def close_failed(self, key: RunKey, closing: Closing) -> bool:
         """End a failed run on the user's screen if that is safe; raises as `Outbox.close_failed`."""
@@ -174,7 +219,7 @@ class Publisher:
         self._room.set()  # who waits for room is told
         self._settle()
         try:
-            async with asyncio.timeout(timeout_s):
+            async with time_limit(timeout_s):
                 await self._empty.wait()
         except TimeoutError:
             _log.warning("closing with %d events unanswered", self._outbox.events)
@@ -188,6 +233,12 @@ class Publisher:
         try:
             while not self._stopping:
                 await self._carry()
+            self._book.close(self._now(), OutboxClosedError("this Runcast was closed before the event was stored"))
+            self._settle()
+        except asyncio.CancelledError:
+            if not self._stopping:
+                self._die(RuncastError("the task 'runcast publisher' was cancelled; open a new Runcast"))
+            raise
         except RuncastError as exc:
             self._die(exc)
         except Exception as exc:
@@ -212,7 +263,9 @@ class Publisher:
             why = str(exc)
         finally:
             self._ready.clear()
+            self._channel = None
             self._outbox.disconnected()
+            self._book.disconnected()
         if self._stopping:
             return
         wait_s = 0.0
@@ -231,16 +284,21 @@ class Publisher:
             raise UnavailableError(f"{target} did not say hello; is it a Runcast router?")
         self._outbox.connected(self._now(), first.hello)
         _log.info("connected to router %s at %s", first.hello.router, target)
+        self._channel = channel
         self._ready.set()
         self._take(first)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._write(call, target), name="runcast publisher: write")
-                tasks.create_task(self._read(call, target), name="runcast publisher: read")
-        except BaseExceptionGroup as group:
-            errors = [error for error in group.exceptions if not isinstance(error, _StreamOverError)]
-            if errors:
-                raise errors[0] from group
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(_end_of(self._write(call, target)), name="runcast publisher: write")
+            reading = tasks.create_task(_end_of(self._read(call, target)), name="runcast publisher: read")
+            await asyncio.wait({writing, reading}, return_when=asyncio.FIRST_COMPLETED)
+            if writing.done() and writing.result() is None:  # nothing more is sent; answers still come
+                await asyncio.wait({reading})
+            writing.cancel()
+            reading.cancel()
+        for part in (writing, reading):
+            error = None if part.cancelled() else part.result()
+            if error is not None:
+                raise error
 
     async def _write(self, call: _Call, target: str) -> None:
         while not (self._leaving or self._stopping):
@@ -249,11 +307,14 @@ class Publisher:
             if self._outbox.overdue(now):
                 raise UnavailableError(f"{target} was silent, or left a batch unanswered, for too long")
             batches = self._outbox.take_batches(now)
+            self._book.tick(now)
+            asks, abandons = self._book.take_asks(now), self._outbox.take_abandons()
             self._settle()
-            if batches:
-                await write(call, PublishRequest(batches=batches), target)
+            if batches or asks or abandons:
+                await write(call, PublishRequest(batches=batches, receipt_asks=asks, abandons=abandons), target)
+                await asyncio.sleep(limits.MESSAGE_PACE_S)  # what comes meanwhile shares the next message
             else:
-                await self._wait_wake(self._outbox.deadline())
+                await self._wait_wake(_earlier(self._outbox.deadline(), self._book.deadline()))
         if self._stopping:
             await end_writing(call, target)
 
@@ -269,7 +330,6 @@ class Publisher:
                 leave_at = self._now() + grace_s
                 self._leaving = True
                 self._wake.set()
-        raise _StreamOverError
 
     def _take(self, response: PublishResponse) -> None:
         """Hand a response to the outbox, and cancels to their runs."""
@@ -280,6 +340,12 @@ class Publisher:
             outbox.acked(now, ack)
         for refusal in response.refusals:
             outbox.refused(now, refusal)
+        if response.receipts:
+            self._settle()  # acks come before receipts
+            for receipt in response.receipts:
+                self._book.received(receipt)
+        for abandon in response.abandoned:
+            outbox.abandoned(abandon)
         if response.HasField("window"):
             outbox.take_window(now, response.window)
         for cancel in response.cancels:
@@ -295,6 +361,10 @@ class Publisher:
         for result in results:
             if not isinstance(result, Stored):
                 _log.warning("%s", result.error)
+            if isinstance(result, Stored):
+                self._book.stored(result.key, result.number, result.last_seq, result.position, self._now(), carried=result.awaited)
+            else:
+                self._book.failed(result.key, result.error)
             waiting = self._answers.pop(result.key, [])
             later = []
             for seq, answer in waiting:
@@ -310,13 +380,26 @@ class Publisher:
                 self._answers[result.key] = later
         if results:
             self._room.set()
+        self._settle_receipts()
         if self._failure is None and self._outbox.events:
             self._empty.clear()
         else:
             self._empty.set()  # nothing more will be answered
 
+    def _settle_receipts(self) -> None:
+        for ticket, result in self._book.take_results():
+            assert isinstance(ticket, asyncio.Future)  # noqa: S101 # all tickets are made here
+            if ticket.done():
+                continue  # whoever asked was cancelled
+            if isinstance(result, Receipt):
+                ticket.set_result(result)
+            else:
+                ticket.set_exception(result)
+
     def _die(self, failure: RuncastError) -> None:
         self._failure = failure
+        self._book.close(self._now(), failure)
+        self._settle_receipts()
         for waiting in self._answers.values():
             for _, answer in waiting:
                 if not answer.done():
@@ -331,14 +414,15 @@ class Publisher:
         until = self._now() + wait_s
         while self._now() < until and not self._stopping:
             self._outbox.tick(self._now())
+            self._book.tick(self._now())
             self._settle()
-            deadline = self._outbox.deadline()
+            deadline = _earlier(self._outbox.deadline(), self._book.deadline())
             self._wake.clear()
             await self._wait_wake(until if deadline is None else max(min(until, deadline), self._now() + 0.01))
 
     async def _wait_wake(self, until: float | None) -> None:
         try:
-            async with asyncio.timeout_at(until):
+            async with time_limit_at(until):
                 await self._wake.wait()
         except TimeoutError:
             return
@@ -346,3 +430,22 @@ class Publisher:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+async def _end_of(part: Coroutine[Any, Any, None]) -> Exception | None:
+    """Run a part of a stream to its end, and return what it died of: a task group is not to cancel the task that all streams run in."""
+    try:
+        await part
+    except Exception as exc:
+        return exc
+    return None
+
+
+def _to_ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

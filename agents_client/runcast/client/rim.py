@@ -1,14 +1,17 @@
-"""Where gRPC is met: channels with their options, and its errors mapped into our tree, once.
+"""Where gRPC and asyncio's time-outs are met: channels with their options, and errors mapped into our tree, once.
 
 Rules: every attempt has its own channel with its own connection (shared subchannels would lead back to the router that is draining);
 statuses that say "not you" are final, all others are tried again; a status whose details begin with a code of our table means that code.
+gRPC raises CancelledError for a stream that was dropped under a reader. Whether the task itself was cancelled is told by a *rise* of
+`Task.cancelling()`, never by its value: a task may carry cancellations that it has long met (until Python 3.13 every TaskGroup whose child
+fails while the group waits leaves one on its task).
 
 Never imports the outbox or anything of a run.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar, cast
 
 import grpc
@@ -44,7 +47,7 @@ async def open_channel(target: str) -> AsyncIterator[grpc.aio.Channel]:
     channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
     try:
         try:
-            async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):
+            async with time_limit(limits.CONNECT_TIMEOUT_S):
                 state = channel.get_state(try_to_connect=True)
                 while state is not grpc.ChannelConnectivity.READY:
                     if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
@@ -70,42 +73,86 @@ async def read(call: "grpc.aio.StreamStreamCall[Any, Response]", target: str, un
         RefusedError: the router answered with a code, or does not let us in.
         UnavailableError: the router is gone, or took too long.
     """
-    with _map_errors(target):
-        async with asyncio.timeout_at(until):
-            response = await call.read()
+    async with _map_errors(target), time_limit_at(until):
+        response = await call.read()
     return None if response is grpc.aio.EOF else cast("Response", response)
 
 
 async def write(call: "grpc.aio.StreamStreamCall[Request, Any]", request: Request, target: str) -> None:
     """Write a request; raises as `read`, and UnavailableError when the router takes no bytes for `limits.ROUTER_QUIET_S`."""
-    with _map_errors(target):
+    async with _map_errors(target):
         try:
-            async with asyncio.timeout(limits.ROUTER_QUIET_S):
+            async with time_limit(limits.ROUTER_QUIET_S):
                 await call.write(request)
         except asyncio.InvalidStateError as exc:  # the stream ended before: its status says why
             raise _map_status(await call.code(), await call.details(), target) from exc
 
 
+async def ask(call: "grpc.aio.UnaryUnaryCall[Any, Response]") -> Response:
+    """The answer to a single request; raises as `read`."""
+    async with _map_errors("the router"):
+        return await call
+
+
 async def end_writing(call: "grpc.aio.StreamStreamCall[Any, Any]", target: str) -> None:
     """Tell the router that nothing more comes; raises as `read`."""
-    with _map_errors(target):
+    async with _map_errors(target):
         await call.done_writing()
 
 
-@contextmanager
-def _map_errors(target: str) -> Iterator[None]:
+@asynccontextmanager
+async def _map_errors(target: str) -> AsyncIterator[None]:
     """Turn what gRPC and time-outs raise into our errors; a cancellation of the current task stays one."""
+    met = await _meet_cancellation()
     try:
         yield
     except grpc.aio.AioRpcError as exc:
         raise _map_status(exc.code(), exc.details(), target) from exc
     except (TimeoutError, asyncio.InvalidStateError, grpc.aio.BaseError) as exc:
-        raise UnavailableError(f"the stream to {target} broke: {exc or 'no answer in time'}") from exc
+        raise UnavailableError(f"the stream to {target} broke: {str(exc) or 'no answer in time'}") from exc
     except asyncio.CancelledError as exc:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
+        if _cancellations() > met:
             raise
         raise UnavailableError(f"the stream to {target} was dropped") from exc
+
+
+def time_limit(limit_s: float) -> AbstractAsyncContextManager[None]:
+    """A time-out for a block, `limit_s` seconds from now; see `time_limit_at`."""
+    return time_limit_at(asyncio.get_running_loop().time() + limit_s)
+
+
+@asynccontextmanager
+async def time_limit_at(until: float | None) -> AsyncIterator[None]:
+    """`asyncio.timeout_at`, right also in a task that was cancelled before: Python 3.11.0 to 3.11.3 give that one a CancelledError.
+
+    Args:
+        until: loop time, seconds; None for no limit.
+
+    Raises:
+        TimeoutError: the block was not over by then, and was cancelled.
+    """
+    met = _cancellations()
+    scope = asyncio.timeout_at(until)
+    try:
+        async with scope:
+            yield
+    except asyncio.CancelledError as exc:
+        if scope.expired() and _cancellations() <= met:
+            raise TimeoutError from exc
+        raise
+
+
+def _cancellations() -> int:
+    """How many the current task carries, met or not."""
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
+
+
+async def _meet_cancellation() -> int:
+    """Let a cancellation that the current task has still to meet be raised here; return how many it has met."""
+    if _cancellations():
+        await asyncio.sleep(0)
+    return _cancellations()
 
 
 def _map_status(status: grpc.StatusCode, text: str | None, target: str) -> RuncastError:

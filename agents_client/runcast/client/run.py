@@ -15,24 +15,19 @@ Never imports grpc; all sending is the publisher's.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self, overload
 
 from runcast.client import events
 from runcast.client.errors import OutboxFullError, RunKey
 from runcast.client.publisher import Publisher
-from runcast.client.tool import ToolCall
+from runcast.client.receipts import Receipt
+from runcast.client.rim import time_limit
+from runcast.client.speech import Speech
 from runcast.v1.event_pb2 import (
-    SEVERITY_FATAL,
-    TEXT_MODE_DELTA,
-    TEXT_MODE_WHOLE,
     AgentCompleted,
-    AgentError,
-    AgentResponse,
     AgentStarted,
-    AgentThinking,
-    Custom,
     Event,
 )
 from runcast.wire import limits
@@ -59,7 +54,7 @@ class RunContext(NamedTuple):
     traceparent: str
 
 
-class Run:
+class Run(Speech):
     """One attempt of a run; made by `Runcast.run`, used with `async with`.
 
     Attributes:
@@ -70,6 +65,7 @@ class Run:
     """
 
     def __init__(self, publisher: Publisher, key: RunKey, context: RunContext, started: AgentStarted, clock_ms: Callable[[], int]) -> None:
+        super().__init__()
         self._publisher = publisher
         self._key = key
         self._context = context
@@ -80,143 +76,12 @@ class Run:
         self._entered = False
         self._exiting = False
         self._ended = False
-        self._message_id = ""  # the open message
-        self._messages = 0
-        self._tools = 0
         self.id = key.run_id
         self.attempt = key.attempt
         self.cancelled = False
         self.cancel_reason = ""
 
-    # --- what an agent says ---
-
-    async def thinking(self, text: str, *, progress: float | None = None, step: int = 0, steps: int = 0) -> None:
-        """Say what the agent is occupied with. A device that is behind may be shown only the newest.
-
-        Args:
-            text: for people.
-            progress: share of the work done, 0.0 to 1.0.
-            step: from 1, of `steps`; 0 when not counted.
-            steps: how many there are.
-
-        Raises:
-            ValueError: `progress` is out of range.
-            RuncastError: as `emit`.
-        """
-        if progress is not None and not 0.0 <= progress <= 1.0:
-            raise ValueError(f"progress is {progress}; use 0.0 to 1.0")
-        await self.emit(Event(agent_thinking=AgentThinking(text=text, progress=progress, step=step, steps=steps)))
-
-    def tool(self, name: str, *, args: object = None, purpose: str = "", estimate_s: float | None = None) -> ToolCall:
-        """A tool call, for `async with`: `tool_executing` when the block begins, `tool_completed` when it ends, however it ends.
-
-        Args:
-            name: the tool's, 1 to 128 bytes.
-            args: JSON-like; None for nothing.
-            purpose: why it is called, for people.
-            estimate_s: how long it is expected to take, seconds.
-
-        Returns:
-            The call; set its `result` within the block.
-
-        Raises:
-            TypeError, ValueError: `args` can't be written as JSON.
-            IdInvalidError: the name is empty or too long.
-        """
-        self._tools += 1
-        return ToolCall(self, f"t{self._tools}", name, events.encode_json(args), purpose, events.to_ms(estimate_s))
-
-    async def respond(self, text: str, *, whole: bool = False) -> None:
-        """Add text to the open message, or begin one. An empty delta sends nothing.
-
-        Args:
-            text: for the user.
-            whole: `text` is the message's whole text and replaces what came before.
-
-        Raises:
-            RuncastError: as `emit`.
-        """
-        if not text and not whole:
-            return
-        message_id = self._message_id or f"m{self._messages + 1}"
-        mode = TEXT_MODE_WHOLE if whole else TEXT_MODE_DELTA
-        await self.emit(Event(agent_response=AgentResponse(message_id=message_id, text=text, mode=mode)))
-        if not self._message_id:
-            self._messages += 1
-            self._message_id = message_id
-
-    async def end_message(self) -> None:
-        """Say that the open message is final; the next `respond` begins another. Does nothing when none is open."""
-        if self._message_id:
-            await self.emit(self._final())
-            self._message_id = ""
-
-    async def error(
-        self,
-        message: str,
-        *,
-        severity: Literal["recoverable", "degraded"] = "recoverable",
-        category: str = "unknown",
-        suggestions: Sequence[str] = (),
-        retrying: bool = False,
-        retry_after_s: float | None = None,
-    ) -> None:
-        """Tell of an error after which the run goes on; `fail` is for one that ends it.
-
-        Args:
-            message: for people: no traceback, no secret.
-            severity: "recoverable": as before; "degraded": with less than was asked for.
-            category: timeout, rate_limit, authentication, bad_input, dependency, unknown, or the agent's own word.
-            suggestions: what the user can do.
-            retrying: the agent tries again by itself.
-            retry_after_s: when, seconds from now.
-
-        Raises:
-            ValueError: another severity.
-            RuncastError: as `emit`.
-        """
-        if severity not in events.SEVERITIES:
-            raise ValueError(f"severity is {severity!r}; use one of {', '.join(events.SEVERITIES)}, or fail() to end the run")
-        told = AgentError(
-            severity=events.SEVERITIES[severity],
-            category=category,
-            message=message,
-            suggestions=suggestions,
-            retrying=retrying,
-            retry_after_ms=events.to_ms(retry_after_s),
-        )
-        await self.emit(Event(agent_error=told))
-
-    async def custom(self, name: str, data: object = None) -> None:
-        """Emit an application's own kind.
-
-        Raises:
-            TypeError, ValueError: `data` can't be written as JSON.
-            RuncastError: as `emit`.
-        """
-        await self.emit(Event(custom=Custom(name=name, data_json=events.encode_json(data))))
-
-    async def complete(self, summary: str = "", *, result: object = None) -> None:
-        """End the run well; an open message becomes final first. Nothing can follow.
-
-        Raises:
-            TypeError, ValueError: `result` can't be written as JSON.
-            LifecycleError: a tool call is open, or the run has ended.
-            RuncastError: as `emit`.
-        """
-        completed = AgentCompleted(summary=summary, result_json=events.encode_json(result))
-        await self.end_message()
-        await self.emit(Event(agent_completed=completed))
-
-    async def fail(self, message: str, *, category: str = "unknown", suggestions: Sequence[str] = ()) -> None:
-        """End the run by an error that the agent itself describes. Nothing can follow.
-
-        Raises:
-            LifecycleError: a tool call is open, or the run has ended.
-            RuncastError: as `emit`.
-        """
-        told = AgentError(severity=SEVERITY_FATAL, category=category, message=message, suggestions=suggestions)
-        await self.emit(Event(agent_error=told))
+    # --- events and receipts ---
 
     async def emit(self, event: Event) -> int:
         """Emit any event; the methods above are the usual way. Returns when it is queued, which needs no network.
@@ -239,6 +104,19 @@ class Run:
         self._ended = self._ended or ends_run(event)
         return seq
 
+    async def _emit_awaited(self, event: Event, receipt: float | None) -> "asyncio.Future[Receipt] | None":
+        if receipt is None:
+            await self.emit(event)
+            return None
+        self._check_entered()
+        ticket = await self._publisher.append_awaited(self._key, self._dress(event), _check_receipt(receipt))
+        self._ended = self._ended or ends_run(event)
+        return ticket
+
+    async def _await_all(self, receipt: float) -> Receipt:
+        self._check_entered()
+        return await self._publisher.await_all(self._key, _check_receipt(receipt))
+
     def emit_now(self, event: Event) -> int:
         """Queue a closing event at once, from the reserve if need be; raises as `emit`, and OutboxFullError."""
         self._check_entered()
@@ -246,17 +124,27 @@ class Run:
         self._ended = self._ended or ends_run(event)
         return seq
 
-    async def flush(self) -> Position | None:
-        """Wait until all events of the run so far are stored.
+    @overload
+    async def flush(self) -> Position | None: ...
+    @overload
+    async def flush(self, *, receipt: float) -> Receipt: ...
+    async def flush(self, *, receipt: float | None = None) -> Position | Receipt | None:
+        """Wait until all events of the run so far are stored; with `receipt`, until a device acknowledged them.
+
+        Args:
+            receipt: how long a device may take to acknowledge, seconds, from their storing.
 
         Returns:
-            The position of the last one in the user's stream.
+            The position of the last one in the user's stream; with `receipt`, what became of it.
 
         Raises:
+            ValueError: `receipt` is out of range.
             RunRefusedError, RunIndeterminateError: they could not be; the run failed.
             RuncastError: the publisher died, and of what.
         """
         self._check_entered()
+        if receipt is not None:
+            return await self._await_all(receipt)
         position = await self._publisher.wait_stored(self._key)
         return parse_position(position) if position else None
 
@@ -317,9 +205,6 @@ class Run:
         event.time_unix_ms = self._clock_ms()
         event.agent, event.thread, event.parent_run_id, event.traceparent = self._context
         return event
-
-    def _final(self) -> Event:
-        return Event(agent_response=AgentResponse(message_id=self._message_id, mode=TEXT_MODE_DELTA, final=True))
 
     def _on_cancel(self, reason: str) -> None:
         """The user asked the run to stop."""
@@ -388,7 +273,7 @@ class Run:
     async def _wait_end_shortly(self, failure: RuncastError | None) -> RuncastError | None:
         """Wait a little for the closing events; return why they are not stored for certain."""
         try:
-            async with asyncio.timeout(limits.RUN_EXIT_S):
+            async with time_limit(limits.RUN_EXIT_S):
                 await self._wait_stored()
         except TimeoutError:
             _log.warning("the end of run %s is not stored after %g s; it is still being sent", self.id, limits.RUN_EXIT_S)
@@ -402,3 +287,9 @@ class Run:
         except RuncastError as failure:
             self._close_failed(failure)
             raise
+
+
+def _check_receipt(receipt: float) -> float:
+    if not 0.0 < receipt <= limits.RECEIPT_DEADLINE_MAX_S:
+        raise ValueError(f"receipt is {receipt}; give seconds, above 0 and up to {limits.RECEIPT_DEADLINE_MAX_S:g}")
+    return receipt

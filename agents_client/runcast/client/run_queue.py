@@ -1,8 +1,8 @@
 """One attempt of a run in the outbox: its life, what waits, and the batch in flight.
 
 Rules: an event gets its identity (run_id, attempt, seq, id) when it is admitted, and is not changed after it; a batch is built once, when
-it is about to be sent, of all that waits and fits, and is not changed after it. `life` knows all that was queued, `stored_life` what is
-acknowledged; closing events of a failed run follow the latter.
+it is about to be sent, of all that waits and fits, and is not changed after it; an event that asks for a receipt is the last of its
+batch. `life` knows all that was queued, `stored_life` what is acknowledged; closing events of a failed run follow the latter.
 
 Invariants: `waiting` holds contiguous seqs that follow those of `flight`, which follow `seq`; `flight.batch.number == number + 1`.
 
@@ -18,6 +18,7 @@ from runcast.wire.ids import event_id
 from runcast.wire.lifecycle import Lifecycle
 
 _NUMBER_MAX = 2**64 - 1
+_RECEIPT_MS_MAX = 2**32 - 1
 
 RunFailure = RunRefusedError | RunIndeterminateError
 """Why a run failed, and what of it is not stored."""
@@ -95,13 +96,13 @@ class RunQueue:
         self.seq = 0
         self.position = ""
         self.next_seq = 1
-        self.waiting: deque[tuple[Event, int]] = deque()
+        self.waiting: deque[tuple[Event, int, int]] = deque()
         self.flight: Flight | None = None
         self.failure: RunFailure | None = None
         self.closable = False
         self.released = False
         self.listed = False
-        self._header_bytes = self._batch(_NUMBER_MAX, []).ByteSize()
+        self._header_bytes = self._batch(_NUMBER_MAX, [], _RECEIPT_MS_MAX).ByteSize()
 
     @property
     def idle(self) -> bool:
@@ -135,26 +136,45 @@ class RunQueue:
             return self.flight if self.flight.size <= bytes_max else None
         bytes_max = min(bytes_max, limits.BATCH_BYTES_MAX)
         size = self._header_bytes
-        count = 0
-        for _, cost in self.waiting:
+        count = receipt_ms = 0
+        for _, cost, receipt_ms_of_event in self.waiting:
             if count == limits.BATCH_EVENTS_MAX or size + cost > bytes_max:
                 break
             size += cost
             count += 1
+            receipt_ms = receipt_ms_of_event
+            if receipt_ms:
+                break
         if count == 0:
             return None
         events = [self.waiting.popleft()[0] for _ in range(count)]
-        self.flight = Flight(self._batch(self.number + 1, events), size - self._header_bytes)
+        self.flight = Flight(self._batch(self.number + 1, events, receipt_ms), size - self._header_bytes)
         return self.flight
 
     def leftover(self) -> Leftover:
         """What is not acknowledged."""
         in_flight = tuple(self.flight.batch.events) if self.flight is not None else ()
-        waiting = tuple(event for event, _ in self.waiting)
+        waiting = tuple(event for event, _, _ in self.waiting)
         if self.flight is not None and self.flight.sendings == 0:
             return Leftover(self.key, (), in_flight + waiting)
         return Leftover(self.key, in_flight, waiting)
 
-    def _batch(self, number: int, events: list[Event]) -> Batch:
+    def ask_receipt(self, receipt_ms: int) -> bool:
+        """Have the newest event ask for a receipt, if it waits still; the longer of two deadlines counts."""
+        if not self.waiting:
+            return False
+        event, cost, asked_ms = self.waiting[-1]
+        self.waiting[-1] = (event, cost, max(asked_ms, receipt_ms))
+        return True
+
+    def _batch(self, number: int, events: list[Event], receipt_ms: int) -> Batch:
         key = self.key
-        return Batch(user=self._user, producer=self._producer, run_id=key.run_id, attempt=key.attempt, number=number, events=events)
+        return Batch(
+            user=self._user,
+            producer=self._producer,
+            run_id=key.run_id,
+            attempt=key.attempt,
+            number=number,
+            events=events,
+            receipt_deadline_ms=receipt_ms,
+        )

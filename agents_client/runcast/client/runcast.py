@@ -17,6 +17,7 @@ from runcast.client import events
 from runcast.client.errors import RunKey, UnsentError
 from runcast.client.inbox import Inbox
 from runcast.client.publisher import Publisher
+from runcast.client.rim import time_limit
 from runcast.client.routers import Routers, parse_targets
 from runcast.client.run import Run, RunContext
 from runcast.v1.event_pb2 import AgentStarted
@@ -123,6 +124,20 @@ class Runcast:
         self._inboxes = [*(other for other in self._inboxes if not other.closed), inbox]
         return inbox
 
+    async def is_online(self, user: str, *, tenant: str = "") -> bool:
+        """Whether any device of a user is connected just now, to any edge.
+
+        Args:
+            user: who.
+            tenant: the user's; "" for the Runcast's.
+
+        Raises:
+            IdInvalidError: an id is empty or too long.
+            UnavailableError: no router is connected, or it can't say.
+        """
+        self._check_entered()
+        return await self._publisher.is_online(UserKey(check_id(tenant or self._tenant, "tenant id"), check_id(user, "user id")))
+
     async def ready(self, timeout_s: float = limits.CONNECT_TIMEOUT_S) -> None:
         """Wait until a router is connected. Nobody has to: runs may begin before.
 
@@ -132,7 +147,7 @@ class Runcast:
         """
         self._check_entered()
         try:
-            async with asyncio.timeout(timeout_s):
+            async with time_limit(timeout_s):
                 await self._publisher.wait_ready()
         except TimeoutError as exc:
             raise UnavailableError(

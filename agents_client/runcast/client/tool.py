@@ -25,7 +25,7 @@ from runcast.wire.errors import LifecycleError, RuncastError
 from runcast.wire.ids import check_id
 
 if TYPE_CHECKING:
-    from runcast.client.run import Run
+    from runcast.client.speech import Speech
 
 _DURATION_MS_MAX = 2**32 - 1
 
@@ -38,7 +38,7 @@ class ToolCall:
         name: the tool's.
     """
 
-    def __init__(self, run: "Run", call_id: str, name: str, args_json: bytes, purpose: str, estimate_ms: int | None) -> None:
+    def __init__(self, run: "Speech", call_id: str, name: str, args_json: bytes, purpose: str, estimate_ms: int | None) -> None:
         self._run = run
         self._executing = ToolExecuting(
             tool_call_id=call_id, tool=check_id(name, "tool name"), args_json=args_json, purpose=purpose, estimate_ms=estimate_ms

@@ -18,8 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from runcast.testkit.nats_cluster import stream_leader, wait_formed, write_config
 from runcast.testkit.ports import HOST, HeldPort, PortTakenError, is_free, pick_port
 from runcast.testkit.processes import Echo, Process, ProcessError
+from runcast.testkit.proxy import Proxy
 from runcast.wire import limits
 from runcast.wire.ids import encode_token
 
@@ -86,6 +88,9 @@ class Cluster:
         routers: how many router processes.
         edges: how many edge processes.
         nats_url: an existing NATS instead of a nats-server of our own.
+        nats_servers: how many nats-servers: 1, or 3 for a cluster with everything replicated on all of them.
+        proxied: put a proxy on every line: between each router or edge and each nats-server, before each edge (where devices connect)
+            and before each router (where agents do).
         data: where nats-server keeps its data; None for a temporary directory that is removed at the end.
         shards: of a new deployment; 0 for the default.
         share_ports: all routers on one port and all edges on one port (the kernel spreads connections), instead of a port each.
@@ -96,8 +101,10 @@ class Cluster:
         echo: told about every line on a node's stderr, with the node's name.
 
     Attributes:
-        nats: our nats-server; None with `nats_url`.
-        nats_url: what the nodes use.
+        nats: our (first) nats-server; None with `nats_url`.
+        nats_servers: all of them.
+        nats_url: of all nats-servers, past the proxies.
+        proxies: by who connects and to whom: ("edge-0", "nats-0"), ("device", "edge-0"), ("agent", "router-0").
         routers: the router nodes.
         edges: the edge nodes.
         directory: where logs, and data unless given, are.
@@ -109,6 +116,8 @@ class Cluster:
         routers: int = 2,
         edges: int = 2,
         nats_url: str = "",
+        nats_servers: int = 1,
+        proxied: bool = False,
         data: Path | None = None,
         shards: int = 0,
         share_ports: bool = False,
@@ -124,12 +133,18 @@ class Cluster:
         self._share_ports = share_ports
         self._nats_port = nats_port
         self._echo = echo
+        self._servers = nats_servers
+        self._proxied = proxied
         self._environ = {"RUNCAST_AUTH": "dev", **(environ or {})}
         if shards:
             self._environ["RUNCAST_SHARDS"] = str(shards)
         self._held: list[HeldPort] = []
         self._others: list[Process] = []
+        if nats_servers > 1:
+            self._environ.setdefault("RUNCAST_REPLICAS", str(min(nats_servers, 3)))
         self.nats: Node | None = None
+        self.nats_servers: list[Node] = []
+        self.proxies: dict[tuple[str, str], Proxy] = {}
         self.nats_url = nats_url
         self.routers: list[Node] = []
         self.edges: list[Node] = []
@@ -147,7 +162,7 @@ class Cluster:
     @property
     def processes(self) -> list[Process]:
         """All of them, nats-server first."""
-        return [*([self.nats] if self.nats else []), *self.routers, *self.edges, *self._others]
+        return [*self.nats_servers, *self.routers, *self.edges, *self._others]
 
     def token(self, user: str, tenant: str = "default") -> str:
         """A development token for a user."""
@@ -155,11 +170,20 @@ class Cluster:
 
     def ws_urls(self) -> list[str]:
         """Every edge's WebSocket URL, once each."""
+        if self._proxied:
+            return [f"ws://{HOST}:{self.proxies['device', edge.name].port}/v1/ws" for edge in self.edges]
         return list(dict.fromkeys(edge.url for edge in self.edges))
 
     def router_addresses(self) -> list[str]:
         """Every router's `host:port`, once each."""
+        if self._proxied:
+            return [f"{HOST}:{self.proxies['agent', router.name].port}" for router in self.routers]
         return list(dict.fromkeys(router.address for router in self.routers))
+
+    async def stream_leader(self, stream: str) -> Node | None:
+        """The nats-server that leads a stream; None when there is none just now."""
+        name = await stream_leader([node.url for node in self.nats_servers if node.running], stream)
+        return next((node for node in self.nats_servers if node.name == name), None)
 
     async def start(self) -> None:
         """Start nats-server, then all routers and edges at once, and wait until they take work.
@@ -174,9 +198,11 @@ class Cluster:
             for role in ("router", "edge"):
                 self._plan(role)
             if not self.nats_url:
-                await self._start_nats()
+                await (self._start_nats() if self._servers == 1 else self._start_nats_cluster())
             for node in (*self.routers, *self.edges):
                 node.environ["RUNCAST_NATS_URL"] = self.nats_url
+            if self._proxied:
+                await self._start_proxies()
             async with asyncio.TaskGroup() as group:
                 for node in (*self.routers, *self.edges):
                     group.create_task(node.start())
@@ -192,9 +218,10 @@ class Cluster:
         try:
             # The last half second of the five is kept for nats-server, which needs milliseconds.
             await _stop_all([*self._others, *self.edges, *self.routers], limits.CHILD_STOP_S)
-            if self.nats is not None:
-                await self.nats.stop(bound_s=0.5)
+            await _stop_all([*self.nats_servers], 0.5)
         finally:
+            for proxy in self.proxies.values():
+                await proxy.close()
             for process in self.processes:
                 await process.kill()
             for held in self._held:
@@ -265,7 +292,52 @@ class Cluster:
                 # Somebody may have taken the port between the look and the bind; anything else will be the same again.
                 if self._nats_port or is_free(port) or attempt == limits.NATS_PORT_TRIES - 1:
                     raise
-        self.nats_url = self.nats.url if self.nats else ""
+        if self.nats is not None:
+            self.nats_url, self.nats_servers = self.nats.url, [self.nats]
+
+    async def _start_nats_cluster(self) -> None:
+        program = find_nats_server()
+        data = self._data or self.directory / "nats"
+        rng = random.Random()  # noqa: S311 # ports, not secrets
+        ports = [pick_port(rng) for _ in range(2 * self._servers)]
+        own, routes = ports[: self._servers], ports[self._servers :]
+        for index, port in enumerate(own):
+            name = f"nats-{index}"
+            store = data / name
+            store.mkdir(parents=True, exist_ok=True)
+            config = write_config(self.directory, name, port, routes, index, store)
+            node = Node(
+                name,
+                [program, "-c", str(config)],
+                directory=self.directory,
+                ready=r"Server is ready",
+                ready_on="stderr",
+                echo=self._echo,
+            )
+            node.role, node.port = "nats", port
+            self.nats_servers.append(node)
+        self.nats = self.nats_servers[0]
+        self.nats_url = ",".join(node.url for node in self.nats_servers)
+        async with asyncio.TaskGroup() as group:
+            for node in self.nats_servers:
+                group.create_task(node.start())
+        await wait_formed([node.url for node in self.nats_servers], min(self._servers, 3))
+
+    async def _start_proxies(self) -> None:
+        for node in (*self.routers, *self.edges):
+            urls = []
+            for server in self.nats_servers:
+                proxy = await self._add_proxy(node.name, server, nats=True)
+                urls.append(f"nats://{HOST}:{proxy.port}")
+            # Each node begins with another server, as nodes that were told the servers in their own order do.
+            first = (len(self.proxies) // max(len(urls), 1)) % max(len(urls), 1)
+            node.environ["RUNCAST_NATS_URL"] = ",".join(urls[first:] + urls[:first])
+            await self._add_proxy("agent" if node.role == "router" else "device", node)
+
+    async def _add_proxy(self, who: str, target: Node, *, nats: bool = False) -> Proxy:
+        proxy = self.proxies[who, target.name] = Proxy(target.port, nats=nats)
+        await proxy.start()
+        return proxy
 
 
 async def _stop_all(processes: list[Process], bound_s: float) -> None:

@@ -66,6 +66,7 @@ class Device:
         strict: a broken chain is raised when the device closes.
         record: keep events and frames; off for devices that live long.
         on_event: called with every event as it comes.
+        on_frame: called with every frame as it comes, before anything is made of it.
         on_opened: called with every welcome.
         on_lost: called with a text when a connection ended and the device is coming back.
         http: a session to use; None for one of its own.
@@ -93,6 +94,7 @@ class Device:
         strict: bool = True,
         record: bool = True,
         on_event: Callable[[Received], None] | None = None,
+        on_frame: Callable[[ServerFrame], None] | None = None,
         on_opened: Callable[[Welcome], None] | None = None,
         on_lost: Callable[[str], None] | None = None,
         http: aiohttp.ClientSession | None = None,
@@ -106,6 +108,7 @@ class Device:
         self._strict = strict
         self._record = record
         self._on_event = on_event
+        self._on_frame = on_frame
         self._on_opened = on_opened
         self._on_lost = on_lost
         self._http = http
@@ -424,6 +427,8 @@ class Device:
                     return
                 if self._record:
                     self.frames.append(frame)
+                if self._on_frame is not None:
+                    self._on_frame(frame)
                 if isinstance(frame, Error) and not frame.id:
                     self._refusal = frame
                 self.session.receive_frame(frame, _now())

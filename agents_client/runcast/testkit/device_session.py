@@ -5,6 +5,9 @@ pos <= p is a repeat and is dropped; anything else is a broken chain: something 
 (promise P4). A `reset` in the welcome is how an edge says aloud that it can't continue; a `snapshot`, that it gives what the stream came to
 in place of the stream, in frames whose positions are the snapshot's own until the last one leads to its end.
 
+Events of attempts that were superseded or lost are not delivered: an edge leaves them out as far as it knows, and a device remembers
+longer than the edge that it is connected to just now.
+
     CLOSED --connected--> OPENING --welcome--> OPEN
        ^---------lost--------+--------lost------'
 
@@ -21,6 +24,7 @@ from runcast.v1.event_pb2 import Event
 from runcast.wire import limits
 from runcast.wire.codes import comes_back
 from runcast.wire.errors import PositionMalformedError
+from runcast.wire.fence import Fence
 from runcast.wire.frames import Ack, Batch, ClientFrame, Drain, Error, Hello, Ping, Pong, Send, Sent, ServerFrame, Welcome
 from runcast.wire.position import EARLIEST, LATEST, parse_position
 
@@ -121,6 +125,7 @@ class DeviceSession:
         repeats: frames dropped because they had been had.
         resets: how often an edge could not continue.
         snapshots: how often an edge gave a snapshot.
+        superseded: events dropped because their attempt was superseded or lost.
         unacknowledged: events delivered and not yet acknowledged.
     """
 
@@ -132,6 +137,8 @@ class DeviceSession:
         self.repeats = 0
         self.resets = 0
         self.snapshots = 0
+        self.superseded = 0
+        self._fence = Fence()
         self.unacknowledged = 0
         self._ack = ack
         self._snapshot = snapshot
@@ -144,6 +151,7 @@ class DeviceSession:
         self._failures = 0
         self._leave_at: float | None = None
         self._left = False
+        self._handled = False  # something was delivered, so the position is one that the application has
 
     @property
     def caught_up(self) -> bool:
@@ -280,14 +288,19 @@ class DeviceSession:
             self._break(f"resumed at {frame.position}, asked for {self.position}")
             return
         self._move(Step.WELCOMED)
+        again = self._ack and self._handled and frame.outcome == "resumed" and frame.position == self.position
         if frame.outcome == "reset":
             self.resets += 1
+            self._fence = Fence()
         elif frame.outcome == "snapshot":
             self.snapshots += 1
+            self._fence = Fence()
         self.position, self.tip = frame.position, frame.tip
         self._ping_interval_s = frame.limits.ping_interval_ms / 1000 or limits.PING_INTERVAL_S
         self._failures = 0
         self._effects.append(Opened(frame))
+        if again:  # the edge before may not have heard of it, or not have told
+            self.acknowledge()
         self._effects.extend(Transmit(send) for send in self._pending.values())
         self._note_caught_up()
 
@@ -305,7 +318,10 @@ class DeviceSession:
             return
         self.position = frame.pos
         self._note_caught_up()
-        self._effects.append(Deliver(frame.events, frame.pos))
+        events = self._fence.pass_on(frame.events, pos.seq)
+        self.superseded += len(frame.events) - len(events)
+        self._effects.append(Deliver(events, frame.pos))
+        self._handled = True
         self.unacknowledged += max(len(frame.events), 1)
         if self._ack and self.unacknowledged >= limits.DEVICE_ACK_EVENTS:
             self.acknowledge()

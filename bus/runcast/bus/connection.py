@@ -17,7 +17,7 @@ from nats.js import JetStreamContext
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.replies import Replies
-from runcast.bus.settings import ServiceSettings
+from runcast.bus.settings import ServiceSettings, masked_urls
 from runcast.wire import limits
 
 SERVER_VERSION_MIN = (2, 11)
@@ -58,7 +58,7 @@ class Bus:
     def server(self) -> str:
         """`host:port` of the connected server; "" when there is none."""
         url = self.nc.connected_url
-        return str(url.netloc) if url else ""
+        return str(url.netloc).rpartition("@")[2] if url else ""
 
     @property
     def server_version(self) -> str:
@@ -75,23 +75,24 @@ class Bus:
         wait_s = limits.BACKOFF_FIRST_S
         while True:
             try:
-                self.nc = await nats.connect(
-                    servers=settings.nats_servers,
-                    name=settings.id,
-                    allow_reconnect=True,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.25,
-                    connect_timeout=2,
-                    ping_interval=5,
-                    max_outstanding_pings=2,
-                    pending_size=16 * limits.MIB,
-                    error_cb=self._on_error,
-                    disconnected_cb=self._on_disconnected,
-                    reconnected_cb=self._on_reconnected,
-                )
+                async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):  # nats-py itself tries for ever, without backoff
+                    self.nc = await nats.connect(
+                        servers=settings.nats_servers,
+                        name=settings.id,
+                        allow_reconnect=True,
+                        max_reconnect_attempts=-1,
+                        reconnect_time_wait=0.25,
+                        connect_timeout=2,
+                        ping_interval=5,
+                        max_outstanding_pings=2,
+                        pending_size=16 * limits.MIB,
+                        error_cb=self._on_error,
+                        disconnected_cb=self._on_disconnected,
+                        reconnected_cb=self._on_reconnected,
+                    )
                 break
             except (TimeoutError, nats.errors.Error, OSError) as exc:
-                self._log.warning("nats_unreachable", servers=settings.nats_url, error=str(exc) or type(exc).__name__)
+                self._log.warning("nats_unreachable", servers=masked_urls(settings.nats_url), error=str(exc) or type(exc).__name__)
                 await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 # jitter, not a secret
                 wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
         self.js = self.nc.jetstream(timeout=limits.PUBLISH_TIMEOUT_S)

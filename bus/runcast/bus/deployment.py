@@ -2,8 +2,8 @@
 
 Rules: the shard count is fixed when the deployment is created and kept in META; a process configured otherwise refuses to start
 and says why. Several routers may start at once: whoever creates a stream first gives it its epoch, the others read it. What
-correctness hangs on (subjects, republish, Direct Get, dedupe window) is verified; what an operator may tune (age, messages per user,
-replicas) is taken as found.
+correctness hangs on (subjects, republish, Direct Get) is verified; what an operator may tune (age, messages per user, replicas, dedupe
+window) is taken as found: the resend horizon that routers tell producers follows from the window.
 """
 
 import asyncio
@@ -40,16 +40,23 @@ class DeploymentError(Exception):
 
 
 class Shard(msgspec.Struct, frozen=True):
-    """One shard: its stream's epoch and its retention in seconds."""
+    """One shard: its stream's epoch, its retention, and how long it recognises a resend, both in seconds."""
 
     epoch: str
     retention_s: float
+    dedupe_window_s: float = limits.DEDUPE_WINDOW_S
 
 
 class Deployment(msgspec.Struct, frozen=True):
     """What all processes agree on. `shards[n]` describes shard n."""
 
     shards: tuple[Shard, ...]
+
+    @property
+    def resend_horizon_s(self) -> float:
+        """How long after its first sending a batch may be sent again, seconds: what its stream remembers, less a margin."""
+        window_s = min(shard.dedupe_window_s for shard in self.shards)
+        return window_s - max(limits.RESEND_MARGIN_S, window_s * (1 - limits.RESEND_HORIZON_S / limits.DEDUPE_WINDOW_S))
 
 
 class _Record(msgspec.Struct):
@@ -84,8 +91,9 @@ async def provision(bus: Bus, *, shards: int, replicas: int, log: BoundLogger) -
         info = await _create(bus, _events(shard, replicas), log)
         found.append(_verify(shard, info))
     await _create(bus, _inbox(replicas), log)
+    await _create(bus, _parked(replicas), log)
     await _create(bus, _bucket(subjects.CURSORS_BUCKET, replicas, max_age=limits.RETENTION_S), log)
-    await _create(bus, _bucket(subjects.RUNS_BUCKET, replicas, allow_msg_ttl=True, subject_delete_marker_ttl=60.0), log)
+    await _create(bus, _runs(replicas), log)
     return Deployment(tuple(found))
 
 
@@ -185,6 +193,20 @@ def _inbox(replicas: int) -> StreamConfig:
     )
 
 
+def _parked(replicas: int) -> StreamConfig:
+    return StreamConfig(
+        name=subjects.PARKED_STREAM,
+        subjects=["parked.>"],
+        storage=StorageType.FILE,
+        retention=RetentionPolicy.LIMITS,
+        discard=DiscardPolicy.OLD,
+        max_bytes=limits.PARKED_BYTES_MAX,
+        max_age=limits.PARKED_AGE_S,
+        duplicate_window=limits.DEDUPE_WINDOW_S,
+        num_replicas=replicas,
+    )
+
+
 def _bucket(bucket: str, replicas: int, **more: Any) -> StreamConfig:
     """A key-value bucket, as the stream that it is: so that key TTLs can be asked for."""
     KeyValueConfig(bucket=bucket)  # checks the name
@@ -203,6 +225,18 @@ def _bucket(bucket: str, replicas: int, **more: Any) -> StreamConfig:
     )
 
 
+def _runs(replicas: int) -> StreamConfig:
+    """The runs' bucket. A key whose time is over is replaced by a marker, and leases are republished, their markers too."""
+    src, dest = subjects.lease_subjects()
+    return _bucket(
+        subjects.RUNS_BUCKET,
+        replicas,
+        allow_msg_ttl=True,
+        subject_delete_marker_ttl=60.0,
+        republish=RePublish(src=src, dest=dest, headers_only=True),
+    )
+
+
 def _verify(shard: int, info: StreamInfo) -> Shard:
     config = info.config
     src, dest = subjects.live_subjects(shard)
@@ -214,14 +248,14 @@ def _verify(shard: int, info: StreamInfo) -> Shard:
         wrong.append(f"it does not republish {src} to {dest}")
     if not config.allow_direct:
         wrong.append("allow_direct is off")
-    if (config.duplicate_window or 0) <= limits.RESEND_HORIZON_S:
-        wrong.append(f"the duplicate window is {config.duplicate_window} s, not above {limits.RESEND_HORIZON_S} s")
+    if (config.duplicate_window or 0) <= limits.RESEND_MARGIN_S:
+        wrong.append(f"the duplicate window is {config.duplicate_window} s, not above {limits.RESEND_MARGIN_S} s")
     epoch = (config.metadata or {}).get(EPOCH_KEY, "")
     if not epoch:
         wrong.append(f"its metadata has no {EPOCH_KEY}")
     if wrong:
         raise DeploymentError(f"stream {name} is not as Runcast needs it: {'; '.join(wrong)}. Correct it, or remove it to start anew")
-    return Shard(epoch, float(config.max_age or 0) or float("inf"))
+    return Shard(epoch, float(config.max_age or 0) or float("inf"), float(config.duplicate_window or 0))
 
 
 class StreamState(msgspec.Struct, frozen=True):
@@ -245,7 +279,7 @@ async def stream_states(bus: Bus, deployment: Deployment) -> list[StreamState]:
     epochs = {subjects.event_stream(number): shard.epoch for number, shard in enumerate(deployment.shards)}
     buckets = (subjects.CURSORS_BUCKET, subjects.RUNS_BUCKET, subjects.META_BUCKET)
     states = []
-    for name in (*epochs, subjects.INBOX_STREAM, *(f"KV_{bucket}" for bucket in buckets)):
+    for name in (*epochs, subjects.INBOX_STREAM, subjects.PARKED_STREAM, *(f"KV_{bucket}" for bucket in buckets)):
         try:
             info = await bus.js.stream_info(name)
         except (TimeoutError, nats.errors.Error, nats.js.errors.APIError) as exc:

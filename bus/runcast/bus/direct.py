@@ -3,7 +3,9 @@
 See ARCHITECTURE.md, "No consumer per user", and NATS ADR-31.
 
 Any replica answers a Direct Get, and may lag behind the leader; `leader_tip` asks the leader. All answers come to one subscription,
-told apart by the last token of the reply subject. Bounded: `limits.HISTORY_READS_MAX` reads at once, each with a timeout.
+told apart by the last token of the reply subject. Each message says which one of the answer came before it, so an answer that lost one on
+the way (a reconnect in its midst) is refused as a whole, never taken with a hole. Bounded: `limits.HISTORY_READS_MAX` reads at once, each
+with a timeout.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ from nats.aio.msg import Msg
 
 from runcast.bus.connection import Bus
 from runcast.bus.storage import storage_error
-from runcast.wire import limits
+from runcast.wire import limits, subjects
 from runcast.wire.errors import UnavailableError
 
 
@@ -76,13 +78,18 @@ class DirectReader:
         """
         return {message.subject: message.seq for message in await self.latest(stream, wanted)}
 
-    async def latest(self, stream: str, wanted: list[str]) -> list[Message]:
+    async def latest(self, stream: str, wanted: list[str], *, batch: int = 0) -> list[Message]:
         """The newest message of each of up to 1,024 subjects, where there is one. From any replica.
+
+        Args:
+            stream: where.
+            wanted: subjects; with wildcards, `batch` says how many messages may come.
+            batch: 0 for one per subject.
 
         Raises:
             UnavailableError: no answer in time; ask again.
         """
-        return await self._request(stream, {"multi_last": wanted, "batch": len(wanted)})
+        return await self._request(stream, {"multi_last": wanted, "batch": batch or len(wanted)})
 
     async def last(self, stream: str, subject: str) -> Message | None:
         """The newest message of one subject, from any replica; None when there is none.
@@ -130,9 +137,12 @@ class DirectReader:
             return
         headers = msg.headers or {}
         status = headers.get("Status", "")
-        if not status:
-            pending = int(headers.get("Nats-Num-Pending", "0"))
-            read.messages.append(Message(headers["Nats-Subject"], int(headers["Nats-Sequence"]), msg.data, pending))
+        before = read.messages[-1].seq if read.messages else 0
+        if status in ("", "204") and int(headers.get(subjects.HEADER_PREV, before)) != before:
+            read.done.set_exception(UnavailableError("a part of the answer was lost on the way; ask again"))
+        elif not status:
+            seq, pending = int(headers[subjects.HEADER_SEQ]), int(headers.get(subjects.HEADER_PENDING, "0"))
+            read.messages.append(Message(headers["Nats-Subject"], seq, msg.data, pending))
         elif status in ("204", "404"):
             read.done.set_result(None)
         else:
@@ -140,6 +150,8 @@ class DirectReader:
             read.done.set_exception(UnavailableError(f"{text}; ask again"))
 
 
-def _unavailable(exc: BaseException) -> UnavailableError:
-    mapped = storage_error(exc) if isinstance(exc, Exception) else exc
-    return mapped if isinstance(mapped, UnavailableError) else UnavailableError(f"history could not be read: {mapped}")
+def _unavailable(exc: Exception) -> UnavailableError:
+    """Reading stores nothing, so no answer is `unavailable`, never `indeterminate`."""
+    if isinstance(exc, TimeoutError):
+        return UnavailableError("the log did not answer in time; ask again")
+    return UnavailableError(f"the log could not be read: {getattr(storage_error(exc), 'message', exc)}")

@@ -8,7 +8,7 @@ import sys
 
 import structlog
 
-from runcast.bus.settings import ServiceSettings
+from runcast.bus.settings import ServiceSettings, masked_urls
 
 
 def configure_logs(settings: ServiceSettings, role: str) -> structlog.stdlib.BoundLogger:
@@ -43,20 +43,14 @@ def configure_logs(settings: ServiceSettings, role: str) -> structlog.stdlib.Bou
         cache_logger_on_first_use=True,
     )
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(f"runcast.{role}").bind(role=role, id=settings.id)
-    shown = {name: _masked(value) for name, value in settings_dict(settings).items() if name != "id"}
-    logger.info("starting", **shown)
+    logger.info("starting", **{name: value for name, value in settings_dict(settings).items() if name != "id"})
     if settings.auth == "dev":
         logger.warning("DEVELOPMENT MODE: everybody is believed to be whoever they say; loopback only")
     return logger
 
 
 def settings_dict(settings: ServiceSettings) -> dict[str, object]:
-    """The record as a dict, for showing."""
-    return {name: getattr(settings, name) for name in settings.__struct_fields__}
-
-
-def _masked(value: object) -> object:
-    if isinstance(value, str) and "@" in value and "://" in value:
-        scheme, _, rest = value.partition("://")
-        return f"{scheme}://***@{rest.rpartition('@')[2]}"
-    return value
+    """The record as a dict, for showing: secrets are masked."""
+    shown: dict[str, object] = {name: getattr(settings, name) for name in settings.__struct_fields__}
+    shown["nats_url"] = masked_urls(settings.nats_url)
+    return shown

@@ -4,14 +4,19 @@ A record is a `msgspec.Struct` whose fields are named as in the environment, les
 `RUNCAST_NATS_URL`. All problems are reported together, each saying what to set.
 """
 
+import ipaddress
 import os
+import re
 import socket
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin
+from urllib.parse import urlsplit
 
 import msgspec
 
 PREFIX = "RUNCAST_"
+
+_BIND: Final = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^\[\]]+):([0-9]{1,5})", re.ASCII)
 
 
 class SettingsError(Exception):
@@ -70,34 +75,65 @@ def load_settings(kind: type[S], role: str, environ: Mapping[str, str] = os.envi
             try:
                 values[field.name] = msgspec.convert(environ[name], field.type, strict=False)
             except msgspec.ValidationError as exc:
-                problems.append(f"{name}={environ[name]!r}: {exc}")
+                choices = ", ".join(get_args(field.type)).rstrip(", ") if get_origin(field.type) is Literal else ""
+                problems.append(f"{name}={environ[name]!r}: " + (f"use one of {choices}" if choices else str(exc)))
     settings = kind(**values)
     if not settings.id:
         settings = msgspec.structs.replace(settings, id=f"{role}-{socket.gethostname()}-{os.getpid()}")
     problems += _bind_problems(settings)
-    if not settings.nats_servers:
-        problems.append("RUNCAST_NATS_URL is empty; set it to nats://HOST:4222")
+    problems += _nats_problems(settings)
     if problems:
         raise SettingsError("\n".join(problems))
     return settings
 
 
+def masked_urls(text: str) -> str:
+    """Comma-separated URLs without their users, passwords and tokens, for showing."""
+    return ",".join(_masked_url(url) for url in text.split(","))
+
+
+def _masked_url(url: str) -> str:
+    rest, at, host = url.rpartition("@")
+    scheme, slashes, _ = rest.partition("://")
+    return f"{scheme}://***@{host}" if slashes else f"***@{host}" if at else url
+
+
 def _bind_problems(settings: ServiceSettings) -> list[str]:
-    host, _, port = settings.bind.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        return [f"RUNCAST_BIND={settings.bind!r}: expected HOST:PORT, such as 127.0.0.1:7400"]
+    problems = []
     if not settings.auth:
-        return [
+        problems.append(
             "no authentication is configured, so nothing is served; for development on this machine set RUNCAST_AUTH=dev"
             " (anybody who can reach the port is believed to be whoever they say)"
-        ]
-    if settings.auth == "dev" and not _is_loopback(settings.host):
-        return [
+        )
+    match = _BIND.fullmatch(settings.bind)
+    if match is None or int(match[1]) > 65535:
+        problems.append(f"RUNCAST_BIND={settings.bind!r}: expected HOST:PORT, such as 127.0.0.1:7400 or [::1]:7400")
+    elif settings.auth == "dev" and not _is_loopback(settings.host):
+        problems.append(
             f"RUNCAST_AUTH=dev believes everybody, so it listens on loopback only, not on {settings.host};"
             " bind to 127.0.0.1, or configure real authentication"
-        ]
-    return []
+        )
+    return problems
+
+
+def _nats_problems(settings: ServiceSettings) -> list[str]:
+    if not settings.nats_servers:
+        return ["RUNCAST_NATS_URL is empty; set it to nats://HOST:4222"]
+    wrong = [url for url in settings.nats_servers if not _is_nats_url(url)]
+    return [f"RUNCAST_NATS_URL: {masked_urls(url)!r} is not a NATS server's URL; expected nats://HOST:4222" for url in wrong]
+
+
+def _is_nats_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url if "://" in url else f"nats://{url}")
+        return parts.scheme in ("nats", "tls", "ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or (host.startswith("127.") and host.replace(".", "").isdecimal())
+    """Only what the kernel itself takes as loopback: any other name may be resolved to anywhere."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -5,6 +5,7 @@ three are never mixed up: resending an indeterminate message with the same `Nats
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -18,6 +19,8 @@ from runcast.wire.subjects import HEADER_MSG_ID
 
 _FULL = frozenset({10023, 10047, 10077, 10122})
 """nats-server error codes: insufficient resources, storage limits of the account, message or byte limit of the stream or subject."""
+_TOO_LARGE = 10054
+"""nats-server's error code for a message above the stream's limit."""
 
 
 class Stored(NamedTuple):
@@ -45,7 +48,14 @@ _read_ack: Final = msgspec.json.Decoder(_Ack).decode
 
 
 async def store(
-    bus: Bus, subject: str, payload: bytes, *, msg_id: str = "", ttl_s: int = 0, timeout_s: float = limits.PUBLISH_TIMEOUT_S
+    bus: Bus,
+    subject: str,
+    payload: bytes,
+    *,
+    msg_id: str = "",
+    ttl_s: int = 0,
+    timeout_s: float = limits.PUBLISH_TIMEOUT_S,
+    headers: Mapping[str, str] | None = None,
 ) -> Stored:
     """Publish to a stream and wait for its answer.
 
@@ -56,18 +66,21 @@ async def store(
         msg_id: recognises a resend within the dedupe window; "" for none.
         ttl_s: the message leaves the stream after so many seconds; 0 for the stream's own age.
         timeout_s: how long to wait.
+        headers: further ones.
 
     Raises:
         UnavailableError: `unavailable` (nothing stored) or `indeterminate` (maybe stored).
-        RuncastError: `storage_full`, or `internal` when the server gives another reason.
+        RuncastError: `storage_full`, `batch_too_large`, or `internal` when the server gives another reason.
     """
     if not bus.connected:  # nats-py would keep it and send it some time later
         raise UnavailableError("there is no connection to NATS just now; nothing was sent", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
-    headers = {HEADER_MSG_ID: msg_id} if msg_id else {}
+    all_headers = dict(headers or ())
+    if msg_id:
+        all_headers[HEADER_MSG_ID] = msg_id
     if ttl_s:
-        headers["Nats-TTL"] = str(ttl_s)
+        all_headers["Nats-TTL"] = str(ttl_s)
     try:
-        reply = await bus.replies.request(subject, payload, headers or None, timeout_s)
+        reply = await bus.replies.request(subject, payload, all_headers or None, timeout_s)
         ack = _read_ack(reply.data)
     except (nats.errors.Error, msgspec.DecodeError) as exc:
         raise storage_error(exc) from exc
@@ -87,7 +100,7 @@ def storage_error(exc: Exception) -> Exception:
     if isinstance(exc, nats.errors.ConnectionClosedError | nats.errors.OutboundBufferLimitError | nats.errors.ConnectionDrainingError):
         return UnavailableError("the connection to NATS is closed or full; nothing was sent")
     if isinstance(exc, nats.errors.MaxPayloadError):
-        return RuncastError("the NATS server takes only smaller messages; set its max_payload to 1 MB or more", code="storage_full")
+        return RuncastError("the NATS server takes only smaller messages; set its max_payload to 1 MB or more", code="batch_too_large")
     if isinstance(exc, nats.errors.Error | msgspec.DecodeError):
         return UnavailableError(f"storage did not answer: {exc}", code="indeterminate")
     return exc
@@ -98,6 +111,8 @@ def _refusal(code: int, err_code: int, description: str) -> RuncastError:
     text = f"{description} (nats error {err_code})"
     if err_code in _FULL:
         return RuncastError(f"the stream takes no more: {text}", code="storage_full", retry_after_s=1.0)
+    if err_code == _TOO_LARGE:
+        return RuncastError(f"the message is larger than the stream takes: {text}", code="batch_too_large")
     if code == 503:
         return UnavailableError(f"storage can't take it now: {text}", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
     return RuncastError(f"storage refused it: {text}", code="internal")

@@ -8,7 +8,7 @@ from typing import Final
 import typer
 
 from runcast.cli.failures import FAILED, TIMED_OUT, CommandError, guarded, run_until_signal
-from runcast.cli.local import LOUD, at_other_ports, describe, local_cluster, say
+from runcast.cli.local import LOUD, at_other_ports, check_nats, describe, local_cluster, say
 from runcast.cli.supervisor import keep_alive
 from runcast.cli.tail import Printer
 from runcast.testkit import Cluster, Device, Received
@@ -70,6 +70,8 @@ def demo(
 
     async def serve() -> int:
         cluster = new_cluster(None)
+        if nats_url:
+            await check_nats(nats_url)
         say("Starting Runcast ...")
         async with cluster:
             await _start_agent(cluster, corpus)
@@ -85,6 +87,8 @@ def demo(
         return 0
 
     async def ask_once() -> int:
+        if nats_url:
+            await check_nats(nats_url)
         async with new_cluster(0) as cluster:
             await _start_agent(cluster, corpus)
             async with asyncio.TaskGroup() as group:

@@ -102,7 +102,16 @@ async def _examine(nats_url: str, routers: list[str], edges: list[str]) -> tuple
     probes += [("router", address, lambda address=address: _router(address)) for address in routers]  # type: ignore[misc]
     probes += [("edge", address, lambda address=address: _edge(address)) for address in edges]  # type: ignore[misc]
     found = await asyncio.gather(*(_bounded(*probe) for probe in probes))
-    return [*_installed(), *found], streams
+    return [*_installed(), *found, *_parked(streams)], streams
+
+
+def _parked(streams: list[StreamState]) -> list[Check]:
+    """Upstream messages that no worker settled, should there be any."""
+    count = sum(stream.messages for stream in streams if stream.name == subjects.PARKED_STREAM)
+    if not count:
+        return []
+    advice = f"look at them with `nats stream view {subjects.PARKED_STREAM}`: group and user are in the subject, the reason is a header"
+    return [Check("parked", subjects.PARKED_STREAM, "note", f"{count} messages of users were put aside: no worker settled them", advice)]
 
 
 async def _bounded(what: str, where: str, probe: Callable[[], Awaitable[Check]]) -> Check:

@@ -56,7 +56,7 @@ def explain(exc: BaseException) -> CommandError:
         case BaseExceptionGroup():
             return explain(exc.exceptions[0])
         case RuncastError():
-            return CommandError(exc.code.name, f"{exc.message}. {exc.code.advice.capitalize()}.")
+            return CommandError(exc.code.name, exc.message)
         case PortTakenError():
             return CommandError("port_taken", str(exc), status=NOT_BEGUN)
         case NatsServerMissingError():

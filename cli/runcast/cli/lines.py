@@ -16,6 +16,8 @@ from runcast.wire.eventjson import UNKNOWN, event_to_json
 
 RUN_WIDTH: Final = 8
 KIND_WIDTH: Final = 16
+JSON_CHARS_MAX: Final = 100
+"""Of arguments and results."""
 
 _COLOURS: Final[dict[str, str]] = {
     "agent_started": "36",
@@ -124,4 +126,6 @@ def json_line(event: Event, pos: str) -> str:
 
 
 def _text(raw: bytes) -> str:
-    return raw.decode(errors="replace")
+    """JSON of any size, as much of it as a line bears; `--json` shows all."""
+    text = raw.decode(errors="replace")
+    return text if len(text) <= JSON_CHARS_MAX else f"{text[: JSON_CHARS_MAX - 1]}\u2026"

@@ -4,18 +4,24 @@ Ports: 7400 (routers), 7480 (edges) and 4222 (NATS) when they are free, so that 
 otherwise any free ones, and the terminal says so. A port that was asked for by name is taken or it is an error.
 """
 
+import asyncio
 import sys
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
+from runcast.cli.failures import NOT_BEGUN, CommandError
 from runcast.testkit import Cluster
 from runcast.testkit.ports import is_free
 from runcast.testkit.processes import Echo
 
-ROUTER_PORT = 7400
-EDGE_PORT = 7480
-NATS_PORT = 4222
+ROUTER_PORT: Final = 7400
+EDGE_PORT: Final = 7480
+NATS_PORT: Final = 4222
+NATS_ANSWER_S: Final = 3.0
+"""How long a NATS server may take to greet."""
 
-LOUD = "Development mode: everybody is believed to be whoever they say; this machine only."
+LOUD: Final = "Development mode: everybody is believed to be whoever they say; this machine only."
 
 
 def say(text: str) -> None:
@@ -63,6 +69,26 @@ def local_cluster(
         environ={} if logs else {"RUNCAST_LOG_LEVEL": "warning"},
         echo=echo,
     )
+
+
+async def check_nats(urls: str) -> None:
+    """Be sure that somebody answers at one of the NATS addresses, before processes are started that would wait for it for ever.
+
+    Raises:
+        CommandError: nobody does.
+    """
+    for url in urls.split(","):
+        parts = urlsplit(url.strip() if "://" in url else f"nats://{url.strip()}")
+        try:
+            async with asyncio.timeout(NATS_ANSWER_S):
+                reader, writer = await asyncio.open_connection(parts.hostname, parts.port or NATS_PORT)
+                greeting = await reader.readline()
+                writer.close()
+        except (OSError, TimeoutError, ValueError):
+            continue
+        if greeting.startswith(b"INFO "):
+            return
+    raise CommandError("nats_unreachable", f"no NATS server answers at {urls}; start one, or leave --nats-url out", status=NOT_BEGUN)
 
 
 def describe(cluster: Cluster) -> list[str]:

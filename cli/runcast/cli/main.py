@@ -2,11 +2,14 @@
 
 import typer
 
+from runcast.cli.bench.command import bench
 from runcast.cli.demo import demo
 from runcast.cli.doctor import doctor
 from runcast.cli.failures import Debugging
+from runcast.cli.publish import publish
 from runcast.cli.tail import tail
 from runcast.cli.up import up
+from runcast.cli.verify import verify
 from runcast.wire import VERSION
 
 HELP = """Every event of an AI agent's run reaches the person watching: in order, once, on every device.
@@ -42,5 +45,5 @@ def runcast(
     Debugging.wanted = debug
 
 
-for command in (demo, up, tail, doctor):
+for command in (demo, up, publish, tail, doctor, bench, verify):
     app.command()(command)

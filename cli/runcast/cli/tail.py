@@ -13,6 +13,7 @@ from runcast.cli.failures import NOT_BEGUN, TIMED_OUT, CommandError, guarded, ru
 from runcast.cli.lines import human_line, json_line
 from runcast.testkit.device import Device
 from runcast.testkit.device_session import Received
+from runcast.wire.errors import PositionMalformedError
 from runcast.wire.frames import Welcome
 from runcast.wire.lifecycle import ends_run
 from runcast.wire.position import EARLIEST, LATEST, parse_position
@@ -153,7 +154,10 @@ def _position(start: str, device: str) -> str:
             raise CommandError("usage", "--from cursor needs --device: the cursor is the device's", status=NOT_BEGUN)
         return ""
     if start not in (EARLIEST, LATEST):
-        parse_position(start)
+        try:
+            parse_position(start)
+        except PositionMalformedError as exc:
+            raise CommandError("usage", f"--from: {exc.message}", status=NOT_BEGUN) from exc
     return start
 
 

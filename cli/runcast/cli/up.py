@@ -6,7 +6,7 @@ from typing import Final
 import typer
 
 from runcast.cli.failures import guarded, run_until_signal
-from runcast.cli.local import LOUD, at_other_ports, describe, local_cluster, say
+from runcast.cli.local import LOUD, at_other_ports, check_nats, describe, local_cluster, say
 from runcast.cli.supervisor import keep_alive
 
 EXAMPLES: Final = """
@@ -54,6 +54,8 @@ def up(
             nats_port=nats_port,
             logs=logs,
         )
+        if nats_url:
+            await check_nats(nats_url)
         say("Starting Runcast ...")
         async with cluster:
             say("Runcast is up.\n")

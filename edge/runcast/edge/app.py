@@ -21,17 +21,22 @@ from runcast.bus.deployment import Deployment, read_deployment
 from runcast.bus.direct import DirectReader
 from runcast.bus.process import PortInUseError, announce_ready
 from runcast.bus.settings import ServiceSettings
+from runcast.bus.statistics import tell_statistics
+from runcast.edge.alarm import Alarm
 from runcast.edge.auth import Authenticator, authenticator
 from runcast.edge.cursors import Cursors
 from runcast.edge.hub import Hub
 from runcast.edge.resume import Room
+from runcast.edge.session import State
 from runcast.edge.socket import Connection, negotiate
+from runcast.edge.statistics import EdgeStatistics
 from runcast.edge.upstream import Upstream
 from runcast.wire import VERSION, limits
 
 STATIC: Final = Path(__file__).parent / "static"
 TICK_S: Final = 1.0
 """How often sessions look at the clock."""
+_USERS_SHOWN: Final = 50
 
 
 class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -52,6 +57,7 @@ class Edge:
         hub: feeds; set once NATS is there, like the rest below.
         cursors: what devices acknowledged.
         upstream: stores what devices send.
+        statistics: counts of this edge.
     """
 
     hub: Hub
@@ -66,6 +72,7 @@ class Edge:
         self.room = Room()
         self.bus = Bus(log)
         self.connections: set[Connection] = set()
+        self.statistics = EdgeStatistics()
         self.started = time.monotonic()
         self.not_ready = "waiting for NATS"
 
@@ -73,8 +80,9 @@ class Edge:
         """NATS and the deployment are there: take connections."""
         reader = DirectReader(self.bus)
         await reader.open()
-        self.hub = Hub(self.bus, reader, deployment, self.tasks, self.log)
-        self.cursors = Cursors(self.bus, reader, wall_ms, self.log)
+        self.cursors = Cursors(self.bus, reader, wall_ms, self.tasks, self.log)
+        alarm = Alarm(self.bus, self.cursors, self.statistics, self.tasks, self.log, self.settings.id)
+        self.hub = Hub(self.bus, reader, deployment, self.tasks, self.log, alarm, self.settings.id)
         self.upstream = Upstream(self.bus, wall_ms)
         self.not_ready = ""
 
@@ -87,6 +95,7 @@ class Edge:
         app.router.add_static("/client", STATIC / "client")
         if self.settings.auth == "dev":
             app.router.add_get("/", _page)
+            app.router.add_get("/statsz", self._statsz)
             app.router.add_static("/demo", STATIC / "demo")
         return app
 
@@ -143,6 +152,44 @@ class Edge:
     async def _readyz(self, _: web.Request) -> web.Response:
         reason = self.not_ready or ("" if self.bus.connected else "NATS is not connected")
         return web.json_response({"ready": not reason, "reason": reason}, status=503 if reason else 200)
+
+    async def _statsz(self, _: web.Request) -> web.Response:
+        return web.json_response({"id": self.settings.id, **self.collect(), "users_behind": self._users_behind()})
+
+    def collect(self) -> dict[str, object]:
+        """The statistics now, for people and for `stats.edge.<id>`."""
+        now = time.monotonic()
+        statistics = self.statistics
+        behind = sum(1 for connection in self.connections if connection.session.state in (State.BEHIND, State.RESUMING))
+        return {
+            "uptime_s": round(now - self.started, 1),
+            "users": 0 if self.not_ready else self.hub.users,
+            "devices": len(self.connections),
+            "devices_behind": behind,
+            "events_sent": statistics.events_sent,
+            "events_acked": statistics.events_acked,
+            "oldest_unacked_s": round(max((each.unacknowledged.oldest_s(now) for each in self.connections), default=0.0), 3),
+            "to_send": statistics.to_send.as_json(),
+            "to_ack": statistics.to_ack.as_json(),
+            "alerts": statistics.alerts,
+        }
+
+    def _users_behind(self) -> list[dict[str, object]]:
+        """The connections that have left something unacknowledged for longest, by user."""
+        now = time.monotonic()
+        late = [each for each in self.connections if each.user is not None and each.unacknowledged.oldest_s(now) > 0.0]
+        late.sort(key=lambda each: each.unacknowledged.oldest_s(now), reverse=True)
+        return [
+            {
+                "user": each.user.token if each.user else "",
+                "device": each.session.device,
+                "state": each.session.state.value,
+                "sent": each.unacknowledged.sent,
+                "acked": each.unacknowledged.acked,
+                "oldest_unacked_s": round(each.unacknowledged.oldest_s(now), 3),
+            }
+            for each in late[:_USERS_SHOWN]
+        ]
 
     async def tick(self, stop: asyncio.Event) -> None:
         """Let the sessions look at the clock until `stop`."""
@@ -227,6 +274,7 @@ async def _run(edge: Edge, port: int, stop: asyncio.Event) -> None:
         group.create_task(edge.hub.run(stop), name="verification")
         group.create_task(edge.cursors.run(stop), name="cursors")
         group.create_task(edge.tick(stop), name="clock")
+        group.create_task(tell_statistics(edge.bus, "edge", edge.settings.id, edge.collect, edge.log), name="statistics")
         group.create_task(_follow_deployment(edge), name="deployment")
 
 

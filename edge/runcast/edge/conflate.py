@@ -6,7 +6,7 @@ reader ends where the raw stream would have brought it. The event that is given 
 says in `first_seq` where its range begins.
 
 Rules
-1. Critical events (all kinds but thinking and responses) go out whole, and in the order of the stream.
+1. Critical events (all but thinking, and text deltas that do not end their message) go out whole, and in the order of the stream.
 2. Nothing is merged across a critical event of the same run, across attempts, or across seqs that do not follow one another.
 3. What is merged stands where the first event was that it stands for; so runs begin in the same order.
 4. Every seq that goes in comes out in exactly one range, and the ranges of a run rise.
@@ -17,10 +17,9 @@ Rules
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from runcast.edge.entry import Entry
+from runcast.edge.entry import Entry, is_critical
 from runcast.v1.event_pb2 import TEXT_MODE_DELTA, Event
 from runcast.wire import limits
-from runcast.wire.lifecycle import CRITICAL_EXEMPT
 
 _TEXTS_MAX: Final = 256
 """Pieces of text that are kept apart before they become one: a piece takes fifty bytes besides its text."""
@@ -108,13 +107,13 @@ class RunMerger:
     def add(self, event: Event) -> Merge:
         """Take the next event. What it returns comes after all before it; it, or one before it, may be gone at once."""
         made = Merge(event)
-        kind = made.kind
-        if kind not in CRITICAL_EXEMPT or _first_seq(event) != self._high + 1:
+        critical = is_critical(event)
+        if critical or _first_seq(event) != self._high + 1:
             self._stretch.clear()
             self._thinking = None
-        if kind in CRITICAL_EXEMPT and event.seq > self._high:
+        if not critical and event.seq > self._high:
             self._stretch.append(made)
-            if kind == "agent_thinking":
+            if made.kind == "agent_thinking":
                 self._supersede(made)
             self._join(len(self._stretch) - 1)
         self._high = max(self._high, event.seq)
@@ -138,23 +137,18 @@ class RunMerger:
 
 
 class Merged(NamedTuple):
-    """A frame to be: it covers everything up to `seq`. `entry` is set when it is that entry as it is."""
+    """A frame to be: what is given, and the entries that it covers, at least one."""
 
-    seq: int
     events: list[Event]
-    entry: Entry | None
+    covered: Sequence[Entry]
 
 
 def merge(entries: Sequence[Entry]) -> Iterator[Merged]:
-    """Frames that stand for `entries`, in order; each covers what lies between the one before and its own seq.
-
-    Lazy: a reader that takes no more of them has paid for no more.
-    """
+    """Frames that stand for `entries`, in order. Lazy: a reader that takes no more of them has paid for no more."""
     start = 0
     while start < len(entries):
         end, events = _merge_some(entries, start)
-        last = entries[end - 1]
-        yield Merged(last.seq, events, last if end - start == 1 else None)
+        yield Merged(events, entries[start:end])
         start = end
 
 

@@ -1,16 +1,30 @@
 """One stored batch on its way to the devices of a user.
 
 Decoded once and encoded once per subprotocol, however many devices there are. An entry says what was before it (`prev`), so a
-receiver at `prev` can take it. A stored message that is not a Batch has no events: it still counts as a link of the chain, and
+receiver at `prev` can take it. Events of superseded attempts are left out, as far as the feed knows them; the entry keeps its place, and
+may be left with no event. A stored message that is not a Batch has no events: it still counts as a link of the chain, and
 costs nobody their stream.
 """
 
+from typing import Final
+
 from google.protobuf.message import DecodeError
 
+from runcast.v1.event_pb2 import TEXT_MODE_DELTA, Event
 from runcast.v1.event_pb2 import Batch as StoredBatch
-from runcast.v1.event_pb2 import Event
+from runcast.wire.fence import Fence
 from runcast.wire.frames import Batch, Codec
 from runcast.wire.position import Position
+
+_NOTHING: Final = StoredBatch()
+
+
+def is_critical(event: Event) -> bool:
+    """Whether an event may never be left out or merged: every kind but thinking and text deltas (a message's end is critical)."""
+    kind: str | None = event.WhichOneof("kind")
+    if kind == "agent_response" and event.agent_response.mode == TEXT_MODE_DELTA and not event.agent_response.final:
+        return False
+    return kind != "agent_thinking"
 
 
 class Entry:
@@ -23,7 +37,7 @@ class Entry:
         size: bytes of the stored batch.
     """
 
-    __slots__ = ("_events", "_frames", "_payload", "epoch", "prev", "seq", "size")
+    __slots__ = ("_batch", "_events", "_frames", "_payload", "epoch", "prev", "seq", "size")
 
     def __init__(self, epoch: str, prev: int, seq: int, payload: bytes) -> None:
         self.epoch = epoch
@@ -31,6 +45,7 @@ class Entry:
         self.seq = seq
         self.size = len(payload)
         self._payload = payload
+        self._batch: StoredBatch | None = None
         self._events: list[Event] | None = None
         self._frames: dict[tuple[str, int], bytes] = {}
 
@@ -38,11 +53,37 @@ class Entry:
     def events(self) -> list[Event]:
         """The batch's events; [] when the stored message is not a Batch."""
         if self._events is None:
-            try:
-                self._events = list(StoredBatch.FromString(self._payload).events)
-            except DecodeError:
-                self._events = []
+            self._events = list(self._decoded.events)
         return self._events
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the producer awaits a receipt of it."""
+        return self._decoded.receipt_deadline_ms > 0
+
+    @property
+    def time_ms(self) -> int:
+        """Time of its newest event, milliseconds since the Unix epoch; 0 when there is none."""
+        events = self.events
+        return events[-1].time_unix_ms if events else 0
+
+    @property
+    def critical(self) -> Event | None:
+        """Its first critical event of a run, if it has one."""
+        return next((event for event in self.events if event.run_id and is_critical(event)), None)
+
+    @property
+    def _decoded(self) -> StoredBatch:
+        if self._batch is None:
+            try:
+                self._batch = StoredBatch.FromString(self._payload)
+            except DecodeError:
+                self._batch = _NOTHING
+        return self._batch
+
+    def leave_out(self, fence: Fence) -> None:
+        """Show the entry to the fence, and leave out what is superseded. Call it before the first frame is made."""
+        self._events = fence.pass_on(self.events, self.seq)
 
     def frame(self, codec: Codec, prev: int) -> bytes:
         """The frame for a device at `prev`; encoded once when that is the entry's own predecessor."""

@@ -2,6 +2,9 @@
 
 The adapter around `replay.Splice`: carries live messages and history into it and hands what comes out to the listeners. It keeps
 the newest entries in a ring, so that a device which is only a little behind is fed without asking NATS.
+
+Every entry that passes, live or read for one device, goes through the feed's one fence first: what one device's history tells of
+superseded attempts holds for all.
 """
 
 import asyncio
@@ -9,6 +12,7 @@ import time
 from collections import deque
 from typing import Protocol
 
+import msgspec
 import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -17,12 +21,16 @@ from structlog.stdlib import BoundLogger
 from runcast.bus.connection import Bus
 from runcast.bus.deployment import Shard
 from runcast.bus.direct import DirectReader, Message
+from runcast.bus.presence import Presence
 from runcast.bus.storage import storage_error
 from runcast.edge.entry import Entry
 from runcast.edge.replay import Splice
+from runcast.edge.vigil import Vigil
 from runcast.wire import limits, subjects
-from runcast.wire.errors import UnavailableError
+from runcast.wire.errors import PositionMalformedError, UnavailableError
+from runcast.wire.fence import Fence
 from runcast.wire.ids import UserKey
+from runcast.wire.position import parse_position
 
 _BACKOFF_S = 0.05
 
@@ -38,6 +46,15 @@ class Listener(Protocol):
         """The feed ended; connect again."""
         ...
 
+    def hurry(self, seq: int) -> None:
+        """A receipt of `seq` is awaited."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Its id."""
+        ...
+
 
 class Feed:
     """A user's stream.
@@ -50,10 +67,22 @@ class Feed:
         reader: reads the log.
         tasks: where filling gaps runs.
         log: told when a feed breaks.
+        edge: id of this edge, for presence.
+
+    Attributes:
+        vigil: watches what is critical.
     """
 
     def __init__(
-        self, user: UserKey, number: int, shard: Shard, bus: Bus, reader: DirectReader, tasks: asyncio.TaskGroup, log: BoundLogger
+        self,
+        user: UserKey,
+        number: int,
+        shard: Shard,
+        bus: Bus,
+        reader: DirectReader,
+        tasks: asyncio.TaskGroup,
+        log: BoundLogger,
+        edge: str,
     ) -> None:
         self.user = user
         self.shard = number
@@ -62,12 +91,15 @@ class Feed:
         self.stream = subjects.event_stream(number)
         self.listeners: set[Listener] = set()
         self.verify_at = 0.0
+        self.vigil = Vigil()
+        self._edge = edge
         self._bus = bus
         self._reader = reader
         self._tasks = tasks
         self._log = log
         self._splice = Splice(shard.retention_s)
-        self._subscription: Subscription | None = None
+        self._fence = Fence()
+        self._subscriptions: list[Subscription] = []
         self._opening: asyncio.Task[None] | None = None
         self._filling = False
         self._ring: deque[Entry] = deque()
@@ -99,7 +131,9 @@ class Feed:
     async def _open(self) -> None:
         try:
             live = subjects.live_subject(self.user, self.shard)
-            self._subscription = await self._bus.nc.subscribe(live, cb=self._on_live)
+            self._subscriptions.append(await self._bus.nc.subscribe(live, cb=self._on_live))
+            presence = subjects.presence_subject(self.user, self.shard)
+            self._subscriptions.append(await self._bus.nc.subscribe(presence, cb=self._on_presence))
             tip = await self._reader.leader_tip(self.stream, self.subject)
         except (UnavailableError, nats.errors.Error) as exc:
             self._log.warning("feed_not_opened", user=self.subject, error=str(storage_error(exc)))
@@ -112,11 +146,35 @@ class Feed:
     async def close(self) -> None:
         """Stop listening."""
         self.closed = True
-        if self._subscription is not None and self._bus.connected:
+        for subscription in self._subscriptions:
+            if self._bus.connected:
+                try:
+                    await subscription.unsubscribe()
+                except nats.errors.Error as exc:
+                    self._log.warning("unsubscribe_failed", user=self.subject, error=str(exc))
+
+    def watch(self, entry: Entry) -> None:
+        """Keep a vigil over an entry that came, or was sent from history, if it is critical."""
+        event = entry.critical
+        if event is not None:
+            self.vigil.watch(entry.seq, event.run_id, event.id, event.WhichOneof("kind") or "unknown", time.monotonic())
+
+    async def _on_presence(self, msg: Msg) -> None:
+        """Somebody asks who is here, or says that a receipt is awaited (`runcast.bus.presence`)."""
+        if msg.reply:
+            devices = sorted({listener.device for listener in self.listeners if listener.device})
             try:
-                await self._subscription.unsubscribe()
+                await msg.respond(msgspec.json.encode(Presence(self._edge, devices)))
             except nats.errors.Error as exc:
-                self._log.warning("unsubscribe_failed", user=self.subject, error=str(exc))
+                self._log.warning("presence_not_answered", user=self.subject, error=str(exc))
+        elif msg.data:
+            try:
+                position = parse_position(msg.data.decode())
+            except (UnicodeDecodeError, PositionMalformedError):
+                return  # not a router of ours
+            if position.epoch == self.epoch:
+                for listener in tuple(self.listeners):
+                    listener.hurry(position.seq)
 
     async def _on_live(self, msg: Msg) -> None:
         headers = msg.headers or {}
@@ -138,10 +196,12 @@ class Feed:
 
     def _advance(self) -> None:
         for entry in self._splice.take():
+            entry.leave_out(self._fence)
             self._ring.append(entry)
             self._ring_bytes += entry.size
             while len(self._ring) > limits.RING_ENTRIES_MAX or self._ring_bytes > limits.RING_BYTES_MAX:
                 self._ring_bytes -= self._ring.popleft().size
+            self.watch(entry)
             for listener in tuple(self.listeners):
                 listener.offer(entry)
         if self._splice.broken:
@@ -196,7 +256,7 @@ class Feed:
 
         Returns:
             The entries after `seq`, in order, at least one while the feed is ahead of `seq`; and whether the log still held the message
-            at `seq` (always true for 0), so that nothing is missing in between.
+            at `seq` (always true for 0), so that nothing is missing in between; no entries if not.
 
         Raises:
             UnavailableError: the log could not be read, however often it was tried.
@@ -213,8 +273,11 @@ class Feed:
                 why = exc
                 continue
             if seq and messages and messages[0].seq != seq:
-                return self._entries(seq, messages), False
-            entries = [entry for entry in self._entries(seq, messages) if entry.seq > seq]
+                return [], False
+            entries = self._entries(seq, messages)
+            for entry in entries:  # the one at `seq` too: an attempt may have begun there
+                entry.leave_out(self._fence)
+            entries = [entry for entry in entries if entry.seq > seq]
             if entries or self.pos <= seq:
                 return entries, True
         raise why

@@ -16,6 +16,7 @@ from structlog.stdlib import BoundLogger
 from runcast.bus.connection import Bus
 from runcast.bus.deployment import Deployment
 from runcast.bus.direct import DirectReader
+from runcast.edge.alarm import Alarm
 from runcast.edge.feed import Feed, Listener
 from runcast.wire import limits, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
@@ -33,14 +34,27 @@ class Hub:
         deployment: the shards.
         tasks: where feeds run their reads.
         log: of the edge.
+        alarm: told of feeds whose vigil is overdue.
+        edge: id of this edge.
     """
 
-    def __init__(self, bus: Bus, reader: DirectReader, deployment: Deployment, tasks: asyncio.TaskGroup, log: BoundLogger) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        reader: DirectReader,
+        deployment: Deployment,
+        tasks: asyncio.TaskGroup,
+        log: BoundLogger,
+        alarm: Alarm,
+        edge: str,
+    ) -> None:
         self._bus = bus
         self._reader = reader
         self._deployment = deployment
         self._tasks = tasks
         self._log = log
+        self._alarm = alarm
+        self._edge = edge
         self._feeds: dict[UserKey, Feed] = {}
 
     @property
@@ -63,7 +77,7 @@ class Hub:
         if feed is None or feed.closed:
             number = self.shard_of(user)
             shard = self._deployment.shards[number]
-            feed = self._feeds[user] = Feed(user, number, shard, self._bus, self._reader, self._tasks, self._log)
+            feed = self._feeds[user] = Feed(user, number, shard, self._bus, self._reader, self._tasks, self._log, self._edge)
         if len(feed.listeners) >= limits.DEVICES_PER_USER_MAX:
             raise RuncastError(
                 f"{limits.DEVICES_PER_USER_MAX} devices of this user are connected here; close some", code="too_many_devices"
@@ -116,6 +130,8 @@ class Hub:
         for feed in self._feeds.values():
             if feed.suspicious:
                 feed.tick(now)
+            if feed.vigil.overdue(now):
+                self._alarm.raise_for(feed)
             if feed.verify_at <= now:
                 due[feed.shard].append(feed)
         for shard, feeds in due.items():

@@ -19,6 +19,8 @@ The driver calls the inputs, then carries out `take_effects()` in order; it call
 """
 
 import enum
+from bisect import insort
+from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -83,9 +85,14 @@ class Control(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Send these bytes, an encoded batch frame, after all data before it."""
+    """Send these bytes, an encoded batch frame, after all data before it: so many events, which stand for these entries.
+
+    A frame of a snapshot stands for none.
+    """
 
     payload: bytes
+    events: int
+    entries: Sequence[Entry]
 
 
 class Open(NamedTuple):
@@ -101,9 +108,10 @@ class Read(NamedTuple):
 
 
 class Acked(NamedTuple):
-    """The device handled everything up to `seq`."""
+    """The device handled everything up to `seq`; `awaited`: somebody waits to hear of it."""
 
     seq: int
+    awaited: bool = False
 
 
 class Store(NamedTuple):
@@ -158,9 +166,11 @@ class Session:
         self._epoch = ""
         self._tip = 0
         self._pace = Pace(stall_s)
+        self._awaited: deque[int] = deque()  # seqs of which a receipt is awaited, among what is unacknowledged
         self._answers = 0
         self._reading = False
         self._sends = 0
+        self._confirmed = False
         self._effects: list[Effect] = []
         self._opened_at = now
         self._heard_at = now
@@ -230,11 +240,20 @@ class Session:
             return
         if position.epoch == SNAPSHOT_EPOCH:
             self._pace.acknowledged(_PIECE_KEYS + position.seq)
-        elif position.seq > self.acked:
-            self.acked = position.seq
-            self._effects.append(Acked(position.seq))
-            self._pace.acknowledged(position.seq)
+        elif self._snapshot is None:
+            self._acknowledged(position.seq)
         self._read_on()
+
+    def _acknowledged(self, seq: int) -> None:
+        self._pace.acknowledged(seq)
+        if seq > self.acked or not self._confirmed:
+            awaited = seq <= self.acked  # said again after a reconnect: the edge before may not have written it
+            while self._awaited and self._awaited[0] <= seq:
+                self._awaited.popleft()
+                awaited = True
+            self._confirmed = True
+            self.acked = max(self.acked, seq)
+            self._effects.append(Acked(self.acked, awaited))
 
     def _receive_send(self, frame: Send) -> None:
         try:
@@ -327,6 +346,13 @@ class Session:
                     self._deliver(entry)
         self._read_on()
 
+    def hurry(self, seq: int) -> None:
+        """A receipt of `seq` is awaited, and nothing in the stream said so."""
+        if self._confirmed and self.acked >= seq:
+            self._effects.append(Acked(self.acked, awaited=True))
+        elif len(self._awaited) < limits.WINDOW_EVENTS and seq not in self._awaited:
+            insort(self._awaited, seq)
+
     def read_failed(self, error: RuncastError) -> None:
         """The log could not be read, however often it was tried."""
         self._reading = False
@@ -414,38 +440,47 @@ class Session:
         return self.state in (State.RESUMING, State.BEHIND) and not self._reading and not self._pace.hungry
 
     def _deliver(self, entry: Entry) -> None:
-        self._send(entry.seq, len(entry.events), entry.frame(self._codec, self.sent))
-        self.sent = entry.seq
+        self._send(entry.seq, len(entry.events), entry.frame(self._codec, self.sent), [entry])
 
     def _deliver_merged(self, entries: Sequence[Entry]) -> None:
-        for seq, events, entry in merge([entry for entry in entries if entry.seq > self.sent]):
+        for events, covered in merge([entry for entry in entries if entry.seq > self.sent]):
             if self._pace.full:
                 break
-            if entry is not None:
-                self._deliver(entry)
+            if len(covered) == 1:
+                self._deliver(covered[0])
             else:
-                self._send(seq, len(events), self._encode(Position(self._epoch, self.sent), Position(self._epoch, seq), events))
-                self.sent = seq
+                prev, pos = Position(self._epoch, self.sent), Position(self._epoch, covered[-1].seq)
+                self._send(pos.seq, len(events), self._encode(prev, pos, events), covered)
 
     def _deliver_snapshot(self, snapshot: Snapshot) -> None:
         while not (snapshot.empty or self._pace.full):
             events = snapshot.take()
             prev = Position(SNAPSHOT_EPOCH, self._pieces)
             if snapshot.empty:
-                self._snapshot, self.sent = None, self._snapshot_end
-                self._send(self.sent, len(events), self._encode(prev, Position(self._epoch, self.sent), events))
+                self._snapshot = None
+                insort(self._awaited, self._snapshot_end)  # a receipt may be awaited of anything before
+                frame = self._encode(prev, Position(self._epoch, self._snapshot_end), events)
+                self._send(self._snapshot_end, len(events), frame, [])
             else:
                 self._pieces += 1
                 frame = self._encode(prev, Position(SNAPSHOT_EPOCH, self._pieces), events)
-                self._send(_PIECE_KEYS + self._pieces, len(events), frame)
+                self._pace.sent(_PIECE_KEYS + self._pieces, len(events), len(frame))
+                self._data(frame, len(events), [])
 
     def _encode(self, prev: Position, pos: Position, events: list[Event]) -> bytes:
         return self._codec.encode(Batch(str(prev), str(pos), events))
 
-    def _send(self, key: int, events: int, frame: bytes) -> None:
-        self._pace.sent(key, events, len(frame))
+    def _send(self, seq: int, events: int, frame: bytes, covered: Sequence[Entry]) -> None:
+        self._pace.sent(seq, events, len(frame))
+        self.sent = seq
+        for entry in covered:
+            if entry.awaited:
+                insort(self._awaited, entry.seq)
+        self._data(frame, events, covered)
+
+    def _data(self, frame: bytes, events: int, covered: Sequence[Entry]) -> None:
         self.events_sent += events
-        self._effects.append(Data(frame))
+        self._effects.append(Data(frame, events, covered))
 
     def _read_on(self) -> None:
         """Decide what a session that is not LIVE does next: it is where the feed is, or reads on, or waits."""

@@ -8,13 +8,16 @@ tab closes.
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from runcast.bus.cursors import Acknowledged
 from runcast.edge.auth import TOKEN_PREFIX
 from runcast.edge.entry import Entry
 from runcast.edge.feed import Feed
+from runcast.edge.replay import Plan
 from runcast.edge.resume import begin
 from runcast.edge.session import (
     Acked,
@@ -30,12 +33,13 @@ from runcast.edge.session import (
     State,
     Store,
 )
+from runcast.edge.statistics import Unacknowledged
 from runcast.wire import limits
 from runcast.wire.codes import CODES
-from runcast.wire.errors import FrameInvalidError, RuncastError
+from runcast.wire.errors import FrameInvalidError, RuncastError, UnavailableError
 from runcast.wire.frames import CODECS, Codec, Hello, Send
 from runcast.wire.ids import UserKey
-from runcast.wire.position import Position
+from runcast.wire.position import EARLIEST, LATEST
 
 if TYPE_CHECKING:
     from runcast.edge.app import Edge
@@ -79,6 +83,10 @@ class Connection:
         self._held = 0  # of the edge's room for snapshots
         self._probe = False
         self._closing: Close | None = None
+        self._tip = 0  # of the stream, when the session opened
+        self._since = 0  # what the device acknowledges begins after this: what `latest` skipped was never shown
+        self._cursor: Acknowledged | None = None  # as it was last written, or noted
+        self.unacknowledged = Unacknowledged(edge.statistics)
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._group = asyncio.TaskGroup()
@@ -112,6 +120,16 @@ class Connection:
         self.session.close("unavailable", f"{why}; connect again")
         self._carry()
 
+    def hurry(self, seq: int) -> None:
+        """See `feed.Listener`."""
+        self.session.hurry(seq)
+        self._carry()
+
+    @property
+    def device(self) -> str:
+        """See `feed.Listener`."""
+        return self.session.device
+
     def tick(self, now: float) -> None:
         """Time passed."""
         self.session.tick(now)
@@ -134,15 +152,16 @@ class Connection:
 
     def _carry_one(self, effect: Effect) -> None:
         match effect:
-            case Data(payload):
+            case Data(payload, events, entries):
                 self._data.append(payload)
                 self._count(len(payload))
+                self._note_sent(events, entries)
             case Control(frame):
                 payload = self._codec.encode(frame)
                 self._control.append(payload)
                 self._count(len(payload))
-            case Acked(seq):
-                self._note_cursor(seq)
+            case Acked(seq, awaited):
+                self._note_acked(seq, awaited=awaited)
             case Read(seq):
                 self._spawn(self._read(seq))
             case Open(hello):
@@ -173,10 +192,27 @@ class Connection:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _note_cursor(self, seq: int) -> None:
+    def _note_sent(self, events: int, entries: Sequence[Entry]) -> None:
         feed = self._feed
-        if feed is not None:
-            self._edge.cursors.note(feed.user, feed.shard, self.session.device, Position(feed.epoch, seq))
+        if feed is not None and entries:  # a snapshot says nothing about delivery
+            last = entries[-1]
+            new = last.seq > self._tip
+            if not new:
+                for entry in entries:
+                    feed.watch(entry)
+            self.unacknowledged.add(last.seq, events, last.time_ms if new else 0, time.monotonic(), time.time_ns() // 1_000_000)
+
+    def _note_acked(self, seq: int, *, awaited: bool) -> None:
+        feed = self._feed
+        if feed is not None and seq > self._since:
+            self.unacknowledged.free_le(seq, time.time_ns() // 1_000_000)
+            feed.vigil.acked(self._since, seq)
+            acknowledged = Acknowledged(feed.epoch, self._since, seq)
+            if acknowledged != self._cursor:
+                self._cursor = acknowledged
+                self._edge.cursors.note(feed.user, feed.shard, self.session.device, acknowledged, urgent=awaited)
+            elif awaited:
+                self._edge.cursors.hasten(feed.user, feed.shard, self.session.device)
 
     # --- tasks ---
 
@@ -236,8 +272,12 @@ class Connection:
             self.user = user
             feed = await self._edge.hub.join(user, self)
             self._feed = feed
-            cursor = None if hello.position else await self._edge.cursors.find(user, feed.shard, hello.device)
-            plan, snapshot, self._held = await begin(feed, hello.position, cursor, snapshot=hello.snapshot, room=self._edge.room)
+            cursor, known = await self._find_cursor(user, feed.shard, hello)
+            place = cursor.position if cursor else None
+            plan, snapshot, self._held = await begin(feed, hello.position, place, snapshot=hello.snapshot, room=self._edge.room)
+            self._tip = feed.pos
+            self._since = 0 if known or snapshot is not None else plan.base
+            self._begin(hello, cursor, feed.epoch, plan)
             self.session.opened(user, feed.epoch, plan, feed.pos, snapshot)
             self._edge.log.info(
                 "session_opened",
@@ -253,6 +293,32 @@ class Connection:
             code = exc.code.name if CODES[exc.code.name].close else "unavailable"
             self.session.close(code, exc.message)
         self._carry()
+
+    async def _find_cursor(self, user: UserKey, shard: int, hello: Hello) -> tuple[Acknowledged | None, bool]:
+        """The device's cursor, and whether that is certain. A device with a position of its own does not wait for it for long.
+
+        Raises:
+            UnavailableError: the device has no position, and the cursor can't be read.
+        """
+        try:
+            async with asyncio.timeout(limits.RECEIPT_CHECK_S if hello.position else None):
+                return await self._edge.cursors.find(user, shard, hello.device), True
+        except (TimeoutError, UnavailableError):
+            if not hello.position:
+                raise
+            return None, False
+
+    def _begin(self, hello: Hello, cursor: Acknowledged | None, epoch: str, plan: Plan) -> None:
+        """Find out from where on the device's acknowledgements speak for what was sent."""
+        if cursor is not None and cursor.epoch == epoch:
+            self._cursor = cursor
+            if plan.outcome == "resumed" and cursor.since <= plan.base and hello.position != EARLIEST:
+                self._since = cursor.since
+        if hello.position == LATEST:
+            self._since = plan.base
+            if self._feed is not None and plan.base:  # noted, so that the next connection knows what this one skipped
+                self._cursor = Acknowledged(epoch, plan.base, plan.base)
+                self._edge.cursors.note(self._feed.user, self._feed.shard, hello.device, self._cursor, urgent=True)
 
     async def _read(self, seq: int) -> None:
         feed = self._feed

@@ -1,3 +1,4 @@
+from runcast.v1 import event_pb2 as _event_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -11,7 +12,21 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("router", "version", "nats_server_version", "shards", "streams", "producers", "workers", "batches_stored", "events_stored", "uptime_s")
+    __slots__ = ("router", "version", "nats_server_version", "shards", "streams", "producers", "workers", "batches_stored", "events_stored", "uptime_s", "refusals", "receipts", "processes", "parked")
+    class RefusalsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class ReceiptsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     ROUTER_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NATS_SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +37,10 @@ class GetStatusResponse(_message.Message):
     BATCHES_STORED_FIELD_NUMBER: _ClassVar[int]
     EVENTS_STORED_FIELD_NUMBER: _ClassVar[int]
     UPTIME_S_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    RECEIPTS_FIELD_NUMBER: _ClassVar[int]
+    PROCESSES_FIELD_NUMBER: _ClassVar[int]
+    PARKED_FIELD_NUMBER: _ClassVar[int]
     router: str
     version: str
     nats_server_version: str
@@ -32,7 +51,45 @@ class GetStatusResponse(_message.Message):
     batches_stored: int
     events_stored: int
     uptime_s: int
-    def __init__(self, router: _Optional[str] = ..., version: _Optional[str] = ..., nats_server_version: _Optional[str] = ..., shards: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ..., producers: _Optional[int] = ..., workers: _Optional[int] = ..., batches_stored: _Optional[int] = ..., events_stored: _Optional[int] = ..., uptime_s: _Optional[int] = ...) -> None: ...
+    refusals: _containers.ScalarMap[str, int]
+    receipts: _containers.ScalarMap[str, int]
+    processes: _containers.RepeatedCompositeFieldContainer[ProcessStatistics]
+    parked: int
+    def __init__(self, router: _Optional[str] = ..., version: _Optional[str] = ..., nats_server_version: _Optional[str] = ..., shards: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ..., producers: _Optional[int] = ..., workers: _Optional[int] = ..., batches_stored: _Optional[int] = ..., events_stored: _Optional[int] = ..., uptime_s: _Optional[int] = ..., refusals: _Optional[_Mapping[str, int]] = ..., receipts: _Optional[_Mapping[str, int]] = ..., processes: _Optional[_Iterable[_Union[ProcessStatistics, _Mapping]]] = ..., parked: _Optional[int] = ...) -> None: ...
+
+class ProcessStatistics(_message.Message):
+    __slots__ = ("role", "id", "age_ms", "statistics_json")
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    STATISTICS_JSON_FIELD_NUMBER: _ClassVar[int]
+    role: str
+    id: str
+    age_ms: int
+    statistics_json: bytes
+    def __init__(self, role: _Optional[str] = ..., id: _Optional[str] = ..., age_ms: _Optional[int] = ..., statistics_json: _Optional[bytes] = ...) -> None: ...
+
+class GetPresenceRequest(_message.Message):
+    __slots__ = ("user", "first")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    user: _event_pb2.User
+    first: bool
+    def __init__(self, user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., first: bool = ...) -> None: ...
+
+class GetPresenceResponse(_message.Message):
+    __slots__ = ("edges",)
+    EDGES_FIELD_NUMBER: _ClassVar[int]
+    edges: _containers.RepeatedCompositeFieldContainer[EdgePresence]
+    def __init__(self, edges: _Optional[_Iterable[_Union[EdgePresence, _Mapping]]] = ...) -> None: ...
+
+class EdgePresence(_message.Message):
+    __slots__ = ("edge", "devices")
+    EDGE_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    edge: str
+    devices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, edge: _Optional[str] = ..., devices: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StreamStatus(_message.Message):
     __slots__ = ("name", "epoch", "messages", "bytes", "first_seq", "last_seq", "replicas")

@@ -39,6 +39,11 @@ class AdminServiceStub(object):
                 request_serializer=runcast_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=runcast_dot_v1_dot_admin__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.GetPresence = channel.unary_unary(
+                '/runcast.v1.AdminService/GetPresence',
+                request_serializer=runcast_dot_v1_dot_admin__pb2.GetPresenceRequest.SerializeToString,
+                response_deserializer=runcast_dot_v1_dot_admin__pb2.GetPresenceResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -51,6 +56,13 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPresence(self, request, context):
+        """Which devices of a user are connected just now, to any edge.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -58,6 +70,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=runcast_dot_v1_dot_admin__pb2.GetStatusRequest.FromString,
                     response_serializer=runcast_dot_v1_dot_admin__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'GetPresence': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPresence,
+                    request_deserializer=runcast_dot_v1_dot_admin__pb2.GetPresenceRequest.FromString,
+                    response_serializer=runcast_dot_v1_dot_admin__pb2.GetPresenceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -87,6 +104,33 @@ class AdminService(object):
             '/runcast.v1.AdminService/GetStatus',
             runcast_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
             runcast_dot_v1_dot_admin__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPresence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runcast.v1.AdminService/GetPresence',
+            runcast_dot_v1_dot_admin__pb2.GetPresenceRequest.SerializeToString,
+            runcast_dot_v1_dot_admin__pb2.GetPresenceResponse.FromString,
             options,
             channel_credentials,
             insecure,

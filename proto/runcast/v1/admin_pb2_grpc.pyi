@@ -33,12 +33,16 @@ class AdminServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetStatusRequest, _admin_pb2.GetStatusResponse]
     """What this router is, what it is connected to, and the state of the deployment's streams."""
+    GetPresence: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetPresenceRequest, _admin_pb2.GetPresenceResponse]
+    """Which devices of a user are connected just now, to any edge."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetStatusRequest, _admin_pb2.GetStatusResponse]  # type: ignore[assignment]
     """What this router is, what it is connected to, and the state of the deployment's streams."""
+    GetPresence: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetPresenceRequest, _admin_pb2.GetPresenceResponse]  # type: ignore[assignment]
+    """Which devices of a user are connected just now, to any edge."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -48,5 +52,13 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.GetStatusResponse, _abc.Awaitable[_admin_pb2.GetStatusResponse]]:
         """What this router is, what it is connected to, and the state of the deployment's streams."""
+
+    @_abc_1.abstractmethod
+    def GetPresence(
+        self,
+        request: _admin_pb2.GetPresenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.GetPresenceResponse, _abc.Awaitable[_admin_pb2.GetPresenceResponse]]:
+        """Which devices of a user are connected just now, to any edge."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

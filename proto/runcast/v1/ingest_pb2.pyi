@@ -14,18 +14,42 @@ class ReceiptOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RECEIPT_OUTCOME_DELIVERED: _ClassVar[ReceiptOutcome]
     RECEIPT_OUTCOME_EXPIRED: _ClassVar[ReceiptOutcome]
     RECEIPT_OUTCOME_OFFLINE: _ClassVar[ReceiptOutcome]
+    RECEIPT_OUTCOME_STORED: _ClassVar[ReceiptOutcome]
 RECEIPT_OUTCOME_UNSPECIFIED: ReceiptOutcome
 RECEIPT_OUTCOME_DELIVERED: ReceiptOutcome
 RECEIPT_OUTCOME_EXPIRED: ReceiptOutcome
 RECEIPT_OUTCOME_OFFLINE: ReceiptOutcome
+RECEIPT_OUTCOME_STORED: ReceiptOutcome
 
 class PublishRequest(_message.Message):
-    __slots__ = ("hello", "batches")
+    __slots__ = ("hello", "batches", "abandons", "receipt_asks")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     BATCHES_FIELD_NUMBER: _ClassVar[int]
+    ABANDONS_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_ASKS_FIELD_NUMBER: _ClassVar[int]
     hello: ProducerHello
     batches: _containers.RepeatedCompositeFieldContainer[_event_pb2.Batch]
-    def __init__(self, hello: _Optional[_Union[ProducerHello, _Mapping]] = ..., batches: _Optional[_Iterable[_Union[_event_pb2.Batch, _Mapping]]] = ...) -> None: ...
+    abandons: _containers.RepeatedCompositeFieldContainer[RunAbandon]
+    receipt_asks: _containers.RepeatedCompositeFieldContainer[ReceiptAsk]
+    def __init__(self, hello: _Optional[_Union[ProducerHello, _Mapping]] = ..., batches: _Optional[_Iterable[_Union[_event_pb2.Batch, _Mapping]]] = ..., abandons: _Optional[_Iterable[_Union[RunAbandon, _Mapping]]] = ..., receipt_asks: _Optional[_Iterable[_Union[ReceiptAsk, _Mapping]]] = ...) -> None: ...
+
+class ReceiptAsk(_message.Message):
+    __slots__ = ("user", "run_id", "attempt", "number", "position", "deadline_ms", "elapsed_ms")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_MS_FIELD_NUMBER: _ClassVar[int]
+    user: _event_pb2.User
+    run_id: str
+    attempt: int
+    number: int
+    position: str
+    deadline_ms: int
+    elapsed_ms: int
+    def __init__(self, user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., number: _Optional[int] = ..., position: _Optional[str] = ..., deadline_ms: _Optional[int] = ..., elapsed_ms: _Optional[int] = ...) -> None: ...
 
 class ProducerHello(_message.Message):
     __slots__ = ("producer", "agent", "client_version")
@@ -38,7 +62,7 @@ class ProducerHello(_message.Message):
     def __init__(self, producer: _Optional[str] = ..., agent: _Optional[str] = ..., client_version: _Optional[str] = ...) -> None: ...
 
 class PublishResponse(_message.Message):
-    __slots__ = ("hello", "acks", "refusals", "window", "go_away", "cancels", "receipts")
+    __slots__ = ("hello", "acks", "refusals", "window", "go_away", "cancels", "receipts", "abandoned")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     ACKS_FIELD_NUMBER: _ClassVar[int]
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +70,7 @@ class PublishResponse(_message.Message):
     GO_AWAY_FIELD_NUMBER: _ClassVar[int]
     CANCELS_FIELD_NUMBER: _ClassVar[int]
     RECEIPTS_FIELD_NUMBER: _ClassVar[int]
+    ABANDONED_FIELD_NUMBER: _ClassVar[int]
     hello: RouterHello
     acks: _containers.RepeatedCompositeFieldContainer[BatchAck]
     refusals: _containers.RepeatedCompositeFieldContainer[BatchRefusal]
@@ -53,7 +78,8 @@ class PublishResponse(_message.Message):
     go_away: GoAway
     cancels: _containers.RepeatedCompositeFieldContainer[RunCancel]
     receipts: _containers.RepeatedCompositeFieldContainer[Receipt]
-    def __init__(self, hello: _Optional[_Union[RouterHello, _Mapping]] = ..., acks: _Optional[_Iterable[_Union[BatchAck, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[BatchRefusal, _Mapping]]] = ..., window: _Optional[_Union[Window, _Mapping]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ..., cancels: _Optional[_Iterable[_Union[RunCancel, _Mapping]]] = ..., receipts: _Optional[_Iterable[_Union[Receipt, _Mapping]]] = ...) -> None: ...
+    abandoned: _containers.RepeatedCompositeFieldContainer[RunAbandon]
+    def __init__(self, hello: _Optional[_Union[RouterHello, _Mapping]] = ..., acks: _Optional[_Iterable[_Union[BatchAck, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[BatchRefusal, _Mapping]]] = ..., window: _Optional[_Union[Window, _Mapping]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ..., cancels: _Optional[_Iterable[_Union[RunCancel, _Mapping]]] = ..., receipts: _Optional[_Iterable[_Union[Receipt, _Mapping]]] = ..., abandoned: _Optional[_Iterable[_Union[RunAbandon, _Mapping]]] = ...) -> None: ...
 
 class RouterHello(_message.Message):
     __slots__ = ("router", "version", "window", "resend_horizon_ms")
@@ -124,6 +150,16 @@ class Receipt(_message.Message):
     device: str
     latency_ms: int
     def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., number: _Optional[int] = ..., outcome: _Optional[_Union[ReceiptOutcome, str]] = ..., device: _Optional[str] = ..., latency_ms: _Optional[int] = ...) -> None: ...
+
+class RunAbandon(_message.Message):
+    __slots__ = ("user", "run_id", "attempt")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    user: _event_pb2.User
+    run_id: str
+    attempt: int
+    def __init__(self, user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., run_id: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class GoAway(_message.Message):
     __slots__ = ("reason", "grace_ms")

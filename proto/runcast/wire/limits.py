@@ -29,6 +29,9 @@ GRPC_KEEPALIVE_S: Final = 5.0
 """A gRPC connection that was silent this long is pinged by the router."""
 GRPC_KEEPALIVE_TIMEOUT_S: Final = 5.0
 """How long it waits for the answer. Then the connection is given up, and what its worker held goes to another one."""
+MESSAGE_PACE_S: Final = 0.002
+"""Least time between two messages of one side of a Publish stream. The first goes at once; under load they grow instead of multiplying,
+since a message costs 150 us on each side, whatever is in it."""
 OPEN_TOOLS_MAX: Final = 256
 """Tool calls open at once in one run. The next is refused (`lifecycle_violation`)."""
 
@@ -59,6 +62,8 @@ DEDUPE_WINDOW_S: Final = 120.0
 RESEND_HORIZON_S: Final = 100.0
 """An outbox resends this long after a batch's first sending; then it can't be sure any more (`indeterminate`). Below the
 dedupe window by more than one publish timeout and clock drift."""
+RESEND_MARGIN_S: Final = 7.5
+"""At least so much shorter than a shorter dedupe window is the horizon that follows from it: one publish timeout, and half of it again."""
 INBOX_IN_FLIGHT_MAX: Final = 1000
 """Unacknowledged messages of one worker. Asked for more: reduced to it."""
 INBOX_DELIVERIES_MAX: Final = 64
@@ -72,7 +77,17 @@ INBOX_PULL_S: Final = 2.0
 INBOX_GROUP_IN_FLIGHT_MAX: Final = 20_000
 """Unacknowledged messages of all workers of a group. At it the group gets no more until some are acknowledged."""
 INBOX_RETRY_DELAY_S: Final = 1.0
-"""A message that a worker can't take now is delivered again after this."""
+"""A message that a worker can't take now is delivered again after this, doubled with each further try."""
+INBOX_TRIES_MAX: Final = 5
+"""Times that one message is handed to a worker. After that it is parked: put aside, for people to look at."""
+INBOX_BLOCKED_MAX: Final = 256
+"""Messages that one Receive stream keeps because one before them is elsewhere, or its worker is full. At it no more are asked for."""
+INBOX_BLOCKED_WAIT_S: Final = 0.5
+"""At most this long until such a message is looked at, and offered to other streams, again."""
+PARKED_AGE_S: Final = 7 * 24 * 3600.0
+"""How long a parked message is kept."""
+PARKED_BYTES_MAX: Final = 64 * MIB
+"""Bytes of all that are parked. Past it the oldest go."""
 INBOX_SETTLE_TRIES_MAX: Final = 8
 """Tries to have a disposition confirmed, with backoff, 1 s each. Then the message is left to be delivered again."""
 INBOX_SETTLE_S: Final = 1.0
@@ -85,6 +100,62 @@ CANCELS_RECENT_MAX: Final = 1024
 """Cancels that a router remembers, for runs that it first sees just after. Past it the oldest is forgotten (the bucket has it)."""
 CANCEL_AGE_S: Final = 3600.0
 """How long a cancel waits for its run to appear."""
+
+RECEIPTS_PER_STREAM_MAX: Final = 1024
+"""Receipts that one Publish stream awaits at a router, and one agent process at its client. The next is answered `stored` at once: the
+event goes its way, nobody watches it."""
+RECEIPT_DEADLINE_MAX_S: Final = 600.0
+"""Longest that a receipt is awaited. A client refuses to ask for longer; a router answers after this."""
+RECEIPT_LOOK_S: Final = 0.5
+"""How soon cursors are read again after a watch began: its subscription may have reached a cluster's other servers only after the
+first reading."""
+RECEIPT_LINGER_S: Final = 5.0
+"""A user's cursors are watched so much longer than anything is awaited: agents ask for receipts one after the other."""
+RECEIPT_DEVICES_MAX: Final = 64
+"""Devices of a watched user whose newest cursor a router remembers. Past it the longest unheard is forgotten."""
+RECEIPT_CHECK_S: Final = 1.0
+"""Reading the cursors of one user once. Then it counts as unanswered."""
+RECEIPT_SLACK_S: Final = 3.0
+"""So long past its deadline a client waits for a router's word on a receipt. Then the answer is `stored`."""
+PRESENCE_WAIT_S: Final = 0.25
+"""How long edges may take to say which devices of a user they have. An edge that says nothing until then has none."""
+STATISTICS_INTERVAL_S: Final = 2.0
+"""Every process tells its statistics so often."""
+STATISTICS_AGE_S: Final = 10.0
+"""Statistics older than this are of a process that is gone; a router forgets them."""
+STATISTICS_PROCESSES_MAX: Final = 1024
+"""Processes whose statistics a router keeps. Past it the longest unheard is forgotten."""
+# --- run leases ---
+LEASE_S: Final = 6.0
+"""A producer's runs are declared lost when no router refreshed its lease for this long. Whole seconds: NATS counts no finer."""
+LEASE_REFRESH_S: Final = 2.0
+"""A router refreshes the leases of its streams this often: two refreshes may be lost."""
+LEASE_MARGIN_S: Final = 1.0
+"""So long before a lease may end its router takes no batch under it any more without refreshing it."""
+LEASE_PUT_S: Final = 1.5
+"""One refresh, claim or declaration, until its answer."""
+LEASES_AT_ONCE: Final = 64
+"""Such requests under way at once on one router. Further ones wait."""
+CLAIM_TRIES_MAX: Final = 5
+"""Tries to claim a run whose key others change at the same time. Then its batch is refused with `unavailable`."""
+SWEEP_S: Final = 10.0
+"""Every router looks for producers without a lease this often (give or take a quarter), for those whose end nobody heard of."""
+SWEEP_RETRY_S: Final = 1.0
+"""When that, or settling what was found, did not work out: again after this."""
+LOST_JITTER_S: Final = 0.25
+"""Routers that hear of a lease's end wait for a random part of this, so that mostly one of them does the work."""
+LEASES_DUE_MAX: Final = 4096
+"""Ended leases that a router keeps in mind. Past it they are left to the sweep."""
+RUN_TOMBSTONE_S: Final = 150.0
+"""A run's key outlives the run by this, to answer what is sent again: longer than DEDUPE_WINDOW_S. Whole seconds."""
+RUNS_ENDING_MAX: Final = 10_000
+"""Ended runs whose keys a router has still to close. Past it the oldest is left until its producer goes."""
+ABANDONS_MAX: Final = 1_000
+"""Given up runs that a router, or a client, has still to tell of. Past it the oldest is left until its producer goes."""
+FENCE_RUNS_MAX: Final = 256
+"""Runs with a superseded or lost attempt that a reader of a user's stream remembers. Past it the longest untouched one is forgotten."""
+FENCE_ATTEMPTS_MAX: Final = 16
+"""Attempts remembered of one of them. Past it the lowest is forgotten."""
 
 # --- storage ---
 RETENTION_S: Final = 24 * 3600.0
@@ -162,12 +233,22 @@ VERIFY_INTERVAL_S: Final = 15.0
 """Slow round: every connected user's tip is compared with what was delivered."""
 VERIFY_SUBJECTS_MAX: Final = 1024
 """Subjects in one `multi_last` request; NATS's own bound."""
-CURSOR_INTERVAL_S: Final = 2.0
+CURSOR_INTERVAL_S: Final = 5.0
 """A device's cursor is written at most this often, and when it closes."""
 VERIFY_FIRST_S: Final = 1.0
 """A new feed is verified this soon: its subscription may have reached a cluster's other servers only after the tip was read."""
 CURSORS_AT_ONCE: Final = 256
-"""Cursor writes under way at once."""
+"""Cursor writes under way at once. An urgent one beyond them goes with the next round."""
+ALERT_AFTER_S: Final = 10.0
+"""A critical event that no device acknowledged this long after it came, while a device is connected, raises an alert."""
+ALERT_AGE_S: Final = 3600.0
+"""How long it is remembered that a run raised its alert."""
+VIGIL_EVENTS_MAX: Final = 256
+"""Unacknowledged batches with critical events that an edge watches per user. While full, newer ones are not watched: the older ones
+raise the alert."""
+VIGIL_RUNS_MAX: Final = 256
+"""Runs of a connected user of which an edge remembers that they raised their alert. Past it the oldest is forgotten; the key in RUNS is
+not."""
 CLOSE_WAIT_S: Final = 2.0
 """For a WebSocket's close to be answered. Then the socket is cut."""
 DRAIN_DEVICES_PER_S: Final = 500.0

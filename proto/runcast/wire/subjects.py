@@ -5,12 +5,13 @@ Tenant and user appear as tokens (`runcast.wire.ids`), so no user-given text can
 
 import hashlib
 import zlib
-from typing import Final
+from typing import Final, NamedTuple
 
 from runcast.wire.errors import IdInvalidError
 from runcast.wire.ids import UserKey, decode_token, encode_token
 
 INBOX_STREAM: Final = "RUNCAST_INBOX"
+PARKED_STREAM: Final = "RUNCAST_PARKED"
 CURSORS_BUCKET: Final = "RUNCAST_CURSORS"
 RUNS_BUCKET: Final = "RUNCAST_RUNS"
 META_BUCKET: Final = "RUNCAST_META"
@@ -19,9 +20,21 @@ META_DEPLOYMENT: Final = "deployment"
 LEADER_ADVISORY: Final = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.*"
 """Where NATS tells of new stream leaders; the last token is the stream."""
 
+HEADER_TRIES: Final = "Runcast-Tries"
+"""Of a parked message: how often it had been delivered."""
+HEADER_REASON: Final = "Runcast-Reason"
+"""Of a parked message: why it is there, for people."""
 HEADER_MSG_ID: Final = "Nats-Msg-Id"
 HEADER_SEQ: Final = "Nats-Sequence"
 HEADER_PREV: Final = "Nats-Last-Sequence"
+HEADER_PENDING: Final = "Nats-Num-Pending"
+HEADER_MARKER: Final = "Nats-Marker-Reason"
+"""Why the server itself wrote a marker in a key's place."""
+MARKER_EXPIRED: Final = "MaxAge"
+"""The key's time to live was over."""
+
+ALL_STATISTICS: Final = "stats.>"
+"""Where all processes tell their statistics."""
 
 _PARTS_WITH_USER: Final = {"ev": 4, "live": 4, "in": 5}
 
@@ -56,6 +69,21 @@ def live_subject(user: UserKey, shard: int) -> str:
     return f"live.{shard}.{user.token}"
 
 
+def presence_subject(user: UserKey, shard: int) -> str:
+    """Where the edges with a device of the user answer; nobody else listens."""
+    return f"presence.{shard}.{user.token}"
+
+
+def alert_subject(user: UserKey, shard: int) -> str:
+    """Where it is told that something critical does not reach a connected user."""
+    return f"alerts.{shard}.{user.token}"
+
+
+def statistics_subject(role: str, process_id: str) -> str:
+    """Where a process tells its statistics."""
+    return f"stats.{role}.{encode_token(process_id)}"
+
+
 def inbox_subject(group: str, user: UserKey, shard: int) -> str:
     """Where a user's messages to an agent group are stored."""
     return f"in.{encode_token(group)}.{shard}.{user.token}"
@@ -72,6 +100,16 @@ def inbox_consumer(group: str) -> str:
     return f"group_{token}" if len(token) <= 240 else f"groupdigest_{hashlib.sha256(group.encode()).hexdigest()}"
 
 
+def inbox_offers(group: str) -> str:
+    """Where Receive streams of one agent group offer each other what should not be handed out where it is."""
+    return f"turn.{encode_token(group)}"
+
+
+def parked_subject(subject: str) -> str:
+    """Where a message of the inbox is put aside, by its subject there."""
+    return f"parked.{subject.partition('.')[2]}"
+
+
 def run_cancels() -> str:
     """All subjects of wishes to cancel a run."""
     return kv_subject(RUNS_BUCKET, "cancel.>")
@@ -82,9 +120,95 @@ def cursor_key(user: UserKey, shard: int, device: str) -> str:
     return f"{shard}.{user.token}.{encode_token(device)}"
 
 
+def cursor_keys(user: UserKey, shard: int) -> str:
+    """Keys of the cursors of all of a user's devices, for subscribing."""
+    return f"{shard}.{user.token}.*"
+
+
+def device_of_cursor(subject: str) -> str:
+    """The device of a cursor's subject: its last token.
+
+    Raises:
+        IdInvalidError: the token was never written by us.
+    """
+    return decode_token(subject.rpartition(".")[2])
+
+
+def alert_key(user: UserKey, shard: int, run_id: str) -> str:
+    """Key of the note that an alert was given for a run, in RUNS."""
+    return f"alert.{shard}.{user.token}.{encode_token(run_id)}"
+
+
 def cancel_key(user: UserKey, shard: int, run_id: str) -> str:
     """Key of the wish to cancel a run, in RUNS."""
     return f"cancel.{shard}.{user.token}.{encode_token(run_id)}"
+
+
+def tries_key(seq: int) -> str:
+    """Key of how often a message of the inbox was handed out, in RUNS; kept from the second time on."""
+    return f"tries.{seq}"
+
+
+def lease_key(producer: str) -> str:
+    """Key that lives while a producer's stream is held, in RUNS."""
+    return f"lease.{encode_token(producer)}"
+
+
+def producer_key(producer: str) -> str:
+    """Key that lives while a producer may have open runs, in RUNS."""
+    return f"producer.{encode_token(producer)}"
+
+
+def producer_keys() -> str:
+    """The keys of all producers that may have open runs."""
+    return "producer.>"
+
+
+def producer_of(name: str) -> str:
+    """The producer of a lease or producer key, or of the subject of one: its last token.
+
+    Raises:
+        IdInvalidError: it is no token.
+    """
+    return decode_token(name.rpartition(".")[2])
+
+
+def lease_subjects() -> tuple[str, str]:
+    """Source and destination of the republish rule by which routers hear of leases and of their end."""
+    return kv_subject(RUNS_BUCKET, "lease.>"), "lease.>"
+
+
+class RunPlace(NamedTuple):
+    """What the key of an attempt of a run says."""
+
+    producer: str
+    shard: int
+    user: UserKey
+    run_id: str
+    attempt: int
+
+    @property
+    def key(self) -> str:
+        """The key, in RUNS."""
+        return f"run.{encode_token(self.producer)}.{self.shard}.{self.user.token}.{encode_token(self.run_id)}.{self.attempt}"
+
+
+def run_keys(producer: str) -> str:
+    """The keys of a producer's runs."""
+    return f"run.{encode_token(producer)}.>"
+
+
+def parse_run_key(key: str) -> RunPlace:
+    """Read a run's key.
+
+    Raises:
+        IdInvalidError: it is not one.
+    """
+    parts = key.split(".")
+    if len(parts) != 7 or parts[0] != "run" or not parts[2].isdecimal() or not parts[6].isdecimal():
+        raise IdInvalidError(f"{key!r} is no run's key; expected run.PRODUCER.SHARD.TENANT.USER.RUN.ATTEMPT")
+    producer, tenant, user, run_id = (decode_token(parts[index]) for index in (1, 3, 4, 5))
+    return RunPlace(producer, int(parts[2]), UserKey(tenant, user), run_id, int(parts[6]))
 
 
 def kv_subject(bucket: str, key: str) -> str:
@@ -112,3 +236,8 @@ def batch_msg_id(user: UserKey, producer: str, run_id: str, attempt: int, number
 def send_msg_id(user: UserKey, message_id: str) -> str:
     """`Nats-Msg-Id` of an upstream message, in the inbox and in the user's stream."""
     return f"send.{user.token}.{encode_token(message_id)}"
+
+
+def lost_msg_id(user: UserKey, run_id: str, attempt: int) -> str:
+    """`Nats-Msg-Id` of the batch that ends a lost attempt: the same whoever writes it."""
+    return f"lost.{user.token}.{encode_token(run_id)}.{attempt}"

@@ -1,16 +1,26 @@
-"""AdminService: what this router is connected to, what it did, and the state of the deployment's streams."""
+"""AdminService: what this router is connected to, what it did, the state of the deployment's streams, and who is there."""
 
 import time
 from typing import Any
 
 from runcast.bus.deployment import stream_states
+from runcast.bus.presence import Presence
 from runcast.router.auth import Authenticator, admit
 from runcast.router.node import Node
 from runcast.router.status import refuse_call
 from runcast.v1 import admin_pb2_grpc
-from runcast.v1.admin_pb2 import GetStatusRequest, GetStatusResponse, StreamStatus
-from runcast.wire import VERSION
-from runcast.wire.errors import UnavailableError
+from runcast.v1.admin_pb2 import (
+    EdgePresence,
+    GetPresenceRequest,
+    GetPresenceResponse,
+    GetStatusRequest,
+    GetStatusResponse,
+    ProcessStatistics,
+    StreamStatus,
+)
+from runcast.wire import VERSION, subjects
+from runcast.wire.errors import RuncastError, UnavailableError
+from runcast.wire.ids import UserKey, check_id
 
 
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
@@ -32,6 +42,13 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             batches_stored=node.batches_stored,
             events_stored=node.events_stored,
             uptime_s=int(time.monotonic() - node.started),
+            refusals=node.refusals,
+            receipts=node.receipts.outcomes,
+        )
+        now = time.monotonic()
+        response.processes.extend(
+            ProcessStatistics(role=heard.role, id=heard.id, age_ms=round((now - heard.at) * 1000), statistics_json=heard.text)
+            for heard in node.statistics.newest(now)
         )
         if node.deployment is None:
             return response
@@ -41,6 +58,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             states = await stream_states(node.bus, node.deployment)
         except UnavailableError as exc:
             await refuse_call(context, exc)
+        response.parked = sum(state.messages for state in states if state.name == subjects.PARKED_STREAM)
         response.streams.extend(
             StreamStatus(
                 name=state.name,
@@ -54,3 +72,18 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             for state in states
         )
         return response
+
+    async def GetPresence(self, request: GetPresenceRequest, context: Any) -> GetPresenceResponse:  # noqa: N802 # gRPC's
+        """Tell which devices of a user are connected, to any edge."""
+        await admit(self._authenticator, context)
+        try:
+            user = UserKey(check_id(request.user.tenant, "tenant id"), check_id(request.user.id, "user id"))
+            shard = subjects.shard_of(user, len(self._node.require_deployment().shards))
+            found = await self._node.receipts.presence.ask(user, shard, first=request.first)
+        except RuncastError as exc:
+            await refuse_call(context, exc)
+        return GetPresenceResponse(edges=[EdgePresence(edge=each.edge, devices=each.devices) for each in sorted(found, key=_by_edge)])
+
+
+def _by_edge(presence: Presence) -> str:
+    return presence.edge

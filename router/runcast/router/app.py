@@ -37,6 +37,7 @@ from runcast.bus.connection import Bus
 from runcast.bus.deployment import Deployment, DeploymentError, provision
 from runcast.bus.process import PortInUseError, announce_ready
 from runcast.bus.settings import ServiceSettings
+from runcast.bus.statistics import tell_statistics
 from runcast.router.admin import AdminService
 from runcast.router.auth import DevAuthenticator
 from runcast.router.health import SERVICES, Health
@@ -99,11 +100,16 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
             parts = [
                 group.create_task(_keep_connected(node, health, settings, port), name="connection"),
                 group.create_task(node.cancels.run(), name="cancels"),
+                group.create_task(node.receipts.run(), name="receipts"),
+                group.create_task(tell_statistics(bus, "router", node.id, node.collect, log), name="statistics"),
+                group.create_task(node.losses.run(), name="losses"),
             ]
+            leases = group.create_task(node.leases.run(), name="leases")
             await stop.wait()
             for part in parts:
                 part.cancel()
             await _drain(node, health, server)
+            leases.cancel()  # refreshed as long as streams are open
     finally:
         await server.stop(0)
         await bus.close()
@@ -148,13 +154,20 @@ async def _keep_connected(node: Node, health: Health, settings: RouterSettings, 
     bus.reconnected.append(back.set)
     await bus.open(settings)
     await node.cancels.open()
+    await node.receipts.open()
+    await node.statistics.open()
+    await node.losses.open()
     announced = False
     while True:
         lost.clear()
         deployment = await _verify(node, settings, first=not announced)
         if not lost.is_set():
             node.deployment = deployment
+            node.resend_horizon_s = deployment.resend_horizon_s
             node.cancels.look_again(len(deployment.shards))
+            node.receipts.look_again(len(deployment.shards))
+            node.leases.look_again(len(deployment.shards))
+            node.losses.look_again(len(deployment.shards))
             await health.tell(serving=True)
             if not announced:
                 announce_ready("router", settings.host, port)

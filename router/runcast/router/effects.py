@@ -5,9 +5,10 @@ Pure: imports no asyncio, clock, random, logging, grpc, nats.
 
 from typing import NamedTuple
 
-from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, GoAway, ProducerHello, RunCancel
+from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, GoAway, ProducerHello, RunAbandon, RunCancel
 from runcast.wire.errors import RuncastError
 from runcast.wire.ids import UserKey
+from runcast.wire.position import Position
 
 
 class RunKey(NamedTuple):
@@ -32,11 +33,26 @@ class Greeted(NamedTuple):
 
 
 class Store(NamedTuple):
-    """Store this, then call `stored` or `failed` with its key."""
+    """Store this, then call `stored` or `failed` with its key. `ends`: its run ends by it. `receipt_ms` above 0: await a receipt."""
 
     key: BatchKey
     payload: bytes
     events: int
+    ends: bool
+    receipt_ms: int = 0
+
+
+class GivenUp(NamedTuple):
+    """The producer gives an attempt of a run up: see that it ends, then call `settled`."""
+
+    run: RunKey
+    attempt: int
+
+
+class Settled(NamedTuple):
+    """Tell the producer that a run it gave up has ended."""
+
+    abandoned: RunAbandon
 
 
 class Acked(NamedTuple):
@@ -49,6 +65,15 @@ class Refused(NamedTuple):
     """Tell the producer that a batch is not stored."""
 
     refusal: BatchRefusal
+
+
+class Await(NamedTuple):
+    """Await a receipt of a batch that was stored before."""
+
+    key: BatchKey
+    position: Position
+    deadline_ms: int
+    elapsed_ms: int
 
 
 class Opened(NamedTuple):
@@ -81,4 +106,4 @@ class End(NamedTuple):
     error: RuncastError
 
 
-Effect = Greeted | Store | Acked | Refused | Opened | Closed | Cancelled | Left | End
+Effect = Greeted | Store | Await | GivenUp | Settled | Acked | Refused | Opened | Closed | Cancelled | Left | End

@@ -12,6 +12,7 @@ Rules:
     - After batch n is stored comes n+1. A batch up to n is a resend and goes to storage, which recognises it by its message
       id.
     - A refused or failed batch changes nothing of its run: another batch may come under the same number.
+    - A question for a receipt (`Await`) is passed on; one that can't be read breaks the protocol.
     - Nothing follows a run's end, as long as the stream remembers it (`limits.STREAM_ENDED_MAX`).
 
 Invariants: `unanswered` is the number of `Store` effects not yet answered by `stored` or `failed`; an attempt has at most one
@@ -23,14 +24,31 @@ Pure: imports no asyncio, clock, random, logging, grpc, nats. Its driver carries
 
 from collections import OrderedDict
 
-from runcast.router.effects import Acked, BatchKey, Cancelled, Closed, Effect, End, Greeted, Left, Opened, Refused, RunKey, Store
+from runcast.router.effects import (
+    Acked,
+    Await,
+    BatchKey,
+    Cancelled,
+    Closed,
+    Effect,
+    End,
+    GivenUp,
+    Greeted,
+    Left,
+    Opened,
+    Refused,
+    RunKey,
+    Settled,
+    Store,
+)
 from runcast.router.validation import check_batch
 from runcast.v1.event_pb2 import Batch, User
-from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, GoAway, PublishRequest, RunCancel
+from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, GoAway, PublishRequest, ReceiptAsk, RunAbandon, RunCancel
 from runcast.wire import limits
 from runcast.wire.errors import LifecycleError, RuncastError
-from runcast.wire.ids import check_id
+from runcast.wire.ids import UserKey, check_id
 from runcast.wire.lifecycle import Lifecycle, State
+from runcast.wire.position import parse_position
 
 
 class _Pending:
@@ -133,6 +151,10 @@ class ProducerStream:
                 raise self._past_window()
             for batch in request.batches:
                 self._receive_batch(batch)
+            for ask in request.receipt_asks:
+                self._effects.append(_await(ask))
+            for abandon in request.abandons:
+                self._receive_abandon(abandon)
         except RuncastError as exc:
             self.end(exc)
 
@@ -152,6 +174,12 @@ class ProducerStream:
         """Storage did not take the batch `key`, or can't say."""
         self._answered(key).pending = None
         self._refuse(key.run.run_id, key.attempt, key.number, error)
+
+    def settled(self, run: RunKey, attempt: int) -> None:
+        """What the producer gave up has ended, one way or the other."""
+        if not self._over:
+            user = User(tenant=run.user.tenant, id=run.user.user)
+            self._effects.append(Settled(RunAbandon(user=user, run_id=run.run_id, attempt=attempt)))
 
     def cancel(self, run: RunKey, reason: str) -> None:
         """The user wants `run` to stop. The producer is told once while the run is open here."""
@@ -216,6 +244,17 @@ class ProducerStream:
         except RuncastError as exc:
             self._refuse(batch.run_id, batch.attempt, batch.number, exc)
 
+    def _receive_abandon(self, abandon: RunAbandon) -> None:
+        """Pass on what the producer gives up.
+
+        Raises:
+            RuncastError: `id_invalid` or `batch_invalid`: the stream ends, since there is no answer that says so.
+        """
+        user = UserKey(check_id(abandon.user.tenant, "tenant id"), check_id(abandon.user.id, "user id"))
+        if abandon.attempt < 1:
+            raise RuncastError("attempt is 0; count the tries of a run from 1", code="batch_invalid")
+        self._effects.append(GivenUp(RunKey(user, check_id(abandon.run_id, "run id")), abandon.attempt))
+
     def _take(self, batch: Batch, payload: bytes) -> None:
         """Pass the batch on to storage, if it may come now."""
         if self._leaving:
@@ -226,14 +265,15 @@ class ProducerStream:
         attempt = self._ended.get(place) or self._open.get(place) or _Attempt(batch)
         pending = _check_turn(attempt, batch, len(payload))
         attempt.pending = pending
+        ending = pending.lifecycle is not None and pending.lifecycle.state is State.ENDED
         if attempt.lifecycle.state is not State.ENDED:
             self._touch(place, attempt)
-            ending = pending.lifecycle is not None and pending.lifecycle.state is State.ENDED
             if not attempt.announced and not ending:
                 self._announce(run, attempt)
         self.unanswered += 1
         self.unanswered_bytes += len(payload)
-        self._effects.append(Store(BatchKey(run, batch.attempt, batch.number), payload, len(batch.events)))
+        key = BatchKey(run, batch.attempt, batch.number)
+        self._effects.append(Store(key, payload, len(batch.events), ending, batch.receipt_deadline_ms))
 
     def _refuse(self, run_id: str, attempt: int, number: int, error: RuncastError) -> None:
         self.refused += 1
@@ -298,6 +338,17 @@ class ProducerStream:
                 if other.pending is None:
                     del self._ended[old]
                     break
+
+
+def _await(ask: ReceiptAsk) -> Await:
+    """Read a question for a receipt.
+
+    Raises:
+        RuncastError: `id_invalid` or `position_malformed`.
+    """
+    user = UserKey(check_id(ask.user.tenant, "tenant id"), check_id(ask.user.id, "user id"))
+    key = BatchKey(RunKey(user, check_id(ask.run_id, "run id")), ask.attempt, ask.number)
+    return Await(key, parse_position(ask.position), ask.deadline_ms, ask.elapsed_ms)
 
 
 def _check_turn(attempt: _Attempt, batch: Batch, size: int) -> _Pending:

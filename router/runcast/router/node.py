@@ -7,14 +7,19 @@ refused with `unavailable`; streams stay open.
 
 import asyncio
 import time
+from collections import Counter
 
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
 from runcast.bus.deployment import Deployment
+from runcast.bus.statistics import StatisticsBoard
 from runcast.bus.storage import store
 from runcast.router.cancels import CancelWatch
 from runcast.router.effects import BatchKey
+from runcast.router.leases import Holder, Leases
+from runcast.router.losses import Losses
+from runcast.router.receipt_watch import ReceiptWatch
 from runcast.wire import limits, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.position import Position
@@ -28,12 +33,18 @@ class Node:
         bus: the connection to NATS.
         log: bound to role and id.
         deployment: what storage looks like; None while that is not known.
+        resend_horizon_s: what producers are told, seconds; 0.0 while it is not known.
         producers: Publish streams that are open.
         workers: Receive streams that are open.
         batches_stored: since the start.
         events_stored: in them.
         started: `time.monotonic()` of the start, seconds.
         cancels: passes users' cancels on to the streams.
+        receipts: awaits what devices acknowledge.
+        refusals: of batches since the start, by code.
+        statistics: what all processes tell about themselves.
+        leases: of the producers whose streams are open here.
+        losses: declares runs lost whose producers went away.
         leaving: the process is about to stop; no new streams.
     """
 
@@ -42,6 +53,7 @@ class Node:
         self.bus = bus
         self.log = log
         self.deployment: Deployment | None = None
+        self.resend_horizon_s = 0.0
         self.producers: set[Leavable] = set()
         self.workers: set[Leavable] = set()
         self.batches_stored = 0
@@ -49,6 +61,11 @@ class Node:
         self.started = time.monotonic()
         self.leaving = False
         self.cancels = CancelWatch(bus, log)
+        self.receipts = ReceiptWatch(bus, log)
+        self.refusals: Counter[str] = Counter()
+        self.statistics = StatisticsBoard(bus)
+        self.losses = Losses(bus, log)
+        self.leases = Leases(bus, node_id, log, time.monotonic, self.losses.distrust)
         self._left = asyncio.Event()
 
     @property
@@ -89,20 +106,43 @@ class Node:
             raise UnavailableError("this router has no connection to storage just now", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
         return self.deployment
 
-    async def store_batch(self, producer: str, key: BatchKey, payload: bytes, events: int) -> tuple[str, bool]:
+    def collect(self) -> dict[str, object]:
+        """The statistics of this router, for `stats.router.<id>`."""
+        return {
+            "uptime_s": round(time.monotonic() - self.started, 1),
+            "producers": len(self.producers),
+            "workers": len(self.workers),
+            "batches_stored": self.batches_stored,
+            "events_stored": self.events_stored,
+            "refusals": dict(self.refusals),
+            "receipts": dict(self.receipts.outcomes),
+            "receipts_awaited": self.receipts.waiting,
+        }
+
+    async def store_batch(self, holder: Holder, key: BatchKey, payload: bytes, events: int, *, ends: bool) -> tuple[str, bool]:
         """Store a batch once, however often it is sent.
+
+        Args:
+            holder: of its stream.
+            key: its identity, with the stream's producer.
+            payload: it, serialized.
+            events: in it.
+            ends: its run ends by it.
 
         Returns:
             Its position, and whether it had been stored before.
 
         Raises:
-            RuncastError: `unavailable`, `indeterminate`, `storage_full` or `internal`.
+            RuncastError: `run_lost`, `unavailable`, `indeterminate`, `storage_full` or `internal`.
+            LifecycleError: the run has ended.
         """
         user = key.run.user
         deployment = self.require_deployment()
         shard = subjects.shard_of(user, len(deployment.shards))
-        msg_id = subjects.batch_msg_id(user, producer, key.run.run_id, key.attempt, key.number)
+        await self.leases.admit(holder, key, ends=ends)
+        msg_id = subjects.batch_msg_id(user, holder.producer, key.run.run_id, key.attempt, key.number)
         seq, duplicate = await store(self.bus, subjects.event_subject(user, shard), payload, msg_id=msg_id)
+        self.leases.stored(holder, key, seq, ends=ends)
         if not duplicate:
             self.batches_stored += 1
             self.events_stored += events

@@ -19,8 +19,23 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from runcast.router.auth import Authenticator, Principal, admit
-from runcast.router.effects import Acked, BatchKey, Cancelled, Closed, End, Greeted, Left, Opened, Refused, RunKey, Store
+from runcast.router.effects import (
+    Acked,
+    Await,
+    Cancelled,
+    Closed,
+    End,
+    GivenUp,
+    Greeted,
+    Left,
+    Opened,
+    Refused,
+    RunKey,
+    Settled,
+    Store,
+)
 from runcast.router.ingest import ProducerStream
+from runcast.router.leases import Holder
 from runcast.router.node import Leavable, Node
 from runcast.router.status import hello_late, refuse_call
 from runcast.v1 import ingest_pb2_grpc
@@ -31,12 +46,15 @@ from runcast.v1.ingest_pb2 import (
     ProducerHello,
     PublishRequest,
     PublishResponse,
+    Receipt,
     RouterHello,
+    RunAbandon,
     RunCancel,
     Window,
 )
 from runcast.wire import VERSION, limits
 from runcast.wire.errors import RuncastError
+from runcast.wire.position import parse_position
 
 
 class StreamLostError(Exception):
@@ -87,6 +105,7 @@ class _Stream(Leavable):
         self._written = asyncio.Event()
         self._idle = asyncio.Event()
         self._finished = False
+        self._holder: Holder | None = None
         self._agent = ""
         self._error: RuncastError | None = None
         self._why = "broken"
@@ -128,11 +147,19 @@ class _Stream(Leavable):
         self._machine.cancel(run, reason)
         self._carry_out()
 
+    def answer_receipt(self, receipt: Receipt) -> None:
+        """What became of a batch whose receipt is awaited."""
+        self._answers.receipts.append(receipt)
+        self._wake.set()
+
     def close(self) -> None:
         """Withdraw the runs, and write the stream's line."""
         machine = self._machine
         machine.close()
+        self._node.receipts.forget(self)
         self._carry_out()
+        if self._holder is not None:
+            self._node.leases.release(self._holder)
         if machine.producer:
             self._node.log.info(
                 "producer_closed",
@@ -177,17 +204,20 @@ class _Stream(Leavable):
                 self._written.set()
             if finished:
                 return
+            await asyncio.sleep(limits.MESSAGE_PACE_S)  # what is answered meanwhile shares the next response
 
-    async def _store(self, key: BatchKey, payload: bytes, events: int) -> None:
-        machine = self._machine
+    async def _store(self, holder: Holder, effect: Store) -> None:
+        machine, (key, payload, events, ends, receipt_ms) = self._machine, effect
         try:
-            position, duplicate = await self._node.store_batch(machine.producer, key, payload, events)
+            position, duplicate = await self._node.store_batch(holder, key, payload, events, ends=ends)
         except RuncastError as exc:
             machine.failed(key, exc)
         else:
             self._batches += 1
             self._events += events
             machine.stored(key, position, duplicate=duplicate)
+            if receipt_ms:
+                self._node.receipts.expect(self, key, parse_position(position), deadline_ms=receipt_ms, late=duplicate)
         self._carry_out()
         if not machine.unanswered:
             self._idle.set()
@@ -198,12 +228,19 @@ class _Stream(Leavable):
         answers = self._answers
         for effect in self._machine.take_effects():
             match effect:
-                case Store():
-                    self._group.create_task(self._store(*effect))
+                case Store() if self._holder is not None:  # the machine greets before it stores
+                    self._group.create_task(self._store(self._holder, effect))
+                case GivenUp(run, attempt) if self._holder is not None:
+                    self._give_up(self._holder, run, attempt)
+                case Settled(abandoned):
+                    answers.abandoned.append(abandoned)
                 case Acked(ack):
                     answers.acks.append(ack)
                 case Refused(refusal):
                     answers.refusals.append(refusal)
+                    self._node.refusals[refusal.code] += 1
+                case Await(key, position, deadline_ms, elapsed_ms):
+                    self._node.receipts.expect(self, key, position, deadline_ms=deadline_ms, elapsed_ms=elapsed_ms, late=True)
                 case Opened(run):
                     self._node.cancels.add(run, self)
                 case Closed(run):
@@ -220,13 +257,21 @@ class _Stream(Leavable):
                         self._reader.cancel()
         self._wake.set()
 
+    def _give_up(self, holder: Holder, run: RunKey, attempt: int) -> None:
+        def done() -> None:
+            self._machine.settled(run, attempt)
+            self._carry_out()
+
+        self._node.losses.abandon(holder.producer, run, attempt, done)
+
     def _greet(self, hello: ProducerHello) -> None:
+        self._holder = self._node.leases.hold(hello.producer)
         self._agent = hello.agent
         self._answers.hello = RouterHello(
             router=self._node.id,
             version=VERSION,
             window=Window(batches=limits.STREAM_WINDOW_BATCHES, bytes=limits.STREAM_WINDOW_BYTES),
-            resend_horizon_ms=int(limits.RESEND_HORIZON_S * 1000),
+            resend_horizon_ms=int(self._node.resend_horizon_s * 1000),
         )
         self._node.log.info(
             "producer_opened", producer=hello.producer, agent=hello.agent, client_version=hello.client_version, peer=self._peer
@@ -241,21 +286,30 @@ class _Answers:
         self.acks: list[BatchAck] = []
         self.refusals: list[BatchRefusal] = []
         self.cancels: list[RunCancel] = []
+        self.receipts: list[Receipt] = []
+        self.abandoned: list[RunAbandon] = []
         self.go_away: GoAway | None = None
 
     @property
     def waiting(self) -> int:
-        """Acks and refusals."""
-        return len(self.acks) + len(self.refusals)
+        """Acks, refusals and receipts."""
+        return len(self.acks) + len(self.refusals) + len(self.receipts)
 
     def take(self) -> PublishResponse | None:
         """The next response, with as much in it as one may hold; None when nothing waits."""
-        if not (self.acks or self.refusals or self.cancels or self.hello or self.go_away):
+        if not (self.acks or self.refusals or self.cancels or self.receipts or self.abandoned or self.hello or self.go_away):
             return None
         most = limits.ANSWERS_MAX
         response = PublishResponse(
-            hello=self.hello, acks=self.acks[:most], refusals=self.refusals[:most], cancels=self.cancels[:most], go_away=self.go_away
+            hello=self.hello,
+            acks=self.acks[:most],
+            refusals=self.refusals[:most],
+            cancels=self.cancels[:most],
+            abandoned=self.abandoned[:most],
+            receipts=[] if len(self.acks) > most else self.receipts[:most],  # a receipt never goes ahead of its batch's ack
+            go_away=self.go_away,
         )
-        del self.acks[:most], self.refusals[:most], self.cancels[:most]
+        del self.acks[:most], self.refusals[:most], self.cancels[:most], self.abandoned[:most]
+        del self.receipts[: len(response.receipts)]
         self.hello = self.go_away = None
         return response

@@ -5,7 +5,7 @@ import pytest
 from runcast.client.errors import EventTooLargeError, OutboxFullError, RunIndeterminateError, RunKey, RunRefusedError
 from runcast.client.outbox import MESSAGE_BYTES_MAX, Failed, Outbox, Stored
 from runcast.v1.event_pb2 import Batch
-from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, Window
+from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, RunAbandon, Window
 from runcast.wire import limits
 from runcast.wire.errors import LifecycleError
 from tests.unit.client.events import closing, fatal, key, said, started, tool_began
@@ -405,3 +405,40 @@ def test_leftovers_say_what_may_be_stored() -> None:
     outbox.append(run, said("waits"))
     [left] = outbox.leftovers()
     assert ([event.seq for event in left.unsure], [event.seq for event in left.unsent]) == ([1], [2])
+
+
+@pytest.mark.parametrize("sendings", [1, 2])
+def test_a_lost_run_is_refused_whatever_was_under_way_and_not_closed_again(sendings: int) -> None:
+    outbox, run = opened()
+    outbox.append(run, said("a"))
+    for _ in range(sendings):
+        outbox.disconnected()
+        connect(outbox)
+        [batch] = outbox.take_batches(0.0)
+    refuse(outbox, batch, code="run_lost")
+    [failed] = outbox.take_results()
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, RunRefusedError)
+    assert failed.error.code.name == "run_lost"
+    assert [event.seq for event in failed.error.dropped] == [2]
+    assert not outbox.close_failed(run, closing)
+    assert outbox.take_abandons() == []
+
+
+def test_an_indeterminate_run_is_given_up_on_every_stream_until_that_is_settled() -> None:
+    outbox, run = opened()
+    outbox.append(run, said("a"))
+    outbox.take_batches(0.0)
+    outbox.tick(1000.0)
+    [abandon] = outbox.take_abandons()
+    assert (abandon.user.id, abandon.run_id, abandon.attempt) == ("alice", "r1", 1)
+    assert outbox.take_abandons() == []
+    outbox.disconnected()
+    assert outbox.take_abandons() == []
+    connect(outbox)
+    assert outbox.take_abandons() == [abandon]
+    outbox.abandoned(RunAbandon(user=abandon.user, run_id="another", attempt=1))
+    outbox.abandoned(abandon)
+    outbox.disconnected()
+    connect(outbox)
+    assert outbox.take_abandons() == []

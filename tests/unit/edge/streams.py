@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 from runcast.edge.entry import Entry
 from runcast.v1 import event_pb2 as pb
 from runcast.v1.event_pb2 import Batch, Event
-from runcast.wire.lifecycle import CRITICAL_EXEMPT
 
 EPOCH = "abcdefgh"
 
@@ -92,10 +91,6 @@ def streams(draw: st.DrawFn) -> list[Entry]:
 
 def events_of(entries: list[Entry]) -> list[Event]:
     return [event for entry in entries for event in entry.events]
-
-
-def is_critical(event: Event) -> bool:
-    return event.WhichOneof("kind") not in CRITICAL_EXEMPT
 
 
 def assert_ranges(given: list[Event], raw: list[Event]) -> None:

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runcast.edge.conflate import merge
-from runcast.edge.entry import Entry
+from runcast.edge.entry import Entry, is_critical
 from runcast.v1 import event_pb2 as pb
 from runcast.v1.event_pb2 import Batch, Event
 from runcast.wire import limits
 from runcast.wire.runstate import reduce_events
-from tests.unit.edge.streams import EPOCH, assert_ranges, events_of, is_critical, streams
+from tests.unit.edge.streams import EPOCH, assert_ranges, events_of, streams
 
 
 def merged(entries: list[Entry]) -> list[Event]:
@@ -60,7 +60,7 @@ def said(event: Event) -> str:
     ("events", "expected"),
     [
         ([text(1, "a"), text(2, "b"), text(3, "c")], [("abc", 1, 3)]),
-        ([text(1, "a"), text(2, "b", mode=pb.TEXT_MODE_WHOLE), text(3, "c")], [("bc", 1, 3)]),
+        ([text(1, "a"), text(2, "b", mode=pb.TEXT_MODE_WHOLE), text(3, "c")], [("a", 1, 1), ("b", 2, 2), ("c", 3, 3)]),
         ([text(1, "a"), text(2, "b", message="n"), text(3, "c")], [("a", 1, 1), ("b", 2, 2), ("c", 3, 3)]),
         ([thought(1), thought(2), thought(3)], [("3", 1, 3)]),
         ([thought(1), text(2, "a"), thought(3), text(4, "b")], [("a", 1, 2), ("3", 3, 3), ("b", 4, 4)]),
@@ -81,10 +81,10 @@ def test_what_merges_and_what_does_not(events: list[Event], expected: list[tuple
 def test_frames_cover_all_entries_and_are_bounded() -> None:
     entries = [entry(number, tool(number)) for number in range(1, 701)]
     frames = list(merge(entries))
-    assert [frame.seq for frame in frames] == [256, 512, 700]
+    assert [frame.covered[-1].seq for frame in frames] == [256, 512, 700]
     assert all(len(frame.events) <= limits.MERGED_EVENTS_MAX for frame in frames)
     large = [entry(number, text(number, "x" * 40_000)) for number in range(1, 11)]
-    assert [frame.seq for frame in merge(large)] == [2, 4, 6, 8, 10]
+    assert [frame.covered[-1].seq for frame in merge(large)] == [2, 4, 6, 8, 10]
 
 
 def test_a_merged_event_is_no_larger_than_any_may_be() -> None:
@@ -97,10 +97,11 @@ def test_a_merged_event_is_no_larger_than_any_may_be() -> None:
 def test_what_is_alone_goes_out_as_it_is() -> None:
     alone = entry(1, tool(1))
     (frame,) = merge([alone])
-    assert frame.entry is alone
+    assert frame.covered == [alone]
+    assert frame.events[0] is alone.events[0]
     nothing = Entry(EPOCH, 1, 2, b"\xff")
     (frame,) = merge([alone, nothing])
-    assert (frame.seq, frame.entry, [event.seq for event in frame.events]) == (2, None, [1])
+    assert ([entry.seq for entry in frame.covered], [event.seq for event in frame.events]) == ([1, 2], [1])
 
 
 def test_it_is_lazy() -> None:

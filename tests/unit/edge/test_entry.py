@@ -3,8 +3,9 @@
 import pytest
 
 from runcast.edge.entry import Entry
+from runcast.v1.event_pb2 import AgentStarted, Event
 from runcast.v1.event_pb2 import Batch as StoredBatch
-from runcast.v1.event_pb2 import Event
+from runcast.wire.fence import Fence
 from runcast.wire.frames import CODECS, Batch, Codec
 from runcast.wire.position import Position
 
@@ -65,3 +66,15 @@ def test_a_link_that_was_joined_anew_is_not_served_from_before(codec: Codec) -> 
     entry.prev = 5
     assert decoded(codec, entry.frame(codec, 5)).prev == str(Position(EPOCH, 5))
     assert decoded(codec, entry.frame(codec, 0)).prev == str(Position(EPOCH, 0))
+
+
+@codecs
+def test_what_is_superseded_is_left_out_and_the_frame_keeps_its_range(codec: Codec) -> None:
+    fence = Fence()
+    begun = StoredBatch(events=[Event(id="r.2.1", run_id="r", attempt=2, seq=1, agent_started=AgentStarted())])
+    late = StoredBatch(events=[Event(id="r.1.9", run_id="r", attempt=1, seq=9)])
+    before, start, behind = (Entry(EPOCH, seq - 1, seq, batch.SerializeToString()) for seq, batch in ((4, late), (5, begun), (6, late)))
+    for entry in (start, before, behind):  # in whatever order they are read
+        entry.leave_out(fence)
+    assert [event.id for entry in (before, start, behind) for event in entry.events] == ["r.1.9", "r.2.1"]
+    assert decoded(codec, behind.frame(codec, 5)) == Batch(str(Position(EPOCH, 5)), str(Position(EPOCH, 6)), [])

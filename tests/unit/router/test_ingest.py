@@ -9,10 +9,25 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, precondition, rule
 
-from runcast.router.effects import Acked, BatchKey, Cancelled, Closed, Effect, End, Greeted, Left, Opened, Refused, RunKey, Store
+from runcast.router.effects import (
+    Acked,
+    BatchKey,
+    Cancelled,
+    Closed,
+    Effect,
+    End,
+    GivenUp,
+    Greeted,
+    Left,
+    Opened,
+    Refused,
+    RunKey,
+    Settled,
+    Store,
+)
 from runcast.router.ingest import ProducerStream
 from runcast.v1.event_pb2 import TOOL_STATUS_OK, Batch, Event, User
-from runcast.v1.ingest_pb2 import BatchRefusal, ProducerHello, PublishRequest
+from runcast.v1.ingest_pb2 import BatchRefusal, ProducerHello, PublishRequest, RunAbandon
 from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.ids import UserKey
 
@@ -67,6 +82,42 @@ class Stream:
 
 
 RUN = RunKey(UserKey("default", "alice"), "r")
+
+
+# --- runs that are given up, and ends ---
+
+
+def test_what_is_given_up_is_passed_on_and_answered_when_it_is_settled() -> None:
+    stream = Stream()
+    abandon = RunAbandon(user=User(tenant="default", id="alice"), run_id="r", attempt=2)
+    stream.machine.receive(PublishRequest(abandons=[abandon]))
+    assert stream.machine.take_effects() == [GivenUp(RUN, 2)]
+    stream.machine.settled(RUN, 2)
+    assert stream.machine.take_effects() == [Settled(abandon)]
+    stream.machine.close()
+    stream.machine.settled(RUN, 2)
+    assert not of(Settled, stream.machine.take_effects())
+
+
+@pytest.mark.parametrize(
+    ("code", "abandon"),
+    [
+        ("id_invalid", RunAbandon(user=User(tenant="default"), run_id="r", attempt=1)),
+        ("id_invalid", RunAbandon(user=User(tenant="default", id="alice"), attempt=1)),
+        ("batch_invalid", RunAbandon(user=User(tenant="default", id="alice"), run_id="r")),
+    ],
+)
+def test_what_names_no_run_can_t_be_given_up(code: str, abandon: RunAbandon) -> None:
+    stream = Stream()
+    stream.machine.receive(PublishRequest(abandons=[abandon]))
+    assert [end.error.code.name for end in of(End, stream.machine.take_effects())] == [code]
+
+
+def test_storage_is_told_which_batch_ends_its_run() -> None:
+    stream = Stream()
+    for number, kind, ends in ((1, START, False), (2, WORK, False), (3, END, True)):
+        assert [store.ends for store in of(Store, stream.store(make_batch(number, number, kind)))] == [ends]
+    assert [store.ends for store in of(Store, stream.store(make_batch(1, 1, START, END, run_id="short")))] == [True]
 
 
 # --- the stream ---

@@ -1,11 +1,13 @@
+import asyncio
 import socket
 from pathlib import Path
 
 import pytest
 
-from runcast.testkit import Cluster
+from runcast.testkit import Cluster, Device
 from runcast.testkit.cluster import NatsServerMissingError, find_nats_server
 from runcast.testkit.ports import HOST, PortTakenError, is_free
+from runcast.wire.errors import RefusedError
 
 
 async def test_nats_alone_starts_restarts_on_its_port_and_leaves_nothing() -> None:
@@ -50,3 +52,31 @@ def test_a_missing_nats_server_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tokens() -> None:
     assert Cluster().token("alice") == "dev.default.alice"
     assert Cluster().token("a b", "t.x") == "dev.t_2Ex.a_20b"
+
+
+async def test_three_servers_form_a_cluster_that_outlives_its_leader(user: str) -> None:
+    async with Cluster(routers=1, edges=1, nats_servers=3, proxied=True, shards=1) as cluster:
+        assert [node.name for node in cluster.nats_servers] == ["nats-0", "nats-1", "nats-2"]
+        assert set(cluster.proxies) == {
+            *((node, f"nats-{n}") for node in ("router-0", "edge-0") for n in range(3)),
+            ("device", "edge-0"),
+            ("agent", "router-0"),
+        }
+        leader = await cluster.stream_leader("RUNCAST_EV_0")
+        assert leader in cluster.nats_servers
+        async with Device(cluster.ws_urls(), cluster.token(user), reconnect=True) as device:
+            await device.send_message("demo", "t-1", "before")
+            await leader.kill()
+            for _ in range(100):  # refused while the edge has no server, "try again"
+                try:
+                    await device.send_message("demo", "t-1", "after", id="after")
+                    break
+                except RefusedError as exc:
+                    if not exc.code.retry:
+                        raise
+                    await asyncio.sleep(0.2)
+            await device.wait_count(2)
+            assert [event.user_message.text for event in device.events] == ["before", "after"]
+            await leader.start()
+        assert await cluster.stream_leader("RUNCAST_EV_0") is not None
+        assert await cluster.stream_leader("NOTHING") is None

@@ -19,7 +19,7 @@ from runcast.testkit.device_session import (
     Step,
     Transmit,
 )
-from runcast.v1.event_pb2 import Event
+from runcast.v1.event_pb2 import AgentStarted, Event
 from runcast.wire import limits
 from runcast.wire.frames import Ack, Batch, Drain, Error, Hello, Limits, Ping, Pong, Send, Sent, Welcome
 from runcast.wire.position import SNAPSHOT_EPOCH, Position
@@ -305,3 +305,22 @@ class LossyEdge(RuleBasedStateMachine):
 
 TestLossyEdge = LossyEdge.TestCase
 TestLossyEdge.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_events_of_superseded_attempts_are_dropped_also_after_a_reconnect_and_forgotten_with_a_reset() -> None:
+    session = opened()
+    session.receive_frame(Batch(at(0), at(1), [Event(id="r.2.1", run_id="r", attempt=2, agent_started=AgentStarted())]), 0.0)
+    session.take_effects()
+    session.lost()
+    session.connected(1.0)
+    session.receive_frame(welcome(1, 3), 1.0)
+    session.take_effects()
+    session.receive_frame(Batch(at(1), at(2), [Event(id="r.1.7", run_id="r", attempt=1)]), 1.0)
+    assert session.take_effects() == [Deliver([], at(2))]
+    assert (session.position, session.superseded) == (at(2), 1)
+    session.lost()
+    session.connected(2.0)
+    session.receive_frame(welcome(0, 3, "reset", "bbbbbbbb"), 2.0)
+    session.take_effects()
+    session.receive_frame(Batch(at(0, "bbbbbbbb"), at(3, "bbbbbbbb"), [Event(id="r.1.7", run_id="r", attempt=1)]), 2.0)
+    assert [len(effect.events) for effect in session.take_effects() if isinstance(effect, Deliver)] == [1]

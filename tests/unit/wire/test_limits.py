@@ -43,6 +43,16 @@ def test_a_silent_device_is_called_slow_only_after_it_was_pinged() -> None:
 
 def test_a_resend_is_always_within_the_dedupe_window() -> None:
     assert limits.RESEND_HORIZON_S < limits.DEDUPE_WINDOW_S - limits.PUBLISH_TIMEOUT_S
+    assert limits.PUBLISH_TIMEOUT_S < limits.RESEND_MARGIN_S <= limits.DEDUPE_WINDOW_S - limits.RESEND_HORIZON_S
+
+
+def test_a_lease_outlives_lost_refreshes_and_a_tombstone_every_resend() -> None:
+    assert 2 * limits.LEASE_REFRESH_S < limits.LEASE_S - limits.LEASE_MARGIN_S
+    assert limits.LEASE_PUT_S < limits.LEASE_REFRESH_S
+    assert limits.LEASE_S + limits.LOST_JITTER_S < 10.0 - limits.LEASE_PUT_S  # what P7 promises of a killed agent
+    assert limits.LEASE_S.is_integer()
+    assert limits.RUN_TOMBSTONE_S.is_integer()
+    assert limits.RUN_TOMBSTONE_S > limits.DEDUPE_WINDOW_S > limits.RESEND_HORIZON_S
 
 
 def test_sizes_fit_into_each_other() -> None:

@@ -60,6 +60,12 @@ def test_names_are_pinned() -> None:
     assert subjects.kv_subject("B", "k.>") == "$KV.B.k.>"
     assert subjects.batch_msg_id(user, "p.1", "r", 2, 7) == "acme.a_2Eb.p_2E1.r.2.7"
     assert subjects.send_msg_id(user, "m") == "send.acme.a_2Eb.m"
+    assert subjects.lost_msg_id(user, "r.1", 2) == "lost.acme.a_2Eb.r_2E1.2"
+    assert subjects.lease_key("p.1") == "lease.p_2E1"
+    assert subjects.producer_key("p.1") == "producer.p_2E1"
+    assert subjects.run_keys("p.1") == "run.p_2E1.>"
+    assert subjects.RunPlace("p.1", 3, user, "r.1", 2).key == "run.p_2E1.3.acme.a_2Eb.r_2E1.2"
+    assert subjects.lease_subjects() == ("$KV.RUNCAST_RUNS.lease.>", "lease.>")
 
 
 @given(users, shards, ids)
@@ -124,3 +130,25 @@ def test_sends_and_batches_never_share_a_msg_id(batch: tuple, user: UserKey, mes
 @given(st.tuples(users, ids), st.tuples(users, ids))
 def test_sends_of_different_users_have_different_msg_ids(one: tuple[UserKey, str], other: tuple[UserKey, str]) -> None:
     assert (subjects.send_msg_id(*one) == subjects.send_msg_id(*other)) == (one == other)
+
+
+@given(ids, shards, users, ids, st.integers(1, 2**32 - 1))
+def test_run_keys_are_read_as_written(producer: str, shard: int, user: UserKey, run_id: str, attempt: int) -> None:
+    place = subjects.RunPlace(producer, shard, user, run_id, attempt)
+    assert CONCRETE.fullmatch(place.key)
+    assert subjects.parse_run_key(place.key) == place
+    assert place.key.startswith(subjects.run_keys(producer).removesuffix(">"))
+    assert subjects.producer_of(subjects.lease_key(producer)) == subjects.producer_of(subjects.producer_key(producer)) == producer
+
+
+@pytest.mark.parametrize("key", ["", "run", "cancel.3.a.b.c", "run.p.x.a.b.c.1", "run.p.1.a.b.c.x", "run.p.1.a.b..1", "lease.p.1.a.b.c.1"])
+def test_what_is_no_run_key_is_refused(key: str) -> None:
+    with pytest.raises(IdInvalidError):
+        subjects.parse_run_key(key)
+
+
+@given(st.tuples(users, ids, ids, st.integers(1, 9), st.integers(1, 9)), st.tuples(users, ids, st.integers(1, 9)), users, ids)
+def test_a_lost_run_s_message_id_is_no_other_message_s(
+    batch: tuple[UserKey, str, str, int, int], lost: tuple[UserKey, str, int], user: UserKey, message_id: str
+) -> None:
+    assert subjects.lost_msg_id(*lost) not in (subjects.batch_msg_id(*batch), subjects.send_msg_id(user, message_id))

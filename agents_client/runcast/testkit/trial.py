@@ -1,0 +1,295 @@
+"""A trial: a real cluster under load and faults, written down as a history, and judged.
+
+The order: the cluster with a proxy on every line, agents, devices; the load with the faults of the seed's schedule; everything healed;
+nothing new is sent, and it is waited, for `SETTLE_S` at most, until the checker has nothing to complain of that time could heal; a last
+device per user reads everything from the beginning; `Settled`; agents end; the verdict.
+"""
+
+import asyncio
+import contextlib
+import functools
+import os
+import random
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from runcast.testkit.checker import Verdict, check
+from runcast.testkit.cluster import Cluster
+from runcast.testkit.crowd import Member
+from runcast.testkit.faults import KINDS, Fault, schedule
+from runcast.testkit.history import AnyRecord, Injected, Settled, from_lines
+from runcast.testkit.processes import Process, ProcessError
+from runcast.testkit.proxy import Proxy
+
+SETTLE_S: Final = 30.0
+"""From the last fault's healing until everything owed must have been delivered: above the lease, a redelivery and the slow round."""
+LATE_S: Final = 5.0
+"""For the last devices to come, and at least for what they read."""
+QUIET_S: Final = 1.0
+"""So long no device gets anything before it is asked whether all is well."""
+AGENTS: Final = 3
+KINDS_OF_DEVICES: Final = ("steady", "restless", "slow")
+SHARDS: Final = 4
+DELAY_S: Final = 0.15
+THROTTLE_BYTES_PER_S: Final = 20_000
+_START_TRIES_MAX: Final = 5
+_AGENT_END_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSettings:
+    """What a trial is.
+
+    Attributes:
+        seed: of the faults, and of what agents and devices do.
+        duration_s: of the load.
+        users: how many.
+        edges: how many edge processes.
+        routers: how many router processes.
+        nats: how many nats-servers, 1 or 3.
+        kinds: of faults, of `faults.KINDS`.
+    """
+
+    seed: int = 1
+    duration_s: float = 60.0
+    users: int = 40
+    edges: int = 3
+    routers: int = 2
+    nats: int = 1
+    kinds: tuple[str, ...] = KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a trial.
+
+    Attributes:
+        verdict: the checker's.
+        history: all records.
+        schedule: the faults as they were planned.
+        settle_s: how long it took until all was quiet.
+    """
+
+    verdict: Verdict
+    history: list[AnyRecord]
+    schedule: tuple[Fault, ...]
+    settle_s: float
+
+
+async def run_trial(settings: TrialSettings, say: Callable[[str], None] = lambda _: None, *, keep_logs: Path | None = None) -> Outcome:
+    """Run one trial.
+
+    Args:
+        settings: what it is.
+        say: told what happens, a line at a time.
+        keep_logs: a folder to which the processes' logs are copied at the end.
+
+    Raises:
+        ValueError: settings that make no sense.
+        ProcessError, NatsServerMissingError, PortTakenError: the cluster did not start, or a part of it not again.
+    """
+    trial = _Trial(settings, say)
+    environ = {"RUNCAST_LOG_LEVEL": "info"}
+    async with Cluster(
+        routers=settings.routers, edges=settings.edges, nats_servers=settings.nats, proxied=True, shards=SHARDS, environ=environ
+    ) as cluster:
+        try:
+            return await trial.run(cluster)
+        finally:
+            if keep_logs is not None:
+                await asyncio.to_thread(_copy_logs, cluster.directory, keep_logs)
+
+
+class _Trial:
+    """One trial's state."""
+
+    def __init__(self, settings: TrialSettings, say: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._say = say
+        self._rng = random.Random(settings.seed)  # noqa: S311 # what devices do, not a secret
+        self._records: list[AnyRecord] = []
+        self._agents: list[Process] = []
+        self._logs: list[Path] = []
+        self._members: list[Member] = []
+        self._calm = asyncio.Event()
+        self._one_at_a_time: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # Ids with everything that means something to NATS: nobody may see another one's stream for it.
+        self._users = [f"u{n}" + ("", ".*", ".>", " x")[n % 4] for n in range(settings.users)]
+        self.plan = schedule(
+            settings.seed,
+            settings.duration_s,
+            settings.kinds,
+            edges=settings.edges,
+            routers=settings.routers,
+            nats=settings.nats,
+            agents=AGENTS,
+        )
+
+    async def run(self, cluster: Cluster) -> Outcome:
+        settings = self._settings
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+            await self._start_agents(cluster)
+            make = functools.partial(self._make_member, cluster, http)
+            self._members = [make(user, kind) for user in self._users for kind in KINDS_OF_DEVICES]
+            try:
+                self._say(f"load for {settings.duration_s:g} s: {len(self._members)} devices of {len(self._users)} users, {AGENTS} agents")
+                async with asyncio.TaskGroup() as tasks:
+                    for member in self._members:
+                        tasks.create_task(member.live(self._calm, self._members))
+                    began = time.monotonic()
+                    async with asyncio.TaskGroup() as faults:
+                        for fault in self.plan:
+                            faults.create_task(self._inject(cluster, fault, began))
+                    await asyncio.sleep(max(began + settings.duration_s - time.monotonic(), 0.0))
+                    self._calm.set()
+                    for agent in self._agents:
+                        os.kill(agent.pid, signal.SIGUSR1)
+                self._say("calm; waiting until all is delivered")
+                settle_s = await self._settle(make)
+                for agent in self._agents:
+                    await agent.stop(bound_s=_AGENT_END_S)
+            finally:
+                for member in self._members:
+                    with contextlib.suppress(Exception):  # whatever it failed with failed the trial before
+                        await member.device.close()
+        history = [*self._records, *await asyncio.to_thread(self._read_logs)]
+        return Outcome(check(history), history, self.plan, settle_s)
+
+    def _make_member(self, cluster: Cluster, http: aiohttp.ClientSession, user: str, kind: str) -> Member:
+        rng = random.Random(self._rng.random())  # noqa: S311 # what it does, not a secret
+        return Member(user, kind, cluster.ws_urls(), cluster.token(user), self._records.append, rng, http)
+
+    # --- agents ---
+
+    async def _start_agents(self, cluster: Cluster) -> None:
+        for index in range(AGENTS):
+            name = f"agent-{index}"
+            log = cluster.directory / f"{name}.jsonl"
+            self._logs.append(log)
+            arguments = ["-m", "runcast.testkit.trial_agent", "--name", name, "--log", str(log)]
+            arguments += ["--routers", ",".join(cluster.router_addresses()), "--users", "\n".join(self._users)]
+            arguments += ["--seed", str(self._settings.seed * 100 + index), "--lanes", str(max(self._settings.users // 8, 1))]
+            self._agents.append(await cluster.add(name, arguments, ready="^ready agent"))
+
+    def _read_logs(self) -> list[AnyRecord]:
+        return [record for log in self._logs for record in from_lines(log.read_bytes().split(b"\n"))]
+
+    # --- faults ---
+
+    async def _inject(self, cluster: Cluster, fault: Fault, began: float) -> None:
+        await asyncio.sleep(max(began + fault.at_s - time.monotonic(), 0.0))
+        at = time.monotonic()
+        target = fault.target
+        if ">" in target:
+            lines = _lines(cluster, target)
+            _break(lines, fault.what)
+            await asyncio.sleep(fault.lasts_s)
+            for line in lines:
+                line.heal()
+        else:
+            process = await self._find(cluster, target)
+            target = process.name
+            async with self._one_at_a_time[target]:
+                await _hurt(process, fault)
+        healed = time.monotonic()
+        self._records.append(Injected(t=at, kind=fault.kind, target=target, healed=healed, what=fault.what))
+        self._say(f"{at - began:6.1f} s  {fault.kind:<10} {target:<16} {fault.what:<10} for {healed - at:.1f} s")
+
+    async def _find(self, cluster: Cluster, target: str) -> Process:
+        if target == "leader":
+            stream = f"RUNCAST_EV_{self._rng.randrange(SHARDS)}"
+            return await cluster.stream_leader(stream) or cluster.nats_servers[0]
+        if target == "nats-0":
+            return cluster.nats_servers[0]
+        return next(process for process in cluster.processes if process.name == target)
+
+    # --- the end ---
+
+    async def _settle(self, make: Callable[[str, str], Member]) -> float:
+        """Wait until everything owed is delivered, or has had its time."""
+        began = time.monotonic()
+        await self._until_well(began + SETTLE_S)
+        late = [make(user, "late") for user in self._users]
+        self._members += late
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LATE_S), asyncio.TaskGroup() as tasks:
+                for member in late:
+                    tasks.create_task(member.connect())
+        await self._until_well(max(began + SETTLE_S, time.monotonic() + LATE_S))
+        owed = [(member.user, member.kind) for member in self._members]
+        self._records.append(Settled(t=time.monotonic(), devices=owed))
+        return time.monotonic() - began
+
+    async def _until_well(self, until: float) -> None:
+        count, quiet_since = len(self._records), time.monotonic()
+        while time.monotonic() < until:
+            for member in self._members:
+                if member.kind == "slow":
+                    await member.acknowledge()
+            await asyncio.sleep(QUIET_S / 4)
+            now = time.monotonic()
+            if len(self._records) != count:
+                count, quiet_since = len(self._records), now
+            if now - quiet_since >= QUIET_S and all(member.there for member in self._members):
+                owed = Settled(t=now, devices=[(member.user, member.kind) for member in self._members])
+                verdict = check([*self._records, *await asyncio.to_thread(self._read_logs), owed])
+                heals = ("lost", "upstream_lost", "frozen_runs")
+                if not any(verdict.anomalies[kind] for kind in heals):
+                    return
+                quiet_since = now
+
+
+def _lines(cluster: Cluster, target: str) -> list[Proxy]:
+    """The proxies of a line: "edge-0>nats" are those to all servers."""
+    who, _, to = target.partition(">")
+    return [proxy for (one, other), proxy in cluster.proxies.items() if one == who and other.startswith(to)]
+
+
+def _break(lines: list[Proxy], what: str) -> None:
+    for line in lines:
+        match what:
+            case "half_open":
+                line.half_open()
+            case "cut":
+                line.cut(stay=True)
+            case "drop_live":
+                line.drop("live.>") if line.nats else line.cut()
+            case "delay":
+                line.delay_s = DELAY_S
+            case "throttle":
+                line.bytes_per_s = THROTTLE_BYTES_PER_S
+
+
+async def _hurt(process: Process, fault: Fault) -> None:
+    if fault.what == "stop":
+        await process.pause()
+        await asyncio.sleep(fault.lasts_s)
+        process.resume()
+        return
+    await process.kill()
+    await asyncio.sleep(fault.lasts_s)
+    await _start_again(process)
+
+
+async def _start_again(process: Process) -> None:
+    """Start it; where it does not become ready (its NATS is gone too), again."""
+    for attempt in range(_START_TRIES_MAX):
+        try:
+            await process.start()
+            return
+        except ProcessError:
+            if attempt == _START_TRIES_MAX - 1:
+                raise
+
+
+def _copy_logs(source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for file in source.glob("*.log*"):
+        (target / file.name).write_bytes(file.read_bytes())

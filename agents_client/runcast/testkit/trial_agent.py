@@ -1,0 +1,229 @@
+"""The agents of a trial: a process that does runs for many users, answers what they send, and writes down what it did.
+
+Every run is planned before it begins and the plan is written down, so that whatever of it is stored can be recognised, even if this process
+is killed in the middle. Acknowledgements are written down when they come.
+
+Signals: SIGUSR1: begin no more runs of its own accord, go on answering. SIGTERM: finish what is open, and end.
+
+Run as `python -m runcast.testkit.trial_agent`, see `main` for the arguments.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from runcast.client import (
+    InboxMessage,
+    LifecycleError,
+    Run,
+    Runcast,
+    RuncastError,
+    RunIndeterminateError,
+    RunRefusedError,
+)
+from runcast.testkit.history import Acked, AnyRecord, Failed, Handled, Planned, Taken, to_line
+
+GROUP: Final = "trial"
+ATTEMPTS_MAX: Final = 3
+"""Attempts of one run, when the library gave the one before up."""
+HOT_EVERY: Final = 12
+"""Each so manieth run is a long one, with much text at once, for the first user: so that slow devices fall behind."""
+
+
+class Pen:
+    """Writes records to a file that outlives this process however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.write(self._file, b"\n")  # a life before this one may have been cut off in the middle of a line
+
+    def write(self, record: AnyRecord) -> None:
+        """Write a record down; it is in the kernel's hands when this returns."""
+        os.write(self._file, to_line(record))
+
+
+def plan_steps(rng: random.Random, *, hot: bool = False) -> list[str]:
+    """What a run is going to do: thinking, tool, delta, flush."""
+    if hot:
+        return ["thinking", *["delta"] * rng.randrange(100, 300), "flush"]
+    steps = []
+    for _ in range(rng.randrange(2, 9)):
+        steps += rng.choice([["thinking"], ["tool"], ["delta"] * rng.randrange(1, 6), ["thinking", "thinking"], ["flush"]])
+    return steps
+
+
+def kinds_of(steps: list[str]) -> list[str]:
+    """The kinds that the library emits for these steps, the start and the end included."""
+    kinds = ["agent_started"]
+    for step in steps:
+        kinds += {
+            "thinking": ["agent_thinking"],
+            "tool": ["tool_executing", "tool_completed"],
+            "delta": ["agent_response"],
+            "flush": [],
+        }[step]
+    if "delta" in steps:
+        kinds.append("agent_response")  # the message becomes final
+    return [*kinds, "agent_completed"]
+
+
+class Worker:
+    """Does runs until told to stop.
+
+    Args:
+        runcast: an open connection.
+        pen: where to write.
+        name: the agent's.
+        users: whom runs are for.
+        rng: decides what they do.
+    """
+
+    def __init__(self, runcast: Runcast, pen: Pen, name: str, users: list[str], rng: random.Random) -> None:
+        self._runcast = runcast
+        self._pen = pen
+        self._name = name
+        self._users = users
+        self._rng = rng
+        self._count = 0
+        self.calm = asyncio.Event()
+
+    async def lane(self) -> None:
+        """One run after the other, until it is calm."""
+        while not self.calm.is_set():
+            self._count += 1
+            hot = self._count % HOT_EVERY == 0
+            user = self._users[0] if hot else self._rng.choice(self._users)
+            await self._perform(user, f"{user}/{self._name}-{os.getpid()}/{self._count}", 1, plan_steps(self._rng, hot=hot), "")
+            await asyncio.sleep(self._rng.uniform(0.0, 0.3))
+
+    async def answer(self, message: InboxMessage) -> None:
+        """Answer a message by a run of its own."""
+        self._pen.write(
+            Taken(
+                t=time.monotonic(),
+                id=message.id,
+                user=message.user,
+                agent=self._name,
+                tries=message.tries,
+                stamp=message.time_unix_ms,
+            )
+        )
+        steps = ["thinking", "delta", "delta"]
+        if await self._perform(message.user, f"answer/{message.id}", max(message.tries, 1), steps, message.id):
+            await message.ack()
+            self._pen.write(Handled(t=time.monotonic(), id=message.id, user=message.user, agent=self._name))
+        else:
+            await message.retry()
+
+    async def _perform(self, user: str, run_id: str, attempt: int, steps: list[str], reply_to: str) -> bool:
+        """Do a run, in further attempts if need be; True when all of it is stored."""
+        for number in range(attempt, attempt + ATTEMPTS_MAX):
+            kinds = kinds_of(steps)
+            self._pen.write(Planned(t=time.monotonic(), user=user, run=run_id, attempt=number, agent=self._name, kinds=kinds))
+            try:
+                async with self._runcast.run(user=user, thread="t", run_id=run_id, attempt=number, reply_to=reply_to) as run:
+                    await self._work(run, user, steps)
+                return True
+            except RunIndeterminateError as exc:
+                unsure, dropped = [event.seq for event in exc.unsure], [event.seq for event in exc.unsent]
+                self._failed(user, run_id, number, unsure, dropped, str(exc.code.name))
+            except RunRefusedError as exc:
+                self._failed(user, run_id, number, [], [event.seq for event in exc.dropped], str(exc.code.name))
+            except LifecycleError:
+                continue  # this attempt was made here before: a redelivery that this process had answered
+        return False
+
+    async def _work(self, run: Run, user: str, steps: list[str]) -> None:
+        emitted = 1
+
+        async def flush() -> None:
+            upto = emitted
+            position = await run.flush()
+            at = time.monotonic()
+            self._pen.write(Acked(t=at, user=user, run=run.id, attempt=run.attempt, upto=upto, pos=str(position)))
+
+        pause_s = 0.0 if len(steps) > 50 else 0.15
+        for step in steps:
+            if step == "thinking":
+                await run.thinking("Reading", progress=self._rng.random())
+            elif step == "tool":
+                async with run.tool("search", args={"q": "x"}) as tool:
+                    await asyncio.sleep(self._rng.uniform(0.0, pause_s))
+                    tool.result = {"found": 3}
+                emitted += 1
+            elif step == "delta":
+                await run.respond("text " * (200 if len(steps) > 50 else 4))
+            else:
+                await flush()
+                continue
+            emitted += 1
+            if pause_s and self._rng.random() < 0.6:
+                await asyncio.sleep(self._rng.uniform(0.0, pause_s))
+        await run.complete("done")
+        emitted += 1 + ("delta" in steps)
+        await flush()
+
+    def _failed(self, user: str, run: str, attempt: int, unsure: list[int], dropped: list[int], why: str) -> None:
+        self._pen.write(Failed(t=time.monotonic(), user=user, run=run, attempt=attempt, unsure=unsure, dropped=dropped, why=why))
+
+
+async def serve(options: argparse.Namespace, announce: Callable[[], None]) -> None:
+    """Work until SIGTERM."""
+    rng = random.Random(options.seed)  # noqa: S311 # what runs do, not a secret
+    pen = Pen(options.log)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with Runcast(options.routers, agent=options.name) as runcast:
+        worker = Worker(runcast, pen, options.name, options.users.split("\n"), rng)
+        loop.add_signal_handler(signal.SIGUSR1, worker.calm.set)
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        inbox = runcast.inbox(GROUP, in_flight=8)
+
+        async def take() -> None:
+            async with asyncio.TaskGroup() as answers:
+                slots = asyncio.Semaphore(8)
+                async for message in inbox:
+                    await slots.acquire()
+                    answers.create_task(worker.answer(message)).add_done_callback(lambda _: slots.release())
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(take())
+            for _ in range(options.lanes):
+                tasks.create_task(worker.lane())
+            announce()
+            await stop.wait()
+            worker.calm.set()
+            await inbox.aclose()
+
+
+def main() -> int:
+    """The process."""
+    parser = argparse.ArgumentParser(description="An agent of a trial.")
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--routers", required=True, help="host:port, several with commas between them")
+    parser.add_argument("--users", required=True, help="a user id a line")
+    parser.add_argument("--log", required=True, type=Path, help="where records are appended")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--lanes", type=int, default=4, help="runs at once")
+    options = parser.parse_args()
+
+    def announce() -> None:
+        sys.stdout.write(f"ready agent {options.name}\n")
+        sys.stdout.flush()
+
+    try:
+        asyncio.run(serve(options, announce))
+    except* RuncastError as failures:
+        raise SystemExit(str(failures.exceptions[0])) from None
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,71 @@
+"""What an edge counts about delivery: events sent and acknowledged, and how long both took. Pure.
+
+Times run from the event's own time (its source's clock) and are taken only of events that came while the device was connected: what a
+device missed while it was away says nothing about delivery. Bounded: a connection remembers at most what its window holds.
+"""
+
+from collections import deque
+
+from runcast.bus.histogram import Histogram
+
+
+class EdgeStatistics:
+    """Counts of one edge since its start.
+
+    Attributes:
+        events_sent: events given to a device's socket; an event for two devices counts twice.
+        events_acked: of those, events that the device's application acknowledged.
+        to_send: from an event to its sending.
+        to_ack: from an event to its acknowledgement.
+        alerts: runs whose critical events did not reach a connected user in time.
+    """
+
+    def __init__(self) -> None:
+        self.events_sent = 0
+        self.events_acked = 0
+        self.to_send = Histogram()
+        self.to_ack = Histogram()
+        self.alerts = 0
+
+
+class Unacknowledged:
+    """What was sent to one device and is not acknowledged, with times.
+
+    Args:
+        statistics: of the edge.
+    """
+
+    def __init__(self, statistics: EdgeStatistics) -> None:
+        self._statistics = statistics
+        self._frames: deque[tuple[int, int, int, float]] = deque()
+        self.sent = 0
+        self.acked = 0
+
+    def add(self, seq: int, events: int, event_ms: int, now: float, now_ms: int) -> None:
+        """A frame goes out.
+
+        Args:
+            seq: up to where it leads.
+            events: in it.
+            event_ms: time of its newest event, milliseconds since the Unix epoch; 0 when that is not to be counted.
+            now: monotonic seconds.
+            now_ms: milliseconds since the Unix epoch.
+        """
+        self.sent += events
+        self._statistics.events_sent += events
+        if event_ms and events:
+            self._statistics.to_send.add(now_ms - event_ms, events)
+        self._frames.append((seq, events, event_ms, now))
+
+    def free_le(self, seq: int, now_ms: int) -> None:
+        """The device acknowledged everything up to `seq`."""
+        while self._frames and self._frames[0][0] <= seq:
+            _, events, event_ms, _ = self._frames.popleft()
+            self.acked += events
+            self._statistics.events_acked += events
+            if event_ms and events:
+                self._statistics.to_ack.add(now_ms - event_ms, events)
+
+    def oldest_s(self, now: float) -> float:
+        """How long the oldest unacknowledged frame has been out, seconds; 0.0 when there is none."""
+        return now - self._frames[0][3] if self._frames else 0.0

@@ -1,0 +1,425 @@
+"""One worker's Receive stream: takes a group's messages from the inbox and hands them out (PROTOCOL.md, "What users send").
+
+Rules:
+    - A worker holds at most what it asked for; as many are pulled as it has room for.
+    - What it holds is extended while its stream lives, so that a worker may take its time; when the stream ends, all of it is
+      given back at once and goes to another worker. When this router ends, the server gives it to another one after
+      `limits.INBOX_ACK_WAIT_S`.
+    - Done is done when the server has confirmed it; until then the message counts as held.
+    - What is held is held on a lease: when it could not be extended for `limits.INBOX_ACK_WAIT_S`, somebody else may have it, and what
+      the worker says of it counts no more. If the server delivers it to this stream again, the worker is not bothered.
+    - A delivery id is the message's place in the inbox and the count of the delivery, so what is said of an older delivery never counts
+      for a newer one.
+    - A user's messages are handed out in order, to one worker at a time (`runcast.router.turns`). What waits here behind a message
+      that another stream has is offered to that stream.
+    - A message that was handed out `limits.INBOX_TRIES_MAX` times and not settled is parked, and logged; so is one that can't be read.
+      Deliveries that reached no worker do not count.
+
+Invariants: at most `in_flight_max` are handed out, and at most `in_flight_max + limits.INBOX_BLOCKED_MAX` held; there is at most one
+pull under way.
+"""
+
+import asyncio
+import contextlib
+import random
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from runcast.bus.queue import Delivery, GroupQueue
+from runcast.router.auth import Principal
+from runcast.router.held import Held
+from runcast.router.node import Leavable, Node
+from runcast.router.turns import Turn, Turns
+from runcast.v1.inbox_pb2 import (
+    DISPOSITION_ACK,
+    DISPOSITION_REJECT,
+    DISPOSITION_RETRY,
+    Disposition,
+    InboxAck,
+    InboxDelivery,
+    InboxMessage,
+    ReceiveRequest,
+    ReceiveResponse,
+)
+from runcast.wire import limits
+from runcast.wire.errors import RuncastError, UnavailableError
+from runcast.wire.ids import check_id
+
+ReceiveContext = grpc.aio.ServicerContext[ReceiveRequest, ReceiveResponse]
+
+_PULL_MARGIN_S: Final = 0.5
+"""How much later than a pull's end it counts as lost."""
+_DELIVERY_ID: Final = re.compile(r"([0-9]{1,19})\.[0-9]{1,19}", re.ASCII)
+"""A delivery id of ours: place in the inbox, and count of the delivery."""
+_COUNTED: Final = {DISPOSITION_ACK: "done", DISPOSITION_RETRY: "retried", DISPOSITION_REJECT: "rejected"}
+_GIVE_BACK_S: Final = 1.0
+"""For giving back what a worker that left held."""
+
+
+class WorkerStream(Leavable):
+    """One Receive stream."""
+
+    def __init__(self, node: Node, context: ReceiveContext, principal: Principal, group: str, worker: str, in_flight_max: int) -> None:
+        self._node = node
+        self._context = context
+        self._turns = Turns(in_flight_max)
+        self._lines: dict[str, asyncio.Event] = {}
+        self._followers: set[asyncio.Task[None]] = set()
+        self._in_flight_max = in_flight_max
+        self._log = node.log.bind(group=group, worker=worker)
+        self._peer = principal.name
+        self._queue = GroupQueue(
+            node.bus, group, take=self._take, passed=self._hold, ended=self._pull_ended, wants=self._wants, give=self._give
+        )
+        self._group = asyncio.TaskGroup()
+        self._reader: asyncio.Task[None] | None = None
+        self._held: OrderedDict[int, Held] = OrderedDict()
+        self._waiting: list[InboxDelivery] = []
+        self._credit = 0
+        self._problem = ""
+        self._wake_writer = asyncio.Event()
+        self._wake_puller = asyncio.Event()
+        self._leaving = False
+        self._closed = False
+        self._go_away = False
+        self._error: RuncastError | None = None
+        self._opened = time.monotonic()
+        self._counts = dict.fromkeys(("delivered", "parked", "passed_on", *_COUNTED.values()), 0)
+
+    async def serve(self) -> RuncastError | None:
+        """Serve until the end; returns the error that the stream ends with, None when the worker closed it."""
+        self._log.info("worker_opened", in_flight_max=self._in_flight_max, peer=self._peer)
+        why = "broken"
+        try:
+            async with self._group as group:
+                self._reader = group.create_task(self._read())
+                others = [group.create_task(part) for part in (self._write(), self._pull(), self._extend())]
+                try:
+                    await asyncio.wait([self._reader])
+                finally:
+                    self._closed = True
+                for task in (*others, *self._followers):
+                    task.cancel()
+            why = self._error.code.name if self._error else "closed"
+        except* grpc.aio.BaseError:  # the connection is gone: nobody is left to answer
+            self._error = None
+        finally:
+            await self._give_back()
+            seconds = round(time.monotonic() - self._opened, 3)
+            self._log.info("worker_closed", seconds=seconds, why=why, given_back=len(self._held), **self._counts)
+        return self._error
+
+    def leave(self, reason: str, grace_ms: int) -> None:  # noqa: ARG002 # the response has no place for them
+        """Tell the worker to go to another router; what it holds may still be settled here."""
+        self._leaving = self._go_away = True
+        self._wake_writer.set()
+        self._wake_puller.set()
+        for held in list(self._held.values()):
+            if held.untouched:
+                self._group.create_task(self._return(held))
+        self._end_if_left()
+
+    def end(self) -> None:
+        """End the stream; what is held goes to others."""
+        self._error = RuncastError("this router stops; go to another one", code="draining")
+        if self._reader is not None:
+            self._reader.cancel()
+
+    def _end_if_left(self) -> None:
+        """A stream that was sent away and holds nothing is over, once the worker was told."""
+        if self._leaving and not self._go_away and not self._held:
+            self.end()
+
+    # --- tasks ---
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                request = await self._context.read()
+            except DecodeError as exc:
+                self._error = RuncastError(f"a request is not a ReceiveRequest: {exc}", code="batch_invalid")
+                return
+            if not isinstance(request, ReceiveRequest):  # grpc.aio.EOF
+                return
+            if request.HasField("hello"):
+                self._error = RuncastError("hello came twice; send it in the first request only", code="hello_expected")
+                return
+            for ack in request.acks:
+                self._settle(ack)
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake_writer.wait()
+            self._wake_writer.clear()
+            while self._waiting or self._go_away:
+                response = ReceiveResponse(deliveries=self._waiting[: limits.INBOX_DELIVERIES_MAX], go_away=self._go_away)
+                del self._waiting[: limits.INBOX_DELIVERIES_MAX]
+                self._go_away = False
+                await self._context.write(response)
+            self._end_if_left()
+
+    async def _pull(self) -> None:
+        """Keep one pull under way while there is room."""
+        wait_s = limits.BACKOFF_FIRST_S
+        opened = False
+        while not self._leaving:
+            self._wake_puller.clear()
+            room = self._turns.room
+            if not room:
+                await self._wake_puller.wait()
+                continue
+            try:
+                if not opened:
+                    self._node.require_deployment()
+                    await self._queue.open()
+                    opened = True
+                self._credit, self._problem = room, ""
+                await self._queue.pull(room, limits.INBOX_PULL_S)
+                await self._pull_over()
+                if self._problem:
+                    raise UnavailableError(f"the inbox answered {self._problem}")
+                wait_s = limits.BACKOFF_FIRST_S
+            except UnavailableError as exc:
+                opened = False
+                self._log.debug("inbox_unavailable", error=exc.message)
+                await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 # jitter, not a secret
+                wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
+
+    async def _pull_over(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limits.INBOX_PULL_S + _PULL_MARGIN_S):
+                while self._credit > 0 and not self._leaving:
+                    self._wake_puller.clear()
+                    await self._wake_puller.wait()
+
+    async def _extend(self) -> None:
+        """Tell the server, for everything held, that it is worked on."""
+        while True:
+            await asyncio.sleep(limits.INBOX_EXTEND_S)
+            for held in list(self._held.values()):
+                if self._check_lease(held):
+                    with contextlib.suppress(UnavailableError):  # the lease goes on running out
+                        await self._queue.extend(held.delivery)
+                        held.renew(time.monotonic())
+
+    async def _follow(self, subject: str, changed: asyncio.Event) -> None:
+        """Hand out a user's messages as their turn comes; ends when none waits."""
+        turns = self._turns
+        wait_s = limits.BACKOFF_FIRST_S
+        while turns.waits(subject) and not self._leaving:
+            changed.clear()
+            pause = True
+            with contextlib.suppress(UnavailableError):  # asked again after a pause
+                asked = turns.question(subject)
+                verdict = turns.answer(subject, asked, await self._queue.first_from(subject, asked))
+                pause = verdict.turn in (Turn.BLOCKED, Turn.FULL)
+                if verdict.turn is Turn.HAND_OUT:
+                    await self._hand_out(self._held[verdict.seqs[0]])
+                elif verdict.turn is Turn.GONE:
+                    for seq in verdict.seqs:
+                        self._release(self._held[seq], settled=True)
+                elif pause:
+                    self._wake_puller.set()  # what waits for something elsewhere makes room
+                    await self._queue.offer(verdict.seqs, verdict.behind)
+            if pause:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(random.uniform(wait_s / 2, wait_s)):  # noqa: S311 # jitter, not a secret
+                        await changed.wait()
+                wait_s = min(2 * wait_s, limits.INBOX_BLOCKED_WAIT_S)
+            else:
+                wait_s = limits.BACKOFF_FIRST_S
+        del self._lines[subject]
+
+    async def _confirm(self, held: Held) -> None:
+        """Settle a message, and try again until the server has confirmed it."""
+        wait_s = limits.BACKOFF_FIRST_S
+        settled = False
+        for _ in range(limits.INBOX_SETTLE_TRIES_MAX):
+            try:
+                if held.parked:
+                    await self._queue.park(held.delivery, held.tries, held.parked)
+                elif held.disposition == DISPOSITION_ACK:
+                    await self._queue.done(held.delivery)
+                else:
+                    await self._queue.reject(held.delivery)
+                settled = True
+                break
+            except UnavailableError:
+                await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 # jitter, not a secret
+                wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
+        else:
+            self._log.warning("message_not_settled", seq=held.delivery.seq)
+        self._release(held, settled=settled)
+
+    async def _retry(self, held: Held) -> None:
+        with contextlib.suppress(UnavailableError):  # it is delivered again after its time
+            doubled = 2 ** min(held.delivery.tries - 1, limits.INBOX_TRIES_MAX)
+            await self._queue.retry(held.delivery, limits.INBOX_RETRY_DELAY_S * doubled)
+        self._release(held)
+
+    async def _return(self, held: Held) -> None:
+        """What was not handed out goes to others at once."""
+        with contextlib.suppress(UnavailableError):  # it is delivered again after its time
+            await self._queue.retry(held.delivery, 0.0)
+        self._release(held)
+
+    async def _give_back(self) -> None:
+        """What the worker held goes to others at once; bounded, since the process may be about to end."""
+        with contextlib.suppress(TimeoutError, UnavailableError):  # then the server's own clock does it
+            async with asyncio.timeout(_GIVE_BACK_S):
+                await self._queue.close()
+                for held in self._held.values():
+                    if held.lost:
+                        continue
+                    if held.disposition == DISPOSITION_ACK:
+                        await self._queue.tell_done(held.delivery)
+                    else:
+                        await self._queue.retry(held.delivery, 0.0)
+
+    # --- messages ---
+
+    def _take(self, delivery: Delivery) -> None:
+        self._credit -= 1
+        self._wake_puller.set()
+        self._hold(delivery)
+
+    def _wants(self, seq: int, behind: int) -> bool:
+        """Another stream offers a message: wanted when the one before it is here, or, if anybody may have it, when there is room."""
+        if self._leaving or self._closed or len(self._held) >= self._in_flight_max + limits.INBOX_BLOCKED_MAX:
+            return False
+        return self._turns.room > 0 if behind == seq else self._turns.knows(behind)
+
+    def _give(self, seq: int) -> Delivery | None:
+        """Another stream asks for a message that was offered."""
+        held = self._held.get(seq)
+        if held is None or not held.untouched or not self._check_lease(held):
+            return None
+        self._counts["passed_on"] += 1
+        self._release(held)
+        return held.delivery
+
+    def _hold(self, delivery: Delivery) -> None:
+        known = self._held.get(delivery.seq)
+        if known is not None:
+            known.delivery = delivery
+            known.renew(time.monotonic())
+            if known.lost:
+                known.lost = False
+                self._line_up(known)
+            return
+        held = self._held[delivery.seq] = Held(delivery, time.monotonic())
+        if self._closed:  # given back with the others
+            return
+        try:
+            message = held.message = InboxMessage.FromString(delivery.data)
+            for value, what in ((message.id, "message id"), (message.user.tenant, "tenant id"), (message.user.id, "user id")):
+                check_id(value, what)
+        except (DecodeError, RuncastError) as exc:
+            self._park(held, f"it can't be read: {exc}")
+            return
+        if self._leaving or len(self._held) > self._in_flight_max + limits.INBOX_BLOCKED_MAX:  # a late answer to a pull that was given up
+            self._start(held, DISPOSITION_RETRY)
+            return
+        if delivery.tries == 1:
+            self._line_up(held)
+        else:
+            self._spawn(self._look_up(held))
+
+    async def _look_up(self, held: Held) -> None:
+        """Of a message that was delivered before: is it time to put it aside?"""
+        with contextlib.suppress(UnavailableError):  # then it gets another try
+            held.tries = await self._queue.hand_outs(held.delivery)
+        if self._held.get(held.delivery.seq) is not held or not held.untouched:
+            return
+        if held.tries >= limits.INBOX_TRIES_MAX:
+            self._park(held, f"it was handed out {held.tries} times, and no worker settled it")
+        else:
+            self._line_up(held)
+
+    def _line_up(self, held: Held) -> None:
+        """Let a message wait for its turn."""
+        subject = held.delivery.subject
+        self._turns.add(subject, held.delivery.seq, held.tries + 1)
+        changed = self._lines.get(subject)
+        if changed is None:
+            changed = self._lines[subject] = asyncio.Event()
+            self._spawn(self._follow(subject, changed))
+        changed.set()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._group.create_task(work)
+        self._followers.add(task)
+        task.add_done_callback(self._followers.discard)
+
+    async def _hand_out(self, held: Held) -> None:
+        if held.delivery_id:  # the worker has had it all the time
+            return
+        delivery = held.delivery
+        held.delivery_id = f"{delivery.seq}.{delivery.tries}"
+        held.tries += 1
+        with contextlib.suppress(UnavailableError):  # then this one is not counted
+            await self._queue.note_hand_out(delivery, held.tries)
+        if held.lost:  # meanwhile; whoever gets it now hands it out
+            self._release(held)
+            return
+        self._counts["delivered"] += 1
+        self._waiting.append(InboxDelivery(delivery_id=held.delivery_id, tries=delivery.tries, message=held.message))
+        self._wake_writer.set()
+
+    def _park(self, held: Held, reason: str) -> None:
+        delivery, message = held.delivery, held.message or InboxMessage()
+        held.parked = reason[: limits.REFUSAL_CHARS_MAX].replace("\r", " ").replace("\n", " ")
+        self._counts["parked"] += 1
+        self._log.error("message_parked", seq=delivery.seq, tries=held.tries, user=message.user.id, message=message.id, reason=held.parked)
+        self._group.create_task(self._confirm(held))
+
+    def _check_lease(self, held: Held) -> bool:
+        """Whether a message is still ours; if not, its turn is over here."""
+        if not held.lost and time.monotonic() >= held.until:
+            held.lost = True
+            self._log.warning("message_lease_lost", seq=held.delivery.seq)
+            self._turns.lost(held.delivery.seq)
+            if not held.delivery_id:
+                self._release(held)
+        return not held.lost
+
+    def _pull_ended(self, problem: str) -> None:
+        self._credit, self._problem = 0, problem
+        self._wake_puller.set()
+
+    def _settle(self, ack: InboxAck) -> None:
+        found = _DELIVERY_ID.fullmatch(ack.delivery_id)
+        held = self._held.get(int(found[1])) if found else None
+        if held is None or held.delivery_id != ack.delivery_id or held.disposition is not None:
+            return  # settled before, or another delivery than the newest, or never delivered here
+        if not self._check_lease(held):
+            self._release(held)
+            return
+        # Of a word that this version does not know, the safest meaning is that the message is delivered again.
+        known = ack.disposition in (DISPOSITION_ACK, DISPOSITION_REJECT)
+        self._start(held, ack.disposition if known else DISPOSITION_RETRY)
+
+    def _start(self, held: Held, disposition: Disposition) -> None:
+        held.disposition = disposition
+        self._counts[_COUNTED[disposition]] += 1
+        self._group.create_task(self._retry(held) if disposition == DISPOSITION_RETRY else self._confirm(held))
+
+    def _release(self, held: Held, *, settled: bool = False) -> None:
+        """Hold a message no longer; `settled`: it is gone from the inbox."""
+        seq = held.delivery.seq
+        if self._held.get(seq) is held:
+            del self._held[seq]
+            if settled:
+                self._turns.settled(seq)
+            else:
+                self._turns.lost(seq)
+            for changed in self._lines.values():
+                changed.set()
+        self._wake_puller.set()
+        self._end_if_left()
