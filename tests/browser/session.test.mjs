@@ -206,6 +206,24 @@ describe("acknowledgements", () => {
     assert.deepEqual(taken(session, "transmit"), [{ do: "transmit", frame: { type: "ack", pos: position(1) } }]);
   });
 
+  test("what was handled is acknowledged again behind a resumption, and what was not is not", () => {
+    for (const [handled, pos] of [
+      [true, position(1)],
+      [false, undefined],
+    ]) {
+      const session = liveSession();
+      session.receive(batch(position(0), position(1)), 10, 0);
+      if (handled) session.handled(position(1), 0);
+      session.closed(1006, "", 0);
+      session.tick(LIMITS.backoffFirstMs);
+      session.opened(LIMITS.backoffFirstMs);
+      session.takeEffects();
+      session.receive(welcome({ position: position(1), tip: position(1) }), 0, LIMITS.backoffFirstMs);
+      session.tick(LIMITS.backoffFirstMs + LIMITS.ackIntervalMs);
+      assert.equal(taken(session, "transmit").at(-1)?.frame.pos, pos);
+    }
+  });
+
   test("one serves for all that were handled meanwhile", () => {
     const session = liveSession();
     for (let seq = 0; seq < 10; seq += 1) {

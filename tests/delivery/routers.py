@@ -10,6 +10,7 @@ from typing import Any, Self
 import grpc
 import grpc.aio
 import nats
+import nats.js.errors
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 

@@ -141,6 +141,19 @@ async def test_what_a_device_skipped_is_not_delivered_to_it(runcast_cluster, dev
     assert [event.custom.name for event in late.events if event.WhichOneof("kind") == "custom"] == ["next", "last"]
 
 
+async def test_an_event_of_a_superseded_attempt_is_shown_to_nobody(runcast_cluster, device, user):
+    one = await device(device="d")
+    async with agent(runcast_cluster) as old, old.run(user=user, run_id="r") as first:
+        await first.flush()
+        async with agent(runcast_cluster) as new, new.run(user=user, run_id="r", attempt=2) as second:
+            await second.flush()
+            await one.wait_for(lambda event: event.attempt == 2)
+            late = await first.custom("too late", receipt=0.5)
+            good = await second.custom("in time", receipt=5.0)
+    assert (late.outcome, good.outcome) == ("expired", "delivered")
+    assert [event.custom.name for event in one.events if event.WhichOneof("kind") == "custom"] == ["in time"]
+
+
 async def test_an_acknowledgement_that_an_edge_took_to_its_grave_is_said_again(runcast_cluster_factory, user):
     cluster = await runcast_cluster_factory(routers=1, edges=2)
     async with Device(cluster.ws_urls(), cluster.token(user), device="d", reconnect=True) as device, agent(cluster) as rc:
@@ -196,7 +209,7 @@ async def test_who_is_online(runcast_cluster, device, user):
         await one.disconnect()
         assert await rc.is_online(user)
         await two.disconnect()
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(10.0):
             while await rc.is_online(user):
                 pass
 

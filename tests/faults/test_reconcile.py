@@ -103,3 +103,27 @@ async def test_the_election_of_a_leader_repairs_at_once(user: str) -> None:
             await leader.kill()
             await device.wait_count(3, limits.VERIFY_INTERVAL_S - 3.0)
             assert time.monotonic() - elected_before < limits.VERIFY_INTERVAL_S - 3.0
+
+
+async def test_a_device_that_is_ahead_of_its_new_edge_goes_on(user: str) -> None:
+    """What is live may reach one edge and not the other: the other must not call the device's position one that never was."""
+    async with Cluster(routers=1, edges=2, proxied=True, shards=1) as cluster:
+        ahead, behind = cluster.ws_urls()
+        async with (
+            Device(ahead, cluster.token(user), device="mover") as mover,
+            Device(behind, cluster.token(user), device="other") as other,
+        ):
+            await verified(mover)
+            cluster.proxies["edge-1", "nats"].drop("live.>")
+            await emit(cluster, user, ["lost"])
+            await mover.wait_count(3)
+            assert other.received == []
+            welcome = await mover.reconnect(behind)
+            assert (welcome.outcome, welcome.reason, welcome.position) == ("resumed", "", mover.position)
+            await other.wait_count(3, SOON_S)
+            cluster.proxies["edge-1", "nats"].heal()
+            await mover.send_message("demo", "t", "the next")
+            await mover.wait_count(4, SOON_S)
+            # What never was is still called that, and of another user's place nobody is told more.
+            mover.session.position = f"{mover.position[:9]}{10**9:016d}"
+            assert (await mover.reconnect(behind)).reason == "future"

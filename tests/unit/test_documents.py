@@ -36,6 +36,9 @@ def test_the_limits_are_the_ones_in_code():
     assert shown["unanswered on a Publish stream"] == (
         f"{limits.STREAM_WINDOW_BATCHES:,} batches, {limits.STREAM_WINDOW_BYTES // limits.MIB} MiB"
     )
+    assert shown["receipts awaited on a Publish stream"] == (
+        f"{limits.RECEIPTS_PER_STREAM_MAX:,}, {limits.RECEIPT_DEADLINE_MAX_S:.0f} s each"
+    )
     assert shown["tool calls open in a run"] == str(limits.OPEN_TOOLS_MAX)
     assert shown["a WebSocket message from a client"] == f"{limits.FRAME_BYTES_MAX // 1024} KiB"
     assert shown["text and data of a send"] == f"{limits.TEXT_BYTES_MAX // 1024} KiB"

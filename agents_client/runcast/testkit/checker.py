@@ -7,13 +7,14 @@ What is checked, and against what promise (PROTOCOL.md, "The contract"):
     reordered            P1  against the run's own order, the order on another device, or the run's end
     leaked               P5  shown to another user; or emitted by nobody
     gaps_unannounced     P4  a broken chain, a hole in a run, a skip without `reset`, a position taken that can't be continued
+    false_resets         P4  a device was sent back to the beginning from a place where it could have gone on
     false_receipts       P6  "delivered" before the device had it; "not stored", and it is
     upstream_lost            a message whose sender was told "stored", and no agent got it
     upstream_duplicated      a message that is in the inbox twice (redelivery of the one is no anomaly: agents get messages at least once)
     frozen_runs          P7  a run that began and has no end when all is quiet
 
-What is no anomaly: an indeterminate batch that is there, or is not, or is there on all devices; a reset (it is announced); what comes
-again because the device itself went back; events of an attempt after a later one began, which readers drop.
+What is no anomaly: an indeterminate batch that is there, or is not, or is there on all devices; a reset that is due; what comes again
+because the device itself went back; events of an attempt after a later one began, which readers drop.
 
 What a device is owed: at `Settled`, every event of its user that lies after the base of its view, whoever was told about it.
 
@@ -53,6 +54,7 @@ ANOMALIES: Final = (
     "reordered",
     "leaked",
     "gaps_unannounced",
+    "false_resets",
     "false_receipts",
     "upstream_lost",
     "upstream_duplicated",
@@ -82,13 +84,14 @@ class Verdict(msgspec.Struct):
         shown: events shown to devices, each device counted.
         indeterminate: events of which an agent was told that they may or may not be stored.
         superseded: events dropped because a later attempt of their run had begun.
-        resets: announced.
+        resets: announced, to devices that came with an honest position.
         upstream_accepted: messages whose sender was told "stored".
         upstream_redelivered: deliveries to agents beyond the first.
         receipts: by outcome.
         faults: by kind.
         recover: from a device's lost connection until it was caught up again.
         latency: from the agent's emit until a device that was caught up had it.
+        receipt: from storing until an agent knew that it was delivered.
     """
 
     anomalies: dict[str, int]
@@ -106,6 +109,7 @@ class Verdict(msgspec.Struct):
     faults: dict[str, int]
     recover: Spread
     latency: Spread
+    receipt: Spread
 
     @property
     def clean(self) -> bool:
@@ -113,9 +117,14 @@ class Verdict(msgspec.Struct):
         return self.settled and not any(self.anomalies.values())
 
 
-def check(history: Iterable[AnyRecord]) -> Verdict:
-    """Judge a history; records may come in any order, each writer's own ones in theirs."""
-    checker = _Checker()
+def check(history: Iterable[AnyRecord], *, expires: bool = False) -> Verdict:
+    """Judge a history.
+
+    Args:
+        history: records in any order, each writer's own ones in theirs.
+        expires: events may have left the log meanwhile, so that a device may rightly be told `reset(expired)`.
+    """
+    checker = _Checker(expires=expires)
     records = sorted(history, key=lambda record: record.t)
     for record in records:
         if isinstance(record, Planned):
@@ -139,7 +148,8 @@ def spread(values: Sequence[float]) -> Spread:
 class _Checker:
     """The state of one check."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, expires: bool) -> None:
+        self._expires = expires
         self.plans: dict[Try, Planned] = {}
         self.owners: dict[str, str] = {}
         self.owners_sent: dict[str, str] = {}
@@ -206,7 +216,11 @@ class _Checker:
         return view
 
     def _opened(self, record: Opened) -> None:
-        self._resets += record.outcome == "reset" and not record.trick
+        if record.outcome == "reset" and not record.trick:
+            self._resets += 1
+            if record.reason != "expired" or not self._expires:
+                who, asked = f"{record.device} of {record.user}", record.asked or "its cursor"
+                self.report("false_resets", f"{who} came honestly with {asked}, and was told reset({record.reason}) by {record.edge}")
         self._view(record.user, record.device).open(record)
         self._behind[record.user, record.device] = parse_position(record.tip).seq
         self._catch_up(record.user, record.device, record.t)
@@ -304,6 +318,7 @@ class _Checker:
             faults=dict(self._faults),
             recover=spread(self._recover),
             latency=spread(self._latency),
+            receipt=spread([receipt.latency_ms for receipt in self._receipts if receipt.outcome == "delivered"]),
         )
 
     def _check_same_order(self) -> None:

@@ -24,7 +24,8 @@ from runcast.testkit.checker import Verdict, check
 from runcast.testkit.cluster import Cluster
 from runcast.testkit.crowd import Member
 from runcast.testkit.faults import KINDS, Fault, schedule
-from runcast.testkit.history import AnyRecord, Injected, Settled, from_lines
+from runcast.testkit.history import AnyRecord, Framed, Injected, Settled, from_lines
+from runcast.testkit.pending import Pending
 from runcast.testkit.processes import Process, ProcessError
 from runcast.testkit.proxy import Proxy
 
@@ -115,6 +116,9 @@ class _Trial:
         self._say = say
         self._rng = random.Random(settings.seed)  # noqa: S311 # what devices do, not a secret
         self._records: list[AnyRecord] = []
+        self._pending = Pending()
+        self._read: dict[Path, int] = {}  # of each agent's log, bytes
+        self._moved_at = 0.0
         self._agents: list[Process] = []
         self._logs: list[Path] = []
         self._members: list[Member] = []
@@ -159,12 +163,19 @@ class _Trial:
                 for member in self._members:
                     with contextlib.suppress(Exception):  # whatever it failed with failed the trial before
                         await member.device.close()
-        history = [*self._records, *await asyncio.to_thread(self._read_logs)]
-        return Outcome(check(history), history, self.plan, settle_s)
+        self._read_logs()
+        verdict = await asyncio.to_thread(check, self._records)
+        return Outcome(verdict, self._records, self.plan, settle_s)
 
     def _make_member(self, cluster: Cluster, http: aiohttp.ClientSession, user: str, kind: str) -> Member:
         rng = random.Random(self._rng.random())  # noqa: S311 # what it does, not a secret
-        return Member(user, kind, cluster.ws_urls(), cluster.token(user), self._records.append, rng, http)
+        return Member(user, kind, cluster.ws_urls(), cluster.token(user), self._write, rng, http)
+
+    def _write(self, record: AnyRecord) -> None:
+        self._records.append(record)
+        self._pending.take(record)
+        if isinstance(record, Framed) and record.events:
+            self._moved_at = record.t
 
     # --- agents ---
 
@@ -175,11 +186,18 @@ class _Trial:
             self._logs.append(log)
             arguments = ["-m", "runcast.testkit.trial_agent", "--name", name, "--log", str(log)]
             arguments += ["--routers", ",".join(cluster.router_addresses()), "--users", "\n".join(self._users)]
-            arguments += ["--seed", str(self._settings.seed * 100 + index), "--lanes", str(max(self._settings.users // 8, 1))]
+            arguments += ["--seed", str(self._settings.seed * 100 + index), "--lanes", str(max(self._settings.users // 12, 1))]
             self._agents.append(await cluster.add(name, arguments, ready="^ready agent"))
 
-    def _read_logs(self) -> list[AnyRecord]:
-        return [record for log in self._logs for record in from_lines(log.read_bytes().split(b"\n"))]
+    def _read_logs(self) -> None:
+        """Take in what agents have written since the last time."""
+        for log in self._logs:
+            with log.open("rb") as file:
+                file.seek(self._read.get(log, 0))
+                new, newline, _ = file.read().rpartition(b"\n")
+            self._read[log] = self._read.get(log, 0) + len(new) + len(newline)
+            for record in from_lines(new.split(b"\n")):
+                self._write(record)
 
     # --- faults ---
 
@@ -199,7 +217,7 @@ class _Trial:
             async with self._one_at_a_time[target]:
                 await _hurt(process, fault)
         healed = time.monotonic()
-        self._records.append(Injected(t=at, kind=fault.kind, target=target, healed=healed, what=fault.what))
+        self._write(Injected(t=at, kind=fault.kind, target=target, healed=healed, what=fault.what))
         self._say(f"{at - began:6.1f} s  {fault.kind:<10} {target:<16} {fault.what:<10} for {healed - at:.1f} s")
 
     async def _find(self, cluster: Cluster, target: str) -> Process:
@@ -215,35 +233,34 @@ class _Trial:
     async def _settle(self, make: Callable[[str, str], Member]) -> float:
         """Wait until everything owed is delivered, or has had its time."""
         began = time.monotonic()
-        await self._until_well(began + SETTLE_S)
+        await self._until_quiet(began + SETTLE_S)
         late = [make(user, "late") for user in self._users]
         self._members += late
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LATE_S), asyncio.TaskGroup() as tasks:
                 for member in late:
                     tasks.create_task(member.connect())
-        await self._until_well(max(began + SETTLE_S, time.monotonic() + LATE_S))
-        owed = [(member.user, member.kind) for member in self._members]
-        self._records.append(Settled(t=time.monotonic(), devices=owed))
+        left = await self._until_quiet(max(began + SETTLE_S, time.monotonic() + LATE_S))
+        if left:
+            self._say(f"not settled in {SETTLE_S:g} s: {left}")
+        self._write(Settled(t=time.monotonic(), devices=self._owed()))
         return time.monotonic() - began
 
-    async def _until_well(self, until: float) -> None:
-        count, quiet_since = len(self._records), time.monotonic()
-        while time.monotonic() < until:
+    def _owed(self) -> list[tuple[str, str]]:
+        return [(member.user, member.kind) for member in self._members]
+
+    async def _until_quiet(self, until: float) -> str:
+        """Wait until nothing is left to wait for and nothing has moved for `QUIET_S`; returns what is left."""
+        while True:
             for member in self._members:
                 if member.kind == "slow":
                     await member.acknowledge()
-            await asyncio.sleep(QUIET_S / 4)
+            self._read_logs()
+            left = self._pending.left(self._owed())
             now = time.monotonic()
-            if len(self._records) != count:
-                count, quiet_since = len(self._records), now
-            if now - quiet_since >= QUIET_S and all(member.there for member in self._members):
-                owed = Settled(t=now, devices=[(member.user, member.kind) for member in self._members])
-                verdict = check([*self._records, *await asyncio.to_thread(self._read_logs), owed])
-                heals = ("lost", "upstream_lost", "frozen_runs")
-                if not any(verdict.anomalies[kind] for kind in heals):
-                    return
-                quiet_since = now
+            if now >= until or (not left and now - self._moved_at >= QUIET_S):
+                return left
+            await asyncio.sleep(QUIET_S / 4)
 
 
 def _lines(cluster: Cluster, target: str) -> list[Proxy]:

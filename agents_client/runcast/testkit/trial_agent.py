@@ -1,7 +1,7 @@
 """The agents of a trial: a process that does runs for many users, answers what they send, and writes down what it did.
 
 Every run is planned before it begins and the plan is written down, so that whatever of it is stored can be recognised, even if this process
-is killed in the middle. Acknowledgements are written down when they come.
+is killed in the middle. Acknowledgements and receipts are written down when they come.
 
 Signals: SIGUSR1: begin no more runs of its own accord, go on answering. SIGTERM: finish what is open, and end.
 
@@ -28,11 +28,15 @@ from runcast.client import (
     RunIndeterminateError,
     RunRefusedError,
 )
-from runcast.testkit.history import Acked, AnyRecord, Failed, Handled, Planned, Taken, to_line
+from runcast.testkit.history import Acked, AnyRecord, Failed, Handled, Planned, Receipted, Taken, to_line
 
 GROUP: Final = "trial"
 ATTEMPTS_MAX: Final = 3
 """Attempts of one run, when the library gave the one before up."""
+RECEIPT_SHARE: Final = 0.3
+"""Share of the runs that await a receipt for their end."""
+RECEIPT_S: Final = 3.0
+"""How long a device may take to acknowledge."""
 HOT_EVERY: Final = 12
 """Each so manieth run is a long one, with much text at once, for the first user: so that slow devices fall behind."""
 
@@ -116,7 +120,9 @@ class Worker:
             )
         )
         steps = ["thinking", "delta", "delta"]
-        if await self._perform(message.user, f"answer/{message.id}", max(message.tries, 1), steps, message.id):
+        # Of this process: tries begin anew when a nats-server is killed, so an attempt of another worker's run may not be a later one.
+        run_id = f"answer/{message.id}/{self._name}-{os.getpid()}"
+        if await self._perform(message.user, run_id, max(message.tries, 1), steps, message.id):
             await message.ack()
             self._pen.write(Handled(t=time.monotonic(), id=message.id, user=message.user, agent=self._name))
         else:
@@ -168,7 +174,24 @@ class Worker:
                 await asyncio.sleep(self._rng.uniform(0.0, pause_s))
         await run.complete("done")
         emitted += 1 + ("delta" in steps)
-        await flush()
+        if self._rng.random() >= RECEIPT_SHARE:
+            await flush()
+            return
+        receipt = await run.flush(receipt=RECEIPT_S)
+        at = time.monotonic()
+        self._pen.write(Acked(t=at, user=user, run=run.id, attempt=run.attempt, upto=emitted, pos=str(receipt.position)))
+        self._pen.write(
+            Receipted(
+                t=at,
+                user=user,
+                run=run.id,
+                attempt=run.attempt,
+                upto=emitted,
+                outcome=receipt.outcome,
+                device=receipt.device,
+                latency_ms=1000 * receipt.latency_s,
+            )
+        )
 
     def _failed(self, user: str, run: str, attempt: int, unsure: list[int], dropped: list[int], why: str) -> None:
         self._pen.write(Failed(t=time.monotonic(), user=user, run=run, attempt=attempt, unsure=unsure, dropped=dropped, why=why))

@@ -102,8 +102,8 @@ class View:
         elif position.epoch != self._epoch:
             self._report("gaps_unannounced", f"{self.name} was resumed in another epoch, {record.position}")
             self._begin(position.epoch, position.seq)
-        elif not record.asked and self.held < position.seq <= self._peak:
-            self._begin(position.epoch, position.seq)  # its cursor: it was there once, and went back since
+        elif (record.trick or not record.asked) and self.held < position.seq <= self._peak:
+            self._begin(position.epoch, position.seq)  # it was there once, and went back since
         elif position.seq > self.held and record.trick != "foreign":
             self._report("gaps_unannounced", f"{self.name} held {self.held} and was resumed at {position.seq}")
             self._begin(position.epoch, position.seq)

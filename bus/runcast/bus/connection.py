@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import random
 import re
+import time
 from collections.abc import Callable
 
 import nats
@@ -16,6 +17,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 from structlog.stdlib import BoundLogger
 
+from runcast.bus.health import Dependencies
 from runcast.bus.replies import Replies
 from runcast.bus.settings import ServiceSettings, masked_urls
 from runcast.wire import limits
@@ -37,6 +39,7 @@ class Bus:
         replies: requests, of which many may be under way.
         reconnected: called after every reconnect; append to it.
         disconnected: called when the connection is lost; append to it.
+        health: of the connection, kept here; and of the storage behind it, kept by who uses it.
     """
 
     def __init__(self, log: BoundLogger) -> None:
@@ -45,6 +48,7 @@ class Bus:
         self.replies = Replies()
         self.reconnected: list[Callable[[], None]] = []
         self.disconnected: list[Callable[[], None]] = []
+        self.health = Dependencies(time.monotonic())
         self._log = log
         self._last_error = ""
         self._opened = False
@@ -93,12 +97,14 @@ class Bus:
                 break
             except (TimeoutError, nats.errors.Error, OSError) as exc:
                 self._log.warning("nats_unreachable", servers=masked_urls(settings.nats_url), error=str(exc) or type(exc).__name__)
+                self.health.nats.failed(time.monotonic(), str(exc) or type(exc).__name__)
                 await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 # jitter, not a secret
                 wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
         self.js = self.nc.jetstream(timeout=limits.PUBLISH_TIMEOUT_S)
         self._opened, self._last_error = True, ""
         check_version(self.server_version)
         await self.replies.open(self.nc)
+        self.health.nats.verified(time.monotonic())
         self._log.info("nats_connected", server=self.server, version=self.server_version)
 
     async def close(self) -> None:
@@ -114,6 +120,8 @@ class Bus:
 
     async def _on_error(self, exc: Exception) -> None:
         text = str(exc) or type(exc).__name__
+        if self._opened and not self.connected:
+            self.health.nats.failed(time.monotonic(), text)
         if text != self._last_error:  # every attempt to connect fails with the same words: said once
             self._last_error = text
             self._log.warning("nats_error", error=text)
@@ -121,12 +129,17 @@ class Bus:
     async def _on_disconnected(self) -> None:
         if self._opened:
             self._log.warning("nats_disconnected")
+        now, why = time.monotonic(), "the connection to NATS is lost; it is being opened again"
+        self.health.nats.disconnected(now, why)
+        self.health.storage.disconnected(now, why)
         self.replies.lost()
         for call in self.disconnected:
             call()
 
     async def _on_reconnected(self) -> None:
         self._last_error = ""
+        self.health.nats.verified(time.monotonic())
+        self.health.storage.connected(time.monotonic())
         self._log.info("nats_reconnected", server=self.server)
         for call in self.reconnected:
             call()

@@ -1,7 +1,9 @@
 """The value of a device's cursor in the CURSORS bucket, as edges write it and edges and routers read it.
 
 A cursor says what the application on a device acknowledged: everything in `(since, pos]`. `since` is 0 for a device that was given
-everything; a device that began at the stream's end (`latest`) skipped what was before, and its acknowledgements say nothing about that.
+everything; a device that began at the stream's end (`latest`), or with a snapshot, was not given what was before, and its
+acknowledgements say nothing about that. Nor do they about what is in `without`: batches whose receipt is awaited and of which events were
+left out, because their attempt was superseded.
 """
 
 from typing import NamedTuple
@@ -19,19 +21,22 @@ class Cursor(msgspec.Struct, frozen=True):
         pos: up to where, as text.
         time_unix_ms: when this was written.
         since: seq from which on; 0 for the beginning.
+        without: seqs within that were not shown.
     """
 
     pos: str
     time_unix_ms: int
     since: int = 0
+    without: tuple[int, ...] = ()
 
 
 class Acknowledged(NamedTuple):
-    """A cursor that was read: everything of the epoch in `(since, seq]` was acknowledged."""
+    """A cursor that was read: everything of the epoch in `(since, seq]` was acknowledged, but for `without`."""
 
     epoch: str
     since: int
     seq: int
+    without: tuple[int, ...] = ()
 
     @property
     def position(self) -> Position:
@@ -40,12 +45,12 @@ class Acknowledged(NamedTuple):
 
     def covers(self, position: Position) -> bool:
         """Whether what is at `position` was acknowledged."""
-        return self.epoch == position.epoch and self.since < position.seq <= self.seq
+        return self.epoch == position.epoch and self.since < position.seq <= self.seq and position.seq not in self.without
 
 
 def write_cursor(acknowledged: Acknowledged, now_ms: int) -> bytes:
     """The value of a key."""
-    return msgspec.json.encode(Cursor(str(acknowledged.position), now_ms, acknowledged.since))
+    return msgspec.json.encode(Cursor(str(acknowledged.position), now_ms, acknowledged.since, acknowledged.without))
 
 
 def read_cursor(data: bytes) -> Acknowledged | None:
@@ -55,4 +60,4 @@ def read_cursor(data: bytes) -> Acknowledged | None:
         position = parse_position(cursor.pos)
     except (msgspec.DecodeError, PositionMalformedError):
         return None
-    return Acknowledged(position.epoch, cursor.since, position.seq)
+    return Acknowledged(position.epoch, cursor.since, position.seq, cursor.without)

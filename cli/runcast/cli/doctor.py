@@ -199,6 +199,7 @@ async def _router(address: str) -> Check:
         except grpc.aio.AioRpcError as exc:
             text = f"{exc.code().name.lower()}: {exc.details() or ''}".strip(": ")
             return Check("router", address, "failed", text[:200], "start one with `runcast up`, or give its address by --router")
+    unwell = [f"{each.name} {each.state}: {each.reason}" for each in status.dependencies if each.state != "ok"]
     serving = health.status == health_pb2.HealthCheckResponse.SERVING
     found = (
         f"{status.router}, version {status.version}, NATS {status.nats_server_version or 'not connected'}, {status.producers} producers,"
@@ -206,6 +207,8 @@ async def _router(address: str) -> Check:
     )
     if not serving:
         return Check("router", address, "failed", f"not serving; {found}", "look at its log: NATS may be out of reach")
+    if unwell:
+        return Check("router", address, "note", f"{'; '.join(unwell)}; {found}", "it goes on by itself once that is mended")
     if status.version != VERSION:
         return Check("router", address, "note", found, f"this is {VERSION}: update the older one")
     return Check("router", address, "ok", found)
@@ -242,6 +245,9 @@ async def _edge(address: str) -> Check:
         return Check(
             "edge", base, "failed", f"not ready: {ready.get('reason')}; {found}", "it takes devices once NATS and a router are there"
         )
+    if health.get("state", "ok") != "ok":
+        unwell = [f"{name} {each['state']}: {each['reason']}" for name, each in health["dependencies"].items() if each["state"] != "ok"]
+        return Check("edge", base, "note", f"{'; '.join(unwell)}; {found}", "it goes on by itself once that is mended")
     return Check("edge", base, "ok", found)
 
 

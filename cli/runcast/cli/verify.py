@@ -40,6 +40,7 @@ MEANINGS: Final = {
     "reordered": "shown in another order",
     "leaked": "shown to another user",
     "gaps_unannounced": "left out in silence",
+    "false_resets": "sent back to the beginning without need",
     "false_receipts": "a receipt, or a refusal, that was not true",
     "upstream_lost": "a message that no agent got",
     "upstream_duplicated": "a message that was stored twice",
@@ -110,6 +111,7 @@ def report(settings: TrialSettings, outcome: Outcome) -> dict[str, object]:
         "faults": verdict.faults,
         "recover_ms": _spread(verdict.recover),
         "latency_ms": _spread(verdict.latency),
+        "receipt_ms": _spread(verdict.receipt),
         "settle_s": round(outcome.settle_s, 1),
         "settled": verdict.settled,
         "examples": verdict.examples,
@@ -137,6 +139,7 @@ def table(outcome: Outcome) -> list[str]:
         f"  receipts  {receipts}",
         f"  recovery  {_words(verdict.recover)} from a lost connection until caught up",
         f"  latency   {_words(verdict.latency)} from an agent to a device",
+        f"            {_words(verdict.receipt)} until a receipt",
         "",
         "Every promise was kept." if verdict.clean else "NOT every promise was kept." if verdict.settled else "The trial did not end.",
     ]

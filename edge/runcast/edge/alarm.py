@@ -1,8 +1,8 @@
 """Raises the alert when something critical does not reach a connected user: a counter, and one message on `alerts.<shard>.<tenant>.<user>`.
 
-What is overdue here may have been acknowledged on another edge, so the user's cursors are read first. Several edges may hold devices of
-the same user; a key in RUNS, made by whoever comes first, keeps it to one alert a run. When the key can't be written, the alert is given
-all the same: better twice than never.
+What is overdue here may have been acknowledged on another edge. So all edges are told to write their cursors of the user at once, then the
+cursors are read, and only then it is decided. Several edges may hold devices of the same user; a key in RUNS, made by whoever comes first,
+keeps it to one alert a run. When the key can't be written, the alert is given all the same: better twice than never.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import nats.js.errors
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
+from runcast.bus.presence import PresenceReader
 from runcast.edge.cursors import Cursors
 from runcast.edge.feed import Feed
 from runcast.edge.statistics import EdgeStatistics
@@ -61,6 +62,7 @@ class Alarm:
         self._tasks = tasks
         self._log = log
         self._edge = edge
+        self._presence = PresenceReader(bus)
         self._looking: set[Feed] = set()
 
     def raise_for(self, feed: Feed) -> None:
@@ -71,6 +73,9 @@ class Alarm:
 
     async def _look_into(self, feed: Feed) -> None:
         try:
+            first = feed.vigil.overdue(time.monotonic())
+            await self._presence.hurry(feed.user, feed.shard, Position(feed.epoch, first))
+            await asyncio.sleep(limits.PRESENCE_WAIT_S)  # nobody says when all edges have done so
             for cursor in await self._cursors.find_all(feed.user, feed.shard):
                 if cursor.epoch == feed.epoch:
                     feed.vigil.acked(cursor.since, cursor.seq)

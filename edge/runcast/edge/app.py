@@ -11,8 +11,9 @@ import contextlib
 import random
 import time
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
+import msgspec
 from aiohttp import web
 from structlog.stdlib import BoundLogger
 
@@ -40,9 +41,14 @@ _USERS_SHOWN: Final = 50
 
 
 class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
-    """Settings of an edge; see `ServiceSettings`."""
+    """Settings of an edge; see `ServiceSettings`.
+
+    Attributes:
+        alert_after_s: an alert is raised when no device of a connected user acknowledges something critical for so long, seconds;
+    """
 
     bind: str = "127.0.0.1:7480"
+    alert_after_s: Annotated[float, msgspec.Meta(ge=1)] = limits.ALERT_AFTER_S
 
 
 class Edge:
@@ -82,7 +88,7 @@ class Edge:
         await reader.open()
         self.cursors = Cursors(self.bus, reader, wall_ms, self.tasks, self.log)
         alarm = Alarm(self.bus, self.cursors, self.statistics, self.tasks, self.log, self.settings.id)
-        self.hub = Hub(self.bus, reader, deployment, self.tasks, self.log, alarm, self.settings.id)
+        self.hub = Hub(self.bus, reader, deployment, self.tasks, self.log, alarm, self.settings.id, self.settings.alert_after_s)
         self.upstream = Upstream(self.bus, wall_ms)
         self.not_ready = ""
 
@@ -146,12 +152,14 @@ class Edge:
                 "connections": len(self.connections),
                 "users": 0 if self.not_ready else self.hub.users,
                 "uptime_s": int(time.monotonic() - self.started),
+                **self.bus.health.report(time.monotonic()),
             }
         )
 
     async def _readyz(self, _: web.Request) -> web.Response:
         reason = self.not_ready or ("" if self.bus.connected else "NATS is not connected")
-        return web.json_response({"ready": not reason, "reason": reason}, status=503 if reason else 200)
+        body = {"ready": not reason, "reason": reason, **self.bus.health.report(time.monotonic())}
+        return web.json_response(body, status=503 if reason else 200)
 
     async def _statsz(self, _: web.Request) -> web.Response:
         return web.json_response({"id": self.settings.id, **self.collect(), "users_behind": self._users_behind()})
@@ -296,7 +304,9 @@ async def _deployment(edge: Edge) -> Deployment:
     while True:
         found = await read_deployment(edge.bus)
         if found is not None:
+            edge.bus.health.storage.verified(time.monotonic())
             return found
+        edge.bus.health.storage.failed(time.monotonic(), edge.not_ready)
         if not said:
             edge.log.warning("deployment_missing", advice="start a router; it creates the streams")
             said = True

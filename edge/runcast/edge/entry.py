@@ -81,6 +81,11 @@ class Entry:
                 self._batch = _NOTHING
         return self._batch
 
+    @property
+    def void(self) -> bool:
+        """Whether something of it was left out."""
+        return len(self.events) < len(self._decoded.events)
+
     def leave_out(self, fence: Fence) -> None:
         """Show the entry to the fence, and leave out what is superseded. Call it before the first frame is made."""
         self._events = fence.pass_on(self.events, self.seq)

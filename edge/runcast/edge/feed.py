@@ -19,6 +19,7 @@ from nats.aio.subscription import Subscription
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
+from runcast.bus.cursors import Acknowledged
 from runcast.bus.deployment import Shard
 from runcast.bus.direct import DirectReader, Message
 from runcast.bus.presence import Presence
@@ -68,8 +69,6 @@ class Feed:
         tasks: where filling gaps runs.
         log: told when a feed breaks.
         edge: id of this edge, for presence.
-
-    Attributes:
         vigil: watches what is critical.
     """
 
@@ -83,6 +82,7 @@ class Feed:
         tasks: asyncio.TaskGroup,
         log: BoundLogger,
         edge: str,
+        vigil: Vigil,
     ) -> None:
         self.user = user
         self.shard = number
@@ -91,7 +91,7 @@ class Feed:
         self.stream = subjects.event_stream(number)
         self.listeners: set[Listener] = set()
         self.verify_at = 0.0
-        self.vigil = Vigil()
+        self.vigil = vigil
         self._edge = edge
         self._bus = bus
         self._reader = reader
@@ -99,9 +99,10 @@ class Feed:
         self._log = log
         self._splice = Splice(shard.retention_s)
         self._fence = Fence()
+        self._void: deque[int] = deque(maxlen=limits.VOID_AWAITED_MAX)  # seqs of which a receipt is awaited, and something was left out
         self._subscriptions: list[Subscription] = []
         self._opening: asyncio.Task[None] | None = None
-        self._filling = False
+        self._filling: asyncio.Task[None] | None = None
         self._ring: deque[Entry] = deque()
         self._ring_bytes = 0
         self.closed = False
@@ -153,6 +154,15 @@ class Feed:
                 except nats.errors.Error as exc:
                     self._log.warning("unsubscribe_failed", user=self.subject, error=str(exc))
 
+    def _leave_out(self, entry: Entry) -> None:
+        entry.leave_out(self._fence)
+        if entry.void and entry.awaited and entry.seq not in self._void:
+            self._void.append(entry.seq)
+
+    def acknowledged(self, since: int, seq: int) -> Acknowledged:
+        """What a device says that acknowledges everything in `(since, seq]`."""
+        return Acknowledged(self.epoch, since, seq, tuple(sorted(void for void in self._void if since < void <= seq)))
+
     def watch(self, entry: Entry) -> None:
         """Keep a vigil over an entry that came, or was sent from history, if it is critical."""
         event = entry.critical
@@ -184,6 +194,24 @@ class Feed:
         self._splice.live(Entry(self.epoch, int(prev), int(seq), msg.data), time.monotonic())
         self._advance()
 
+    async def reach(self, seq: int) -> None:
+        """Before a place past the feed's own is called one that never was: ask the leader, and catch up with it.
+
+        What is live may be late here, or lost, while another edge has shown it to the device long ago.
+
+        Raises:
+            UnavailableError: the leader did not answer, or the log did not give what the leader has; connect again.
+        """
+        tip = await self._reader.leader_tip(self.stream, self.subject)
+        if tip <= self.pos or self.closed:
+            return
+        self._splice.outrun(tip, time.monotonic())
+        self._advance()
+        while self._filling is not None and self.pos < min(seq, tip):
+            await asyncio.wait([self._filling])
+        if self.pos < min(seq, tip):
+            raise UnavailableError("this edge is behind and could not catch up; connect again")
+
     def verified(self, tip: int, now: float) -> None:
         """The slow round found `tip` to be the newest seq."""
         self._splice.tip(tip, now)
@@ -196,7 +224,7 @@ class Feed:
 
     def _advance(self) -> None:
         for entry in self._splice.take():
-            entry.leave_out(self._fence)
+            self._leave_out(entry)
             self._ring.append(entry)
             self._ring_bytes += entry.size
             while len(self._ring) > limits.RING_ENTRIES_MAX or self._ring_bytes > limits.RING_BYTES_MAX:
@@ -206,9 +234,8 @@ class Feed:
                 listener.offer(entry)
         if self._splice.broken:
             self.end("history does not reach back to what was delivered")
-        elif self._splice.gap and not self._filling and not self.closed:
-            self._filling = True
-            self._tasks.create_task(self._fill())
+        elif self._splice.gap and self._filling is None and not self.closed:
+            self._filling = self._tasks.create_task(self._fill())
 
     def end(self, why: str) -> None:
         """Send all devices away; they come back to a feed that is opened anew."""
@@ -241,7 +268,7 @@ class Feed:
                 else:
                     tries = 0
         finally:
-            self._filling = False
+            self._filling = None
 
     def _entries(self, after: int, messages: list[Message]) -> list[Entry]:
         entries = []
@@ -276,7 +303,7 @@ class Feed:
                 return [], False
             entries = self._entries(seq, messages)
             for entry in entries:  # the one at `seq` too: an attempt may have begun there
-                entry.leave_out(self._fence)
+                self._leave_out(entry)
             entries = [entry for entry in entries if entry.seq > seq]
             if entries or self.pos <= seq:
                 return entries, True

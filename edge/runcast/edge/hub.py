@@ -18,6 +18,7 @@ from runcast.bus.deployment import Deployment
 from runcast.bus.direct import DirectReader
 from runcast.edge.alarm import Alarm
 from runcast.edge.feed import Feed, Listener
+from runcast.edge.vigil import Vigil
 from runcast.wire import limits, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.ids import UserKey
@@ -36,6 +37,7 @@ class Hub:
         log: of the edge.
         alarm: told of feeds whose vigil is overdue.
         edge: id of this edge.
+        alert_after_s: how long something critical may stay unacknowledged, seconds.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Hub:
         log: BoundLogger,
         alarm: Alarm,
         edge: str,
+        alert_after_s: float,
     ) -> None:
         self._bus = bus
         self._reader = reader
@@ -55,6 +58,7 @@ class Hub:
         self._log = log
         self._alarm = alarm
         self._edge = edge
+        self._alert_after_s = alert_after_s
         self._feeds: dict[UserKey, Feed] = {}
 
     @property
@@ -77,7 +81,9 @@ class Hub:
         if feed is None or feed.closed:
             number = self.shard_of(user)
             shard = self._deployment.shards[number]
-            feed = self._feeds[user] = Feed(user, number, shard, self._bus, self._reader, self._tasks, self._log, self._edge)
+            vigil = Vigil(after_s=self._alert_after_s)
+            feed = Feed(user, number, shard, self._bus, self._reader, self._tasks, self._log, self._edge, vigil)
+            self._feeds[user] = feed
         if len(feed.listeners) >= limits.DEVICES_PER_USER_MAX:
             raise RuncastError(
                 f"{limits.DEVICES_PER_USER_MAX} devices of this user are connected here; close some", code="too_many_devices"
@@ -142,9 +148,11 @@ class Hub:
         try:
             tips = await self._reader.tips(subjects.event_stream(shard), [feed.subject for feed in feeds])
         except UnavailableError as exc:
+            self._bus.health.storage.failed(time.monotonic(), f"tips of shard {shard} could not be verified: {exc.message}")
             self._log.warning("verification_failed", shard=shard, users=len(feeds), error=exc.message)
             return
         now = time.monotonic()
+        self._bus.health.storage.verified(now)
         for feed in feeds:
             feed.verify_at = now + limits.VERIFY_INTERVAL_S
             feed.verified(tips.get(feed.subject, 0), now)

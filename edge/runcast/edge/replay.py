@@ -91,6 +91,12 @@ class Splice:
         elif (seq == self.pos and seq) or (seq == 0 and self._fresh(now)):
             self._verified_at = now
 
+    def outrun(self, seq: int, now: float) -> None:
+        """The leader told that `seq` is there: what is before it is read from the log now, not when it becomes suspicious."""
+        if self.pos is not None and seq > self.pos:
+            self.tip(seq, now)
+            self.gap = True
+
     def tick(self, now: float) -> None:
         """Time passed: a suspicion that did not clear up becomes a gap."""
         if self.suspicious and now - self._suspicious_since >= SUSPICION_S:
@@ -152,6 +158,14 @@ class Plan(NamedTuple):
     reason: str
     base: int
     proof: bool
+
+
+def place_asked(wanted: str, cursor: Position | None) -> Position | None:
+    """The position that a device asks for; None when it asks for none, or for what is no position. Arguments as of `plan_resume`."""
+    try:
+        return parse_position(wanted) if wanted not in ("", EARLIEST, LATEST) else None if wanted else cursor
+    except PositionMalformedError:
+        return None
 
 
 def plan_resume(wanted: str, cursor: Position | None, epoch: str, tip: int) -> Plan:

@@ -8,7 +8,7 @@ import asyncio
 from typing import Final, NamedTuple
 
 from runcast.edge.feed import Feed
-from runcast.edge.replay import Plan, plan_resume, prove_resume, wants_snapshot
+from runcast.edge.replay import Plan, place_asked, plan_resume, prove_resume, wants_snapshot
 from runcast.edge.snapshot import Fold, Snapshot
 from runcast.wire import limits
 from runcast.wire.position import Position
@@ -59,6 +59,9 @@ async def begin(feed: Feed, wanted: str, cursor: Position | None, *, snapshot: b
     Raises:
         UnavailableError: the log could not be read.
     """
+    asked = place_asked(wanted, cursor)
+    if asked is not None and asked.epoch == feed.epoch and asked.seq > feed.pos:
+        await feed.reach(asked.seq)
     plan = plan_resume(wanted, cursor, feed.epoch, feed.pos)
     missed = 0
     if plan.base < feed.pos:

@@ -204,10 +204,11 @@ class Connection:
 
     def _note_acked(self, seq: int, *, awaited: bool) -> None:
         feed = self._feed
-        if feed is not None and seq > self._since:
+        if feed is not None and seq:
             self.unacknowledged.free_le(seq, time.time_ns() // 1_000_000)
-            feed.vigil.acked(self._since, seq)
-            acknowledged = Acknowledged(feed.epoch, self._since, seq)
+            since = min(self._since, seq)
+            feed.vigil.acked(since, seq)
+            acknowledged = feed.acknowledged(since, seq)
             if acknowledged != self._cursor:
                 self._cursor = acknowledged
                 self._edge.cursors.note(feed.user, feed.shard, self.session.device, acknowledged, urgent=awaited)
@@ -314,6 +315,8 @@ class Connection:
             self._cursor = cursor
             if plan.outcome == "resumed" and cursor.since <= plan.base and hello.position != EARLIEST:
                 self._since = cursor.since
+        if plan.outcome == "snapshot":
+            self._since = plan.base
         if hello.position == LATEST:
             self._since = plan.base
             if self._feed is not None and plan.base:  # noted, so that the next connection knows what this one skipped

@@ -8,7 +8,7 @@ A vigil lives as long as a device of its user is connected here; nobody is alarm
 
 Invariants: `_watched` is in order of seq and bounded; no run is alerted twice by one vigil.
 
-Duties of the driver: when `overdue`, hand all cursors of the user to `acked`, then carry out `alerts`.
+Duties of the driver: when something is `overdue`, hand all cursors of the user to `acked`, then carry out `alerts`.
 """
 
 from bisect import insort
@@ -62,9 +62,9 @@ class Vigil:
         if self._watched and self._watched[0].seq <= until:
             self._watched = [one for one in self._watched if not since < one.seq <= until]
 
-    def overdue(self, now: float) -> bool:
-        """Whether something has been unacknowledged for too long, as far as is known here."""
-        return any(now - one.at >= self._after_s for one in self._watched)
+    def overdue(self, now: float) -> int:
+        """The first seq that has been unacknowledged for too long, as far as is known here; 0 when there is none."""
+        return next((one.seq for one in self._watched if now - one.at >= self._after_s), 0)
 
     def alerts(self, now: float) -> list[Watched]:
         """What is overdue, one of each run; those runs are watched no more."""

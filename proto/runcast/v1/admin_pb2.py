@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from runcast.v1 import event_pb2 as runcast_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16runcast/v1/admin.proto\x12\nruncast.v1\x1a\x16runcast/v1/event.proto\"\x12\n\x10GetStatusRequest\"\x9f\x04\n\x11GetStatusResponse\x12\x0e\n\x06router\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x1b\n\x13nats_server_version\x18\x03 \x01(\t\x12\x0e\n\x06shards\x18\x04 \x01(\r\x12)\n\x07streams\x18\x05 \x03(\x0b\x32\x18.runcast.v1.StreamStatus\x12\x11\n\tproducers\x18\x06 \x01(\r\x12\x0f\n\x07workers\x18\x07 \x01(\r\x12\x16\n\x0e\x62\x61tches_stored\x18\x08 \x01(\x04\x12\x15\n\revents_stored\x18\t \x01(\x04\x12\x10\n\x08uptime_s\x18\n \x01(\x04\x12=\n\x08refusals\x18\x0b \x03(\x0b\x32+.runcast.v1.GetStatusResponse.RefusalsEntry\x12=\n\x08receipts\x18\x0c \x03(\x0b\x32+.runcast.v1.GetStatusResponse.ReceiptsEntry\x12\x30\n\tprocesses\x18\r \x03(\x0b\x32\x1d.runcast.v1.ProcessStatistics\x12\x0e\n\x06parked\x18\x18 \x01(\x04\x1a/\n\rRefusalsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a/\n\rReceiptsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01J\x04\x08\x0e\x10\x18J\x04\x08\x19\x10 \"V\n\x11ProcessStatistics\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06\x61ge_ms\x18\x03 \x01(\r\x12\x17\n\x0fstatistics_json\x18\x04 \x01(\x0c\"C\n\x12GetPresenceRequest\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\r\n\x05\x66irst\x18\x02 \x01(\x08\">\n\x13GetPresenceResponse\x12\'\n\x05\x65\x64ges\x18\x01 \x03(\x0b\x32\x18.runcast.v1.EdgePresence\"-\n\x0c\x45\x64gePresence\x12\x0c\n\x04\x65\x64ge\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x02 \x03(\t\"\x83\x01\n\x0cStreamStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x10\n\x08messages\x18\x03 \x01(\x04\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\x12\x11\n\tfirst_seq\x18\x05 \x01(\x04\x12\x10\n\x08last_seq\x18\x06 \x01(\x04\x12\x10\n\x08replicas\x18\x07 \x01(\r2\xa8\x01\n\x0c\x41\x64minService\x12H\n\tGetStatus\x12\x1c.runcast.v1.GetStatusRequest\x1a\x1d.runcast.v1.GetStatusResponse\x12N\n\x0bGetPresence\x12\x1e.runcast.v1.GetPresenceRequest\x1a\x1f.runcast.v1.GetPresenceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16runcast/v1/admin.proto\x12\nruncast.v1\x1a\x16runcast/v1/event.proto\"\x12\n\x10GetStatusRequest\"\xd3\x04\n\x11GetStatusResponse\x12\x0e\n\x06router\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x1b\n\x13nats_server_version\x18\x03 \x01(\t\x12\x0e\n\x06shards\x18\x04 \x01(\r\x12)\n\x07streams\x18\x05 \x03(\x0b\x32\x18.runcast.v1.StreamStatus\x12\x11\n\tproducers\x18\x06 \x01(\r\x12\x0f\n\x07workers\x18\x07 \x01(\r\x12\x16\n\x0e\x62\x61tches_stored\x18\x08 \x01(\x04\x12\x15\n\revents_stored\x18\t \x01(\x04\x12\x10\n\x08uptime_s\x18\n \x01(\x04\x12=\n\x08refusals\x18\x0b \x03(\x0b\x32+.runcast.v1.GetStatusResponse.RefusalsEntry\x12=\n\x08receipts\x18\x0c \x03(\x0b\x32+.runcast.v1.GetStatusResponse.ReceiptsEntry\x12\x30\n\tprocesses\x18\r \x03(\x0b\x32\x1d.runcast.v1.ProcessStatistics\x12\x0e\n\x06parked\x18\x18 \x01(\x04\x12\x32\n\x0c\x64\x65pendencies\x18\x19 \x03(\x0b\x32\x1c.runcast.v1.DependencyStatus\x1a/\n\rRefusalsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a/\n\rReceiptsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01J\x04\x08\x0e\x10\x18J\x04\x08\x1a\x10 \"t\n\x10\x44\x65pendencyStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05\x66or_s\x18\x04 \x01(\x04\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\r\x12\x12\n\nrecoveries\x18\x06 \x01(\r\"V\n\x11ProcessStatistics\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06\x61ge_ms\x18\x03 \x01(\r\x12\x17\n\x0fstatistics_json\x18\x04 \x01(\x0c\"C\n\x12GetPresenceRequest\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\r\n\x05\x66irst\x18\x02 \x01(\x08\">\n\x13GetPresenceResponse\x12\'\n\x05\x65\x64ges\x18\x01 \x03(\x0b\x32\x18.runcast.v1.EdgePresence\"-\n\x0c\x45\x64gePresence\x12\x0c\n\x04\x65\x64ge\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x02 \x03(\t\"\x83\x01\n\x0cStreamStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x10\n\x08messages\x18\x03 \x01(\x04\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\x12\x11\n\tfirst_seq\x18\x05 \x01(\x04\x12\x10\n\x08last_seq\x18\x06 \x01(\x04\x12\x10\n\x08replicas\x18\x07 \x01(\r2\xa8\x01\n\x0c\x41\x64minService\x12H\n\tGetStatus\x12\x1c.runcast.v1.GetStatusRequest\x1a\x1d.runcast.v1.GetStatusResponse\x12N\n\x0bGetPresence\x12\x1e.runcast.v1.GetPresenceRequest\x1a\x1f.runcast.v1.GetPresenceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,21 +39,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSREQUEST']._serialized_start=62
   _globals['_GETSTATUSREQUEST']._serialized_end=80
   _globals['_GETSTATUSRESPONSE']._serialized_start=83
-  _globals['_GETSTATUSRESPONSE']._serialized_end=626
-  _globals['_GETSTATUSRESPONSE_REFUSALSENTRY']._serialized_start=518
-  _globals['_GETSTATUSRESPONSE_REFUSALSENTRY']._serialized_end=565
-  _globals['_GETSTATUSRESPONSE_RECEIPTSENTRY']._serialized_start=567
-  _globals['_GETSTATUSRESPONSE_RECEIPTSENTRY']._serialized_end=614
-  _globals['_PROCESSSTATISTICS']._serialized_start=628
-  _globals['_PROCESSSTATISTICS']._serialized_end=714
-  _globals['_GETPRESENCEREQUEST']._serialized_start=716
-  _globals['_GETPRESENCEREQUEST']._serialized_end=783
-  _globals['_GETPRESENCERESPONSE']._serialized_start=785
-  _globals['_GETPRESENCERESPONSE']._serialized_end=847
-  _globals['_EDGEPRESENCE']._serialized_start=849
-  _globals['_EDGEPRESENCE']._serialized_end=894
-  _globals['_STREAMSTATUS']._serialized_start=897
-  _globals['_STREAMSTATUS']._serialized_end=1028
-  _globals['_ADMINSERVICE']._serialized_start=1031
-  _globals['_ADMINSERVICE']._serialized_end=1199
+  _globals['_GETSTATUSRESPONSE']._serialized_end=678
+  _globals['_GETSTATUSRESPONSE_REFUSALSENTRY']._serialized_start=570
+  _globals['_GETSTATUSRESPONSE_REFUSALSENTRY']._serialized_end=617
+  _globals['_GETSTATUSRESPONSE_RECEIPTSENTRY']._serialized_start=619
+  _globals['_GETSTATUSRESPONSE_RECEIPTSENTRY']._serialized_end=666
+  _globals['_DEPENDENCYSTATUS']._serialized_start=680
+  _globals['_DEPENDENCYSTATUS']._serialized_end=796
+  _globals['_PROCESSSTATISTICS']._serialized_start=798
+  _globals['_PROCESSSTATISTICS']._serialized_end=884
+  _globals['_GETPRESENCEREQUEST']._serialized_start=886
+  _globals['_GETPRESENCEREQUEST']._serialized_end=953
+  _globals['_GETPRESENCERESPONSE']._serialized_start=955
+  _globals['_GETPRESENCERESPONSE']._serialized_end=1017
+  _globals['_EDGEPRESENCE']._serialized_start=1019
+  _globals['_EDGEPRESENCE']._serialized_end=1064
+  _globals['_STREAMSTATUS']._serialized_start=1067
+  _globals['_STREAMSTATUS']._serialized_end=1198
+  _globals['_ADMINSERVICE']._serialized_start=1201
+  _globals['_ADMINSERVICE']._serialized_end=1369
 # @@protoc_insertion_point(module_scope)

@@ -12,7 +12,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("router", "version", "nats_server_version", "shards", "streams", "producers", "workers", "batches_stored", "events_stored", "uptime_s", "refusals", "receipts", "processes", "parked")
+    __slots__ = ("router", "version", "nats_server_version", "shards", "streams", "producers", "workers", "batches_stored", "events_stored", "uptime_s", "refusals", "receipts", "processes", "parked", "dependencies")
     class RefusalsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,7 @@ class GetStatusResponse(_message.Message):
     RECEIPTS_FIELD_NUMBER: _ClassVar[int]
     PROCESSES_FIELD_NUMBER: _ClassVar[int]
     PARKED_FIELD_NUMBER: _ClassVar[int]
+    DEPENDENCIES_FIELD_NUMBER: _ClassVar[int]
     router: str
     version: str
     nats_server_version: str
@@ -55,7 +56,24 @@ class GetStatusResponse(_message.Message):
     receipts: _containers.ScalarMap[str, int]
     processes: _containers.RepeatedCompositeFieldContainer[ProcessStatistics]
     parked: int
-    def __init__(self, router: _Optional[str] = ..., version: _Optional[str] = ..., nats_server_version: _Optional[str] = ..., shards: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ..., producers: _Optional[int] = ..., workers: _Optional[int] = ..., batches_stored: _Optional[int] = ..., events_stored: _Optional[int] = ..., uptime_s: _Optional[int] = ..., refusals: _Optional[_Mapping[str, int]] = ..., receipts: _Optional[_Mapping[str, int]] = ..., processes: _Optional[_Iterable[_Union[ProcessStatistics, _Mapping]]] = ..., parked: _Optional[int] = ...) -> None: ...
+    dependencies: _containers.RepeatedCompositeFieldContainer[DependencyStatus]
+    def __init__(self, router: _Optional[str] = ..., version: _Optional[str] = ..., nats_server_version: _Optional[str] = ..., shards: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ..., producers: _Optional[int] = ..., workers: _Optional[int] = ..., batches_stored: _Optional[int] = ..., events_stored: _Optional[int] = ..., uptime_s: _Optional[int] = ..., refusals: _Optional[_Mapping[str, int]] = ..., receipts: _Optional[_Mapping[str, int]] = ..., processes: _Optional[_Iterable[_Union[ProcessStatistics, _Mapping]]] = ..., parked: _Optional[int] = ..., dependencies: _Optional[_Iterable[_Union[DependencyStatus, _Mapping]]] = ...) -> None: ...
+
+class DependencyStatus(_message.Message):
+    __slots__ = ("name", "state", "reason", "for_s", "attempts", "recoveries")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    FOR_S_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    RECOVERIES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    state: str
+    reason: str
+    for_s: int
+    attempts: int
+    recoveries: int
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., for_s: _Optional[int] = ..., attempts: _Optional[int] = ..., recoveries: _Optional[int] = ...) -> None: ...
 
 class ProcessStatistics(_message.Message):
     __slots__ = ("role", "id", "age_ms", "statistics_json")

@@ -117,6 +117,9 @@ RECEIPT_CHECK_S: Final = 1.0
 """Reading the cursors of one user once. Then it counts as unanswered."""
 RECEIPT_SLACK_S: Final = 3.0
 """So long past its deadline a client waits for a router's word on a receipt. Then the answer is `stored`."""
+VOID_AWAITED_MAX: Final = 64
+"""Batches of a connected user that await a receipt, and of which an edge left something out (their attempt was superseded). Past it the
+oldest is forgotten."""
 PRESENCE_WAIT_S: Final = 0.25
 """How long edges may take to say which devices of a user they have. An edge that says nothing until then has none."""
 STATISTICS_INTERVAL_S: Final = 2.0
@@ -156,6 +159,9 @@ FENCE_RUNS_MAX: Final = 256
 """Runs with a superseded or lost attempt that a reader of a user's stream remembers. Past it the longest untouched one is forgotten."""
 FENCE_ATTEMPTS_MAX: Final = 16
 """Attempts remembered of one of them. Past it the lowest is forgotten."""
+
+HEALTH_COUNT_MAX: Final = 1_000_000
+"""Attempts and recoveries of a dependency are counted up to this."""
 
 # --- storage ---
 RETENTION_S: Final = 24 * 3600.0

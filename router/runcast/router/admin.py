@@ -10,6 +10,7 @@ from runcast.router.node import Node
 from runcast.router.status import refuse_call
 from runcast.v1 import admin_pb2_grpc
 from runcast.v1.admin_pb2 import (
+    DependencyStatus,
     EdgePresence,
     GetPresenceRequest,
     GetPresenceResponse,
@@ -49,6 +50,17 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         response.processes.extend(
             ProcessStatistics(role=heard.role, id=heard.id, age_ms=round((now - heard.at) * 1000), statistics_json=heard.text)
             for heard in node.statistics.newest(now)
+        )
+        response.dependencies.extend(
+            DependencyStatus(
+                name=each.name,
+                state=each.state.value,
+                reason=each.reason,
+                for_s=int(time.monotonic() - each.since),
+                attempts=each.attempts,
+                recoveries=each.recoveries,
+            )
+            for each in node.bus.health.each
         )
         if node.deployment is None:
             return response

@@ -23,6 +23,7 @@ import asyncio
 import contextlib
 import random
 import socket
+import time
 from typing import Annotated, Final
 
 import grpc
@@ -162,6 +163,7 @@ async def _keep_connected(node: Node, health: Health, settings: RouterSettings, 
         lost.clear()
         deployment = await _verify(node, settings, first=not announced)
         if not lost.is_set():
+            bus.health.storage.verified(time.monotonic())
             node.deployment = deployment
             node.resend_horizon_s = deployment.resend_horizon_s
             node.cancels.look_again(len(deployment.shards))
@@ -191,8 +193,10 @@ async def _verify(node: Node, settings: RouterSettings, *, first: bool) -> Deplo
         except DeploymentError as exc:
             if first and node.bus.connected:
                 raise
+            node.bus.health.storage.failed(time.monotonic(), str(exc))
             node.log.error("deployment_not_verified", error=str(exc))  # noqa: TRY400 # said by the message
         except (TimeoutError, nats.errors.Error, nats.js.errors.APIError) as exc:
+            node.bus.health.storage.failed(time.monotonic(), str(exc) or type(exc).__name__)
             node.log.warning("deployment_not_verified", error=str(exc) or type(exc).__name__)
         await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 # jitter, not a secret
         wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
@@ -202,7 +206,7 @@ async def _drain(node: Node, health: Health, server: grpc.aio.Server) -> None:
     """Send everybody away, in the order that the module describes."""
     node.log.info("draining", producers=len(node.producers), workers=len(node.workers))
     node.leaving = True
-    await health.tell(serving=False)
+    await health.tell(serving=False, stopping=True)
     for stream in node.streams:
         stream.leave("the router stops", int(limits.DRAIN_GRACE_S * 1000))
     async with asyncio.TaskGroup() as group:

@@ -1,6 +1,8 @@
-"""The standard gRPC health service of a router: SERVING while NATS is connected and the deployment is verified, and not stopping.
+"""The standard gRPC health service of a router.
 
-Load balancers and probes ask for "" (the process) or for a service by name; all of Runcast's services have the same answer.
+Load balancers and probes ask for "" (the process) or for a service by name. The process, IngestService and InboxService are SERVING
+while NATS is connected and the deployment is verified; AdminService, which tells what is wrong, until the router stops. Storage that is
+full does not change the answer: another router would meet the same.
 """
 
 import grpc.aio
@@ -13,6 +15,7 @@ SERVICES = tuple(
     for module, name in ((ingest_pb2, "IngestService"), (inbox_pb2, "InboxService"), (admin_pb2, "AdminService"))
 )
 """Full names of Runcast's services on a router."""
+_ADMIN = SERVICES[-1]
 
 
 class Health:
@@ -25,8 +28,14 @@ class Health:
         """Serve it."""
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
-    async def tell(self, *, serving: bool) -> None:
-        """Set the answer for the process and all services; those who watch are told."""
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+    async def tell(self, *, serving: bool, stopping: bool = False) -> None:
+        """Set the answers for the process and its services; those who watch are told.
+
+        Args:
+            serving: whether work is taken.
+            stopping: nothing is taken any more, questions neither.
+        """
+        answer = health_pb2.HealthCheckResponse
         for name in ("", *SERVICES):
-            await self._servicer.set(name, status)
+            yes = not stopping if name == _ADMIN else serving
+            await self._servicer.set(name, answer.SERVING if yes else answer.NOT_SERVING)

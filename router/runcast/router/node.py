@@ -13,6 +13,7 @@ from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
 from runcast.bus.deployment import Deployment
+from runcast.bus.health import State
 from runcast.bus.statistics import StatisticsBoard
 from runcast.bus.storage import store
 from runcast.router.cancels import CancelWatch
@@ -141,7 +142,15 @@ class Node:
         shard = subjects.shard_of(user, len(deployment.shards))
         await self.leases.admit(holder, key, ends=ends)
         msg_id = subjects.batch_msg_id(user, holder.producer, key.run.run_id, key.attempt, key.number)
-        seq, duplicate = await store(self.bus, subjects.event_subject(user, shard), payload, msg_id=msg_id)
+        storage = self.bus.health.storage
+        try:
+            seq, duplicate = await store(self.bus, subjects.event_subject(user, shard), payload, msg_id=msg_id)
+        except RuncastError as exc:
+            if exc.code.name == "storage_full":
+                storage.failed(time.monotonic(), exc.message)
+            raise
+        if storage.state is State.DEGRADED:
+            storage.verified(time.monotonic())
         self.leases.stored(holder, key, seq, ends=ends)
         if not duplicate:
             self.batches_stored += 1

@@ -18,6 +18,11 @@ def test_it_covers_what_lies_within(since: int, seq: int, place: int) -> None:
     assert not cursor.covers(Position("bbbbbbbb", place))
 
 
+def test_it_does_not_cover_what_was_left_out() -> None:
+    cursor = read_cursor(write_cursor(Acknowledged("abcdefgh", 2, 9, (4, 6)), 5))
+    assert [seq for seq in range(12) if cursor.covers(Position("abcdefgh", seq))] == [3, 5, 7, 8, 9]
+
+
 def test_one_without_a_beginning_begins_at_the_beginning() -> None:
     assert read_cursor(b'{"pos":"abcdefgh-0000000000000007","time_unix_ms":1}') == Acknowledged("abcdefgh", 0, 7)
 

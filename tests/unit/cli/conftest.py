@@ -7,16 +7,16 @@ import pytest
 from runcast.cli.demo_agent.corpus import Corpus, load_corpus
 from runcast.cli.demo_agent.search import Index
 
-LOAD_S_MAX = 20.0
-"""Loading and indexing take 2.5 s on two slow cores; the bound is for busy ones."""
+LOAD_CPU_S_MAX = 10.0
+"""Loading and indexing take 2.5 s of CPU here; the bound is for slower machines."""
 
 
 @pytest.fixture(scope="session")
 def library() -> tuple[Corpus, Index]:
-    begun = time.monotonic()
+    begun = time.process_time()
     corpus = load_corpus(None)
     index = Index(corpus.passages)
-    assert time.monotonic() - begun < LOAD_S_MAX
+    assert time.process_time() - begun < LOAD_CPU_S_MAX
     return corpus, index
 
 

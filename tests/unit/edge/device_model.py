@@ -149,7 +149,7 @@ class DeviceModel:
                 assert seq == self.at, "read from elsewhere than where the device is"
                 self.reading = seq
             case Acked(seq):
-                assert seq > (self.acked[-1] if self.acked else -1)
+                assert seq > (self.acked[-1] if self.acked else -1) or effect.awaited
                 self.acked.append(seq)
             case Store(send):
                 self.to_store.append(send.id)

@@ -3,7 +3,7 @@
 import pytest
 
 from runcast.edge.entry import Entry
-from runcast.edge.replay import SUSPICION_S, Plan, Splice, plan_resume, prove_resume
+from runcast.edge.replay import SUSPICION_S, Plan, Splice, place_asked, plan_resume, prove_resume
 from runcast.wire import limits
 from runcast.wire.position import EARLIEST, LATEST, Position
 
@@ -294,3 +294,30 @@ def test_what_proves_a_resume(base: int, first_seq: int, stream_first_seq: int, 
     plan = Plan("resumed", "", base, proof=True)
     expected = plan._replace(proof=False) if covered else Plan("reset", "expired", 0, proof=False)
     assert prove_resume(plan, first_seq, stream_first_seq) == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cursor", "asked"),
+    [
+        ("", None, None),
+        ("", Position(EPOCH, 4), Position(EPOCH, 4)),
+        (EARLIEST, Position(EPOCH, 4), None),
+        (LATEST, Position(EPOCH, 4), None),
+        ("nonsense", Position(EPOCH, 4), None),
+        (str(Position(OTHER, 9)), Position(EPOCH, 4), Position(OTHER, 9)),
+    ],
+)
+def test_which_place_is_asked_for(wanted: str, cursor: Position | None, asked: Position | None) -> None:
+    assert place_asked(wanted, cursor) == asked
+
+
+def test_what_the_leader_has_is_a_gap_at_once() -> None:
+    splice = opened_at(5)
+    splice.outrun(5, 1.0)
+    assert not splice.gap
+    splice.outrun(9, 1.0)
+    assert splice.gap
+    splice.history([link(0, 5), link(5, 7)], 1.0)
+    assert splice.gap, "9 is still to come"
+    splice.history([link(0, 7), link(7, 9)], 1.0)
+    assert (taken(splice), splice.gap) == ([(5, 7), (7, 9)], False)

@@ -352,6 +352,42 @@ class TestAcks:
         assert device.effects == [Acked(2), Acked(4)]
         assert device.session.acked == 4
 
+    def test_one_that_is_awaited_is_told_so(self) -> None:
+        device = live(0)
+        awaited = StoredBatch(receipt_deadline_ms=500, events=[Event(id="a")]).SerializeToString()
+        for payload in (SMALL, awaited, SMALL, awaited, SMALL):
+            device.publish(payload)
+        device.effects.clear()
+        for seq in (1, 2, 3, 5):
+            device.ack(seq)
+        assert device.effects == [Acked(1), Acked(2, awaited=True), Acked(3), Acked(5, awaited=True)]
+
+    def test_one_that_a_router_asks_for_is_told_at_once_or_when_it_comes(self) -> None:
+        device = live(0)
+        for _ in range(4):
+            device.publish()
+        device.ack(2)
+        device.effects.clear()
+        for seq in (1, 4, 4):
+            device.session.hurry(seq)
+        device.carry()
+        assert device.effects == [Acked(2, awaited=True)]
+        for seq in (3, 4):
+            device.ack(seq)
+        assert device.effects[1:] == [Acked(3), Acked(4, awaited=True)]
+
+    def test_what_another_edge_may_have_heard_is_told_again(self) -> None:
+        device = DeviceModel()
+        for _ in range(3):
+            device.publish()
+        device.hello()
+        device.open(2)
+        device.answer()
+        device.effects.clear()
+        for seq in (2, 2, 3):
+            device.ack(seq)
+        assert device.effects == [Acked(2, awaited=True), Acked(3)]
+
     @pytest.mark.parametrize(
         ("ack", "code"),
         [

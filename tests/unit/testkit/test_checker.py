@@ -321,6 +321,14 @@ def test_gap_a_merged_event_that_swallows_what_is_critical() -> None:
     assert verdict.anomalies["gaps_unannounced"] >= 2
 
 
+@pytest.mark.parametrize("reason", ["future", "expired", "unknown_epoch"])
+def test_false_reset(reason: str) -> None:
+    story = clean_story()
+    story.open("u", "d1", 0, 5, "reset", asked=pos(8), reason=reason)
+    story.frame("u", "d1", 0, 8, *(seen("r", seq) for seq in range(1, 6)), Seen("m", "user_message"), seen("r", 6), seen("r", 7))
+    assert f"reset({reason})" in only(check(story.records), "false_resets")
+
+
 def test_false_receipt_before_the_device_had_it() -> None:
     story = clean_story()
     receipt = next(record for record in story.records if isinstance(record, Receipted))
@@ -402,8 +410,9 @@ def test_a_reset_past_the_beginning_owes_only_what_is_kept() -> None:
     story.open("u", "d3", 3, 8, "reset", reason="expired")
     story.frame("u", "d3", 3, 8, seen("r", 5), Seen("m", "user_message"), seen("r", 6), seen("r", 7))
     story.settle(("u", "d3"))
-    verdict = check(story.records)
+    verdict = check(story.records, expires=True)
     assert verdict.clean, verdict.examples
+    assert verdict.resets == 1
 
 
 def test_a_device_that_goes_back_is_shown_things_again() -> None:

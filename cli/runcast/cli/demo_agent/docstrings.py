@@ -8,6 +8,7 @@ Pure: no files, no clock. Nothing is imported or executed from the sources that 
 """
 
 import ast
+import gc
 import inspect
 import os.path
 import textwrap
@@ -57,6 +58,17 @@ def module_name(file: str) -> str:
     return ".".join(parts)
 
 
+def _parse(source: str) -> ast.Module:
+    """`ast.parse`, without garbage collection in its midst: in CPython 3.11 a finalizer that runs there breaks it with a SystemError."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return ast.parse(source)
+    finally:
+        if collecting:
+            gc.enable()
+
+
 def passages_of_module(file: str, source: str) -> ModuleText | None:
     """Read one source file.
 
@@ -68,7 +80,7 @@ def passages_of_module(file: str, source: str) -> ModuleText | None:
         None when it is not valid source for this interpreter.
     """
     try:
-        tree = ast.parse(source)
+        tree = _parse(source)
     except (SyntaxError, ValueError, RecursionError):
         return None
     name = module_name(file)

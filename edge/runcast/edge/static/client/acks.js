@@ -34,11 +34,18 @@ export class Acks {
     this.#bytesMax = windowBytes / 8;
   }
 
-  /** A connection that goes on behind `pos`; what was owed before it was said by asking for that. @param {string} pos */
-  begin(pos) {
+  /**
+   * A connection that goes on behind `pos`. If the application is done with just that, it is told again: the edge before may have gone
+   * with what it had heard.
+   * @param {string} pos
+   * @param {number} now
+   */
+  begin(pos, now) {
+    const again = this.#handled !== "" && this.#handled === pos;
     this.#handled = pos;
     this.#settle();
     this.#arrived = { events: 0, bytes: 0 };
+    if (again) this.#owe(now);
   }
 
   /** Delivered to the application. @param {number} events @param {number} bytes */

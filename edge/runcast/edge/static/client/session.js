@@ -309,7 +309,7 @@ export class Session {
     } else {
       this.#held ||= frame.position;
     }
-    this.#acks.begin(frame.position);
+    this.#acks.begin(frame.position, now);
     this.#pump(now);
     this.#catchUp();
   }

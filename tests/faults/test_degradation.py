@@ -1,0 +1,109 @@
+"""What a dependency that is full or away does: it is told with its reason, nothing is lost, and it goes on by itself."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from nats.js.api import DiscardPolicy
+
+from runcast.client import Runcast
+from runcast.testkit.cluster import Cluster, Node
+from runcast.testkit.device import Device
+from runcast.testkit.plugin import ClusterFactory
+from runcast.v1 import admin_pb2, admin_pb2_grpc
+from runcast.wire import limits, subjects
+from tests.delivery.routers import START, WORK, Producer, jetstream, make_batch
+
+PAUSE_S = 0.05
+"""Between two looks at a state, which has nothing to wait on."""
+
+
+async def status_of(router: Node) -> dict[str, Any]:
+    async with grpc.aio.insecure_channel(router.address) as channel:
+        status = await admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest())
+    return {each.name: each for each in status.dependencies}
+
+
+async def until_router(router: Node, name: str, state: str) -> Any:
+    async with asyncio.timeout(15):
+        while True:
+            found = (await status_of(router))[name]
+            if found.state == state:
+                return found
+            await asyncio.sleep(PAUSE_S)
+
+
+async def until_edge(edge: Node, state: str) -> tuple[int, dict[str, Any]]:
+    async with aiohttp.ClientSession() as http, asyncio.timeout(15):
+        while True:
+            async with http.get(f"{edge.http_url}/readyz") as ready, http.get(f"{edge.http_url}/healthz") as health:
+                assert health.status == 200
+                body = await health.json()
+                if body["state"] == state:
+                    return ready.status, body["dependencies"]
+            await asyncio.sleep(PAUSE_S)
+
+
+async def resize(cluster: Cluster, max_bytes: int) -> None:
+    """Give every event stream so much room, and let it refuse what is more (an operator's choice; by itself the oldest goes)."""
+    async with jetstream(cluster) as js:
+        for shard in range(limits.SHARDS_EMBEDDED):
+            info = await js.stream_info(subjects.event_stream(shard))
+            await js.update_stream(info.config.evolve(max_bytes=max_bytes, discard=DiscardPolicy.NEW))
+
+
+async def test_full_storage_is_told_as_definite_and_retryable_and_agents_go_on_when_there_is_room(
+    runcast_cluster_factory: ClusterFactory, user: str
+) -> None:
+    cluster = await runcast_cluster_factory(routers=1, edges=1)
+    (router,), (edge,) = cluster.routers, cluster.edges
+    async with (
+        Device(edge.url, cluster.token(user)) as device,
+        Producer(router.address) as producer,
+        Runcast(router.address, agent="test") as rc,
+    ):
+        async with rc.run(user=user, thread="t") as run:
+            await run.custom("before", {})
+            await run.flush()
+            await producer.store(make_batch(user, 1, 1, START))
+            await resize(cluster, 1)
+            refusal = await producer.refused(make_batch(user, 2, 2, WORK))
+            assert (refusal.code, refusal.retry, refusal.definite) == ("storage_full", True, True)
+            assert refusal.retry_after_ms > 0
+            for number in range(20):
+                await run.custom("kept", {"n": number})
+            found = await until_router(router, "storage", "degraded")
+            assert "takes no more" in found.reason
+            assert found.attempts >= 1
+            assert not any(event.WhichOneof("kind") == "custom" and event.custom.name == "kept" for event in device.events)
+            await resize(cluster, 64 * limits.MIB)
+            await run.flush()
+        await device.wait_kind("agent_completed", run_id=run.id)
+        assert [event.seq for event in device.events if event.run_id == run.id] == list(range(1, 24))
+        await producer.store(make_batch(user, 2, 2, WORK))
+        assert (await until_router(router, "storage", "ok")).recoveries == 1
+
+
+async def test_states_tell_that_nats_is_away_and_that_it_came_back(runcast_cluster_factory: ClusterFactory) -> None:
+    cluster = await runcast_cluster_factory(routers=1, edges=1)
+    (router,), (edge,) = cluster.routers, cluster.edges
+    ready, dependencies = await until_edge(edge, "ok")
+    assert (ready, dependencies["nats"]["reason"], dependencies["storage"]["recoveries"]) == (200, "", 0)
+    await cluster.nats.kill()
+    ready, dependencies = await until_edge(edge, "unavailable")
+    assert ready == 503
+    assert "lost" in dependencies["nats"]["reason"] + dependencies["storage"]["reason"]
+    assert dependencies["nats"]["attempts"] >= 1
+    await until_router(router, "nats", "unavailable")
+    async with grpc.aio.insecure_channel(router.address) as channel:
+        answers = {}
+        for name in ("", "runcast.v1.IngestService", "runcast.v1.InboxService", "runcast.v1.AdminService"):
+            answers[name] = (await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=name))).status
+    serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    assert list(answers.values()) == [not_serving, not_serving, not_serving, serving]
+    await cluster.nats.start()
+    ready, dependencies = await until_edge(edge, "ok")
+    assert (dependencies["nats"]["attempts"], dependencies["nats"]["recoveries"]) == (0, 1)
+    assert (await until_router(router, "storage", "ok")).recoveries >= 1
