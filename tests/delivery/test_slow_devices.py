@@ -160,7 +160,7 @@ async def test_a_part_of_a_snapshot_is_no_place_to_go_on_from(runcast_cluster, d
 
 async def test_stalled_devices_cost_an_edge_little_and_others_nothing(runcast_cluster_factory):
     cluster = await runcast_cluster_factory(routers=1, edges=1)
-    users, each = 10, 20
+    users, each = 8, 25
     edge = psutil.Process(cluster.edges[0].pid)
 
     async def flood(rc: Runcast, user: str) -> None:

@@ -84,7 +84,8 @@ class Connection:
         self._probe = False
         self._closing: Close | None = None
         self._tip = 0  # of the stream, when the session opened
-        self._since = 0  # what the device acknowledges begins after this: what `latest` skipped was never shown
+        self._since = 0  # what the device acknowledges begins after this: what `latest` skipped, or a snapshot stood for, was never shown
+        self._told_since = 0  # the same, but a snapshot tells of what it stands for
         self._cursor: Acknowledged | None = None  # as it was last written, or noted
         self.unacknowledged = Unacknowledged(edge.statistics)
         self._wake = asyncio.Event()
@@ -207,7 +208,7 @@ class Connection:
         if feed is not None and seq:
             self.unacknowledged.free_le(seq, time.time_ns() // 1_000_000)
             since = min(self._since, seq)
-            feed.vigil.acked(since, seq)
+            feed.vigil.acked(min(self._told_since, seq), seq)
             acknowledged = feed.acknowledged(since, seq)
             if acknowledged != self._cursor:
                 self._cursor = acknowledged
@@ -277,8 +278,9 @@ class Connection:
             place = cursor.position if cursor else None
             plan, snapshot, self._held = await begin(feed, hello.position, place, snapshot=hello.snapshot, room=self._edge.room)
             self._tip = feed.pos
-            self._since = 0 if known or snapshot is not None else plan.base
+            self._since = 0 if known else plan.base
             self._begin(hello, cursor, feed.epoch, plan)
+            self._told_since = 0 if plan.outcome == "snapshot" else self._since
             self.session.opened(user, feed.epoch, plan, feed.pos, snapshot)
             self._edge.log.info(
                 "session_opened",
