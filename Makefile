@@ -1,12 +1,13 @@
 # `make demo` and `make test` set up what they need, inside .venv, the first time.
 PYTHON ?= python3
+SEEDS ?= 1 2 3 4 5 6 7 8 9 10
 BIN := .venv/bin
 PROTOS := $(wildcard proto/runcast/v1/*.proto)
 SERVICES := $(addprefix proto/runcast/v1/,admin.proto inbox.proto ingest.proto)
 COMPILE = $(BIN)/uv pip compile -q --generate-hashes --universal --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help setup demo test test-tools lint proto proto-check lock bench clean
+.PHONY: help setup demo test test-tools lint proto proto-check lock bench verify clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +56,9 @@ lock: setup ## resolve the lock files again (UPGRADE=1: to the newest versions)
 
 bench: setup ## figures of this machine
 	$(BIN)/runcast bench
+
+verify: setup ## prove every promise under faults, ten seeds of a minute each, half of them on three nats-servers
+	@for seed in $(SEEDS); do $(BIN)/runcast verify --seed $$seed --duration 60 --users 40 --nats $$(($$seed % 2 * 2 + 1)) || exit 1; done
 
 clean: ## remove what the other targets made
 	rm -rf .venv build dist

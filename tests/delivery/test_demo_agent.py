@@ -188,6 +188,6 @@ async def test_an_agent_that_cannot_start_says_why(tmp_path: Path, arguments: tu
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "runcast.cli.demo_agent", *arguments), cwd=tmp_path, stderr=asyncio.subprocess.PIPE
     )
-    _out, err = await asyncio.wait_for(process.communicate(), 15)
+    _out, err = await asyncio.wait_for(process.communicate(), 40)
     assert process.returncode == 2
     assert says in err.decode()

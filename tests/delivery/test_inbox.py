@@ -7,6 +7,7 @@ from collections import defaultdict
 import grpc.aio
 import pytest
 
+from runcast.cli import doctor
 from runcast.testkit.cluster import Cluster
 from runcast.testkit.plugin import ClusterFactory
 from runcast.v1 import admin_pb2, admin_pb2_grpc
@@ -163,6 +164,9 @@ async def test_poison_is_parked_and_the_next_message_goes_on(runcast_cluster: Cl
     async with grpc.aio.insecure_channel(addresses[0]) as channel:
         status = await admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest())
     assert status.parked >= 1
+    checks, _ = await doctor.examine(runcast_cluster.nats_url, [], [])
+    (told,) = [check for check in checks if check.what == "parked"]
+    assert (told.state, told.where) == ("note", subjects.PARKED_STREAM)
 
 
 async def test_what_cannot_be_read_is_parked_at_once(runcast_cluster: Cluster, user: str) -> None:

@@ -82,9 +82,10 @@ async def test_a_device_behind_catches_up_with_less_and_shows_the_same(runcast_c
         assert reduce_frames(each.frames).state() == state
         assert seqs(each) == list(range(1, total + 1))
         assert critical(each) == critical(quick)
-    assert len(late.events) < total / 100
-    assert len(batches(late)) < 40, "it was written in four hundred batches or more"
-    assert len(slow.events) < total / 5  # a window as it was, then merged, and the last few batches as they are
+    # Merged, but for the last few batches, fewer than are worth it; for the slow one also but for the window that it had.
+    assert len(late.events) < total / 8
+    assert len(batches(late)) < 60, "it was written in four hundred batches or more"
+    assert len(slow.events) < total / 5
 
 
 @subprotocols

@@ -195,17 +195,22 @@ async def test_a_cut_off_agent_learns_that_its_run_was_lost(scene: Scene, user: 
 
 
 async def test_a_router_that_stood_still_takes_nothing_for_a_lost_run(scene: Scene, user: str) -> None:
-    router = scene.cluster.routers[0]
-    agent = await scene.agent(user, routers=router.address)
+    idle = await scene.agent(f"{user}-idle", name="idle")
+    router = scene.cluster.routers[await holder_of(scene)]
+    bound = await scene.agent(user, routers=router.address)  # has nowhere else to go
     devices = [await scene.device(user, edge) for edge in (0, 1)]
+    unaware = await scene.device(f"{user}-idle")
     await router.pause()
     for device in devices:
         await device.wait_kind("run_lost", VISIBLE_S)
-    say(agent)
+    say(bound)
     router.resume()
     assert (await scene.told.line("agent", "^refused")).startswith("refused run_lost")
     for device in devices:
         assert_lost_once(device.events)
+    say(idle)  # left the router by itself, in time
+    await unaware.wait_for(lambda event: event.agent_response.text == "1 ")
+    assert "run_lost" not in kinds(unaware.events)
 
 
 async def test_what_no_router_saw_is_found_by_a_sweep(scene: Scene, user: str) -> None:

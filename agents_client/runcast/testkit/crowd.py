@@ -161,10 +161,12 @@ class Member:
             await self.device.acknowledge()
 
     async def _come_and_go(self, calm: asyncio.Event, others: Sequence["Member"]) -> None:
+        honest = self.device.session.position
         while not await _wait(calm, self._rng.uniform(*_LEAVE_S)):
             self._write(Dropped(t=time.monotonic(), user=self.user, device=self.kind, meant=True))
             await self.device.disconnect(abruptly=self._rng.random() < 0.7)
-            honest = self.device.session.position
+            if not self._trick:  # else nobody has answered to the last one
+                honest = self.device.session.position
             self._trick, self.device.session.position = self._choose_position(honest, others)
             await self.connect()
 

@@ -6,6 +6,7 @@ it is awaited when the device closes.
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import socket
@@ -441,7 +442,9 @@ class Device:
                 case Transmit(frame):
                     if self._ws is not None and not self._ws.closed:
                         payload = self._codec.encode(frame)
-                        await (self._ws.send_bytes(payload) if self._codec.binary else self._ws.send_str(payload.decode()))
+                        # The reader sees the end of a broken connection; what has to go out again, does on the next one.
+                        with contextlib.suppress(ConnectionError, aiohttp.ClientConnectionError):
+                            await (self._ws.send_bytes(payload) if self._codec.binary else self._ws.send_str(payload.decode()))
                 case Deliver(events, pos):
                     self._deliver(events, pos)
                 case Opened(welcome):
@@ -522,6 +525,7 @@ def _reset(ws: aiohttp.ClientWebSocketResponse) -> None:
     transport_socket = ws.get_extra_info("socket")
     if transport_socket is None:
         return
-    with socket.socket(fileno=socket.dup(transport_socket.fileno())) as twin:
+    # It may have been reset from the other side just now; then there is nothing left to do.
+    with contextlib.suppress(OSError), socket.socket(fileno=socket.dup(transport_socket.fileno())) as twin:
         twin.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         twin.shutdown(socket.SHUT_RDWR)

@@ -86,7 +86,7 @@ def doctor(
     as_json: bool = typer.Option(False, "--json", help="For programs."),
 ) -> int:
     """Check what is installed, what is configured and what answers."""
-    checks, streams = asyncio.run(_examine(nats_url, router, edge))
+    checks, streams = asyncio.run(examine(nats_url, router, edge))
     healthy = all(check.state != "failed" for check in checks)
     if as_json:
         report = {"healthy": healthy, "checks": checks, "streams": streams}
@@ -96,7 +96,8 @@ def doctor(
     return 0 if healthy else FAILED
 
 
-async def _examine(nats_url: str, routers: list[str], edges: list[str]) -> tuple[list[Check], list[StreamState]]:
+async def examine(nats_url: str, routers: list[str], edges: list[str]) -> tuple[list[Check], list[StreamState]]:
+    """Look at everything; returns the findings, and the streams."""
     streams: list[StreamState] = []
     probes: list[tuple[str, str, Callable[[], Awaitable[Check]]]] = [("NATS", nats_url, lambda: _nats(nats_url, streams))]
     probes += [("router", address, lambda address=address: _router(address)) for address in routers]  # type: ignore[misc]

@@ -25,10 +25,11 @@ BATCH_EVENTS_MAX: Final = 256
 """Events in a batch, so that one frame never stalls a page. An outbox starts another batch; a router refuses it."""
 GRPC_MESSAGE_BYTES_MAX: Final = 4 * MIB
 """One gRPC message, both ways: gRPC's own default. An outbox packs batches up to half of it."""
-GRPC_KEEPALIVE_S: Final = 5.0
+GRPC_KEEPALIVE_S: Final = 2.0
 """A gRPC connection that was silent this long is pinged by the router."""
-GRPC_KEEPALIVE_TIMEOUT_S: Final = 5.0
-"""How long it waits for the answer. Then the connection is given up, and what its worker held goes to another one."""
+GRPC_KEEPALIVE_TIMEOUT_S: Final = 4.0
+"""How long it waits for the answer. Then the connection is given up: what its worker held goes to another one, and its producer's lease
+is refreshed no more."""
 MESSAGE_PACE_S: Final = 0.002
 """Least time between two messages of one side of a Publish stream. The first goes at once; under load they grow instead of multiplying,
 since a message costs 150 us on each side, whatever is in it."""
@@ -289,9 +290,10 @@ ROUTER_QUIET_S: Final = 2.5
 """Nothing heard from a router while batches are unanswered, or it takes no more bytes: the stream is opened elsewhere."""
 ACK_TIMEOUT_S: Final = 10.0
 """One batch's answer, from a router that answers others. Above PUBLISH_TIMEOUT_S. Then the stream is opened elsewhere."""
-KEEPALIVE_INTERVAL_S: Final = 20.0
-"""A silent gRPC connection is pinged this often."""
-KEEPALIVE_TIMEOUT_S: Final = 5.0
+KEEPALIVE_INTERVAL_S: Final = 1.5
+"""A silent gRPC connection is pinged this often, so that an agent with nothing to send leaves a router that stands still before its lease
+ends."""
+KEEPALIVE_TIMEOUT_S: Final = 1.5
 """From such a ping until the connection counts as dead."""
 RUN_EXIT_S: Final = 2.0
 """How long a run that was cancelled or failed waits for its closing events to be stored. They are sent on after it."""

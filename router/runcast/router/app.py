@@ -54,6 +54,7 @@ _OPTIONS: Final = (
     ("grpc.max_send_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
     ("grpc.keepalive_time_ms", int(limits.GRPC_KEEPALIVE_S * 1000)),
     ("grpc.keepalive_timeout_ms", int(limits.GRPC_KEEPALIVE_TIMEOUT_S * 1000)),
+    ("grpc.http2.ping_timeout_ms", int(limits.GRPC_KEEPALIVE_TIMEOUT_S * 1000)),  # else gRPC waits a minute, whatever keepalive says
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 1000),

@@ -191,6 +191,15 @@ def test_what_a_package_takes_over_is_named_as_the_package_does() -> None:
     assert passages[4].prior < passages[3].prior
 
 
+def test_a_module_that_puts_another_in_its_place_names_what_is_in_it() -> None:
+    parts = {
+        "pack/shown.py": "import _hidden\nimport sys\nsys.modules[__name__] = _hidden\n",
+        "_hidden.py": '__all__ = ["One"]\nclass One:\n    """One."""\ndef two():\n    """Two."""\n',
+    }
+    modules = [module for file, source in parts.items() if (module := passages_of_module(file, source))]
+    assert [passage.name for passage in passages_of_library(modules)] == ["pack.shown.One", "_hidden.two"]
+
+
 # --- any folder ---
 
 

@@ -50,6 +50,9 @@ def test_a_lease_outlives_lost_refreshes_and_a_tombstone_every_resend() -> None:
     assert 2 * limits.LEASE_REFRESH_S < limits.LEASE_S - limits.LEASE_MARGIN_S
     assert limits.LEASE_PUT_S < limits.LEASE_REFRESH_S
     assert limits.LEASE_S + limits.LOST_JITTER_S < 10.0 - limits.LEASE_PUT_S  # what P7 promises of a killed agent
+    # An idle agent is on another router before the lease ends that a router refreshed just before it stood still.
+    assert limits.KEEPALIVE_INTERVAL_S + limits.KEEPALIVE_TIMEOUT_S < limits.LEASE_S - limits.LEASE_REFRESH_S
+    assert limits.KEEPALIVE_INTERVAL_S > 1.0  # routers allow a ping each second
     assert limits.LEASE_S.is_integer()
     assert limits.RUN_TOMBSTONE_S.is_integer()
     assert limits.RUN_TOMBSTONE_S > limits.DEDUPE_WINDOW_S > limits.RESEND_HORIZON_S

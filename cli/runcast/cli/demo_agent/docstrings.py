@@ -99,6 +99,8 @@ def passages_of_module(file: str, source: str) -> ModuleText | None:
             taken.extend((origin, alias.name, alias.asname or alias.name) for alias in node.names)
         elif isinstance(node, ast.Import):
             taken.extend((alias.name, "", alias.asname) for alias in node.names if alias.asname)
+        elif (other := _stand_in(node)) is not None:
+            taken.append((other, "*", "*"))
         else:
             public.update(_names_of_all(node))
     own = _documentation(file, lines, tree) or _assigned_documentation(file, tree)
@@ -231,6 +233,19 @@ def _assigned_documentation(file: str, tree: ast.Module) -> Passage | None:
                 text = inspect.cleandoc(node.value.value)
                 return Passage(file, node.lineno, node.end_lineno or node.lineno, node.lineno, "", "module", "", text, ("",))
             return None
+    return None
+
+
+def _stand_in(node: ast.stmt) -> str | None:
+    """The module that a module puts in its own place, as `collections.abc` does since Python 3.13."""
+    match node:
+        case ast.Assign(
+            targets=[
+                ast.Subscript(value=ast.Attribute(value=ast.Name(id="sys"), attr="modules"), slice=ast.Name(id="__name__")),
+            ],
+            value=ast.Name(id=other),
+        ):
+            return other
     return None
 
 
