@@ -559,3 +559,61 @@ describe("random histories", () => {
     });
   }
 });
+
+describe("snapshots", () => {
+  const within = (number) => position(number, "snapshot");
+
+  function asking(snapshot) {
+    const session = new Session({ device: "tab", from: "earliest", random: () => 0.5, snapshot });
+    session.start(0);
+    session.opened(0);
+    return session;
+  }
+
+  function hello(session) {
+    return taken(session, "transmit").find(({ frame }) => frame.type === "hello").frame;
+  }
+
+  for (const [asked, later] of [
+    [true, undefined],
+    [false, false],
+    [undefined, undefined],
+  ]) {
+    test(`asked with ${asked}: again until caught up once, then ${later}`, () => {
+      const session = asking(asked);
+      assert.equal(hello(session).snapshot, asked);
+      session.receive(welcome({ outcome: "snapshot", position: within(0), tip: position(9) }), 0, 0);
+      session.receive(batch(within(0), within(1)), 0, 0);
+      assert.equal(session.state, "resuming");
+      session.closed(1006, "", 0);
+      session.takeEffects();
+      session.tick(1e4);
+      session.opened(1e4);
+      const again = hello(session);
+      assert.deepEqual([again.position, again.snapshot], [within(1), asked]);
+      session.receive(welcome({ outcome: "snapshot", position: within(0), tip: position(9) }), 0, 1e4);
+      session.receive(batch(within(0), position(9)), 0, 1e4);
+      assert.equal(session.state, "live");
+      session.closed(1006, "", 1e4);
+      session.takeEffects();
+      session.tick(2e4);
+      session.opened(2e4);
+      const last = hello(session);
+      assert.deepEqual([last.position, last.snapshot], [position(9), later]);
+    });
+  }
+
+  test("what is held goes, then the runs under way are told, then they come", () => {
+    const session = asking(true);
+    session.takeEffects();
+    const runs = [{ run_id: "r", attempt: 1, seq: 7 }];
+    session.receive(welcome({ outcome: "snapshot", position: within(0), tip: position(9), runs }), 0, 0);
+    session.receive(batch(within(0), position(9)), 0, 0);
+    const effects = session.takeEffects();
+    assert.deepEqual(
+      effects.map((effect) => effect.do),
+      ["reset", "store", "snapshot", "deliver", "state"],
+    );
+    assert.deepEqual(effects[2].runs, runs);
+  });
+});

@@ -62,6 +62,7 @@ class Device:
         position: where to begin: a position, "earliest", "latest"; None or "" for the device's cursor, else earliest.
         subprotocol: `runcast.v1.json` or `runcast.v1.proto`.
         ack: acknowledge what was delivered; if not, only `acknowledge` does.
+        snapshot: True: ask for a snapshot to begin with; False: never have one; None: as the edge decides.
         reconnect: come back by itself, with backoff, taking the next URL each time.
         strict: a broken chain is raised when the device closes.
         record: keep events and frames; off for devices that live long.
@@ -89,6 +90,7 @@ class Device:
         position: str | None = None,
         subprotocol: str = JSON_SUBPROTOCOL,
         ack: bool = True,
+        snapshot: bool | None = False,
         reconnect: bool = False,
         strict: bool = True,
         record: bool = True,
@@ -121,7 +123,7 @@ class Device:
         self._answers: dict[str, asyncio.Future[Answered]] = {}
         self._refusal: Error | None = None
         self._gave_up = ""
-        self.session = DeviceSession(device, position or "", ack=ack)
+        self.session = DeviceSession(device, position or "", ack=ack, snapshot=snapshot)
         self.received: list[Received] = []
         self.frames: list[ServerFrame] = []
         self.chain_breaks: list[str] = []

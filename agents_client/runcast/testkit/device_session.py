@@ -2,7 +2,8 @@
 
 Theory: every batch frame covers (prev, pos]. A device at position p takes a frame whose prev is p and is then at pos; a frame with
 pos <= p is a repeat and is dropped; anything else is a broken chain: something was left out in silence, the one thing an edge must not do
-(promise P4). A `reset` in the welcome is how an edge says aloud that it can't continue.
+(promise P4). A `reset` in the welcome is how an edge says aloud that it can't continue; a `snapshot`, that it gives what the stream came to
+in place of the stream, in frames whose positions are the snapshot's own until the last one leads to its end.
 
 Events of attempts that were superseded or lost are not delivered: an edge leaves them out as far as it knows, and a device remembers
 longer than the edge that it is connected to just now.
@@ -115,6 +116,7 @@ class DeviceSession:
         device: this client's id.
         position: where to begin: a position, "earliest", "latest", or "" (the device's cursor, else earliest).
         ack: acknowledge what was delivered; if not, only `acknowledge` does.
+        snapshot: True: ask for a snapshot until caught up once; False: never have one; None: as the edge decides.
 
     Attributes:
         position: where the device is; "" or a word until the first welcome.
@@ -122,21 +124,24 @@ class DeviceSession:
         phase: of the connection.
         repeats: frames dropped because they had been had.
         resets: how often an edge could not continue.
+        snapshots: how often an edge gave a snapshot.
         superseded: events dropped because their attempt was superseded or lost.
         unacknowledged: events delivered and not yet acknowledged.
     """
 
-    def __init__(self, device: str, position: str = "", *, ack: bool = True) -> None:
+    def __init__(self, device: str, position: str = "", *, ack: bool = True, snapshot: bool | None = False) -> None:
         self.device = device
         self.position = position
         self.tip = ""
         self.phase = Phase.CLOSED
         self.repeats = 0
         self.resets = 0
+        self.snapshots = 0
         self.superseded = 0
         self._fence = Fence()
         self.unacknowledged = 0
         self._ack = ack
+        self._snapshot = snapshot
         self._ack_at: float | None = None
         self._heard_at = 0.0
         self._pinged_at: float | None = None
@@ -151,7 +156,10 @@ class DeviceSession:
     @property
     def caught_up(self) -> bool:
         """Whether the device is where the stream ended when the session opened, or past it."""
-        return self.phase is Phase.OPEN and self._known and _seq(self.position) >= _seq(self.tip)
+        if self.phase is not Phase.OPEN or not self._known:
+            return False
+        position, tip = parse_position(self.position), parse_position(self.tip)
+        return position.epoch == tip.epoch and position.seq >= tip.seq
 
     @property
     def _known(self) -> bool:
@@ -175,7 +183,7 @@ class DeviceSession:
         """The socket is open."""
         self._move(Step.CONNECTED)
         self._heard_at = now
-        self._effects.append(Transmit(Hello(self.device, self.position)))
+        self._effects.append(Transmit(Hello(self.device, self.position, snapshot=self._snapshot)))
 
     def receive_frame(self, frame: ServerFrame, now: float) -> None:
         """Take a frame from the edge."""
@@ -284,6 +292,9 @@ class DeviceSession:
         if frame.outcome == "reset":
             self.resets += 1
             self._fence = Fence()
+        elif frame.outcome == "snapshot":
+            self.snapshots += 1
+            self._fence = Fence()
         self.position, self.tip = frame.position, frame.tip
         self._ping_interval_s = frame.limits.ping_interval_ms / 1000 or limits.PING_INTERVAL_S
         self._failures = 0
@@ -291,6 +302,7 @@ class DeviceSession:
         if again:  # the edge before may not have heard of it, or not have told
             self.acknowledge()
         self._effects.extend(Transmit(send) for send in self._pending.values())
+        self._note_caught_up()
 
     def _batch(self, frame: Batch, now: float) -> None:
         try:
@@ -305,6 +317,7 @@ class DeviceSession:
             self._break(f"a batch covers ({frame.prev}, {frame.pos}], the device is at {self.position}")
             return
         self.position = frame.pos
+        self._note_caught_up()
         events = self._fence.pass_on(frame.events, pos.seq)
         self.superseded += len(frame.events) - len(events)
         self._effects.append(Deliver(events, frame.pos))
@@ -315,13 +328,13 @@ class DeviceSession:
         elif self._ack and self._ack_at is None:
             self._ack_at = now + limits.DEVICE_ACK_DELAY_S
 
+    def _note_caught_up(self) -> None:
+        if self._snapshot and self.caught_up:
+            self._snapshot = None  # from here on there is something to go on from
+
     def _answer(self, send_id: str, duplicate: bool, error: Error | None) -> None:
         if self._pending.pop(send_id, None) is not None:
             self._effects.append(Answered(send_id, duplicate, error))
 
     def _break(self, message: str) -> None:
         self._effects.append(Broken(message))
-
-
-def _seq(position: str) -> int:
-    return parse_position(position).seq if position else 0

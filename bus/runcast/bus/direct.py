@@ -23,11 +23,12 @@ from runcast.wire.errors import UnavailableError
 
 
 class Message(NamedTuple):
-    """A stored message: its subject, seq in the stream, and payload."""
+    """A stored message: its subject, seq in the stream, and payload; and how many of what was asked for lie behind it."""
 
     subject: str
     seq: int
     data: bytes
+    pending: int = 0
 
 
 class _Read:
@@ -140,7 +141,8 @@ class DirectReader:
         if status in ("", "204") and int(headers.get(subjects.HEADER_PREV, before)) != before:
             read.done.set_exception(UnavailableError("a part of the answer was lost on the way; ask again"))
         elif not status:
-            read.messages.append(Message(headers["Nats-Subject"], int(headers[subjects.HEADER_SEQ]), msg.data))
+            seq, pending = int(headers[subjects.HEADER_SEQ]), int(headers.get(subjects.HEADER_PENDING, "0"))
+            read.messages.append(Message(headers["Nats-Subject"], seq, msg.data, pending))
         elif status in ("204", "404"):
             read.done.set_result(None)
         else:

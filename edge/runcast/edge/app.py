@@ -27,6 +27,7 @@ from runcast.edge.alarm import Alarm
 from runcast.edge.auth import Authenticator, authenticator
 from runcast.edge.cursors import Cursors
 from runcast.edge.hub import Hub
+from runcast.edge.resume import Room
 from runcast.edge.session import State
 from runcast.edge.socket import Connection, negotiate
 from runcast.edge.statistics import EdgeStatistics
@@ -58,6 +59,7 @@ class Edge:
         log: bound to role and id.
         auth: turns tokens into users.
         tasks: work that outlives a connection.
+        room: for snapshots.
         hub: feeds; set once NATS is there, like the rest below.
         cursors: what devices acknowledged.
         upstream: stores what devices send.
@@ -73,6 +75,7 @@ class Edge:
         self.log = log
         self.auth: Authenticator = authenticator(settings.auth)
         self.tasks = tasks
+        self.room = Room()
         self.bus = Bus(log)
         self.connections: set[Connection] = set()
         self.statistics = EdgeStatistics()
@@ -112,6 +115,7 @@ class Edge:
             compress=False,
             protocols=(codec.subprotocol,),
             max_msg_size=limits.FRAME_BYTES_MAX,
+            writer_limit=limits.SOCKET_BUFFER_BYTES_MAX,
             decode_text=False,
         )
         await ws.prepare(request)

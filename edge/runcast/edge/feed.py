@@ -309,6 +309,28 @@ class Feed:
                 return entries, True
         raise why
 
+    async def look(self, seq: int) -> tuple[bool, int]:
+        """Whether the log still holds the message at `seq` (always true for 0), and how many follow it. For a `seq` before the feed's.
+
+        Raises:
+            UnavailableError: the log could not be read, however often it was tried.
+        """
+        if self._ring and seq >= self._ring[0].prev:
+            return True, sum(entry.seq > seq for entry in self._ring)
+        why = UnavailableError("the log has not caught up with its tip; connect again")
+        for attempt in range(limits.HISTORY_TRIES_MAX):
+            if attempt:
+                await asyncio.sleep(_BACKOFF_S * 2**attempt)
+            try:
+                messages = await self._reader.history(self.stream, self.subject, seq, batch=1)
+            except UnavailableError as exc:
+                why = exc
+                continue
+            if messages:
+                first = messages[0]
+                return seq in (0, first.seq), first.pending + (first.seq != seq)
+        raise why
+
     async def stream_first_seq(self) -> int:
         """Oldest seq in the whole shard; 1 while nothing ever left it.
 

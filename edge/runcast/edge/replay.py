@@ -17,12 +17,12 @@ Invariants: pos never falls; pending is bounded (past the bound it is dropped, a
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from runcast.edge.entry import Entry
 from runcast.wire import limits
 from runcast.wire.errors import PositionMalformedError
-from runcast.wire.position import EARLIEST, LATEST, Position, parse_position
+from runcast.wire.position import EARLIEST, LATEST, SNAPSHOT_EPOCH, Position, parse_position
 
 SUSPICION_S: Final = 0.5
 """A tip ahead of what was delivered may just be under way; after this long it is a loss."""
@@ -148,13 +148,13 @@ class Plan(NamedTuple):
     """How a session begins.
 
     Attributes:
-        outcome: "resumed" or "reset".
+        outcome: for `welcome`.
         reason: why it is a reset; "" otherwise.
         base: seq that the first batch follows on.
         proof: the log must still hold the message at `base`, else the outcome is reset(expired).
     """
 
-    outcome: str
+    outcome: Literal["resumed", "snapshot", "reset"]
     reason: str
     base: int
     proof: bool
@@ -186,6 +186,8 @@ def plan_resume(wanted: str, cursor: Position | None, epoch: str, tip: int) -> P
     except PositionMalformedError:
         return Plan("reset", "malformed", 0, proof=False)
     assert position is not None  # noqa: S101 # "" without a cursor was decided above
+    if position.epoch == SNAPSHOT_EPOCH:
+        return Plan("reset", "unfinished", 0, proof=False)
     if position.epoch != epoch:
         return Plan("reset", "unknown_epoch", 0, proof=False)
     if position.seq > tip:
@@ -205,3 +207,13 @@ def prove_resume(plan: Plan, first_seq: int, stream_first_seq: int) -> Plan:
     """
     covered = stream_first_seq <= 1 if plan.base == 0 else first_seq == plan.base
     return plan._replace(proof=False) if covered else Plan("reset", "expired", 0, proof=False)
+
+
+def wants_snapshot(asked: bool | None, missed: int) -> bool:
+    """Whether a device is given a snapshot.
+
+    Args:
+        asked: `snapshot` of its hello: True asks for one, False forbids it, None leaves it to the edge.
+        missed: how many batches lie between where it goes on and the tip.
+    """
+    return missed > 0 if asked else asked is None and missed > limits.SNAPSHOT_BACKLOG_BATCHES

@@ -24,13 +24,18 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from runcast.edge.conflate import merge
 from runcast.edge.entry import Entry
+from runcast.edge.pace import Pace
 from runcast.edge.replay import Plan
+from runcast.edge.snapshot import Snapshot
+from runcast.v1.event_pb2 import Event
 from runcast.wire import VERSION, limits
 from runcast.wire.codes import CODES
 from runcast.wire.errors import IdInvalidError, PositionMalformedError, RuncastError
 from runcast.wire.frames import (
     Ack,
+    Batch,
     ClientFrame,
     Codec,
     Drain,
@@ -46,8 +51,7 @@ from runcast.wire.frames import (
     Welcome,
 )
 from runcast.wire.ids import UserKey, check_id
-from runcast.wire.position import Position, parse_position
-from runcast.wire.window import AckWindow
+from runcast.wire.position import SNAPSHOT_EPOCH, Position, parse_position
 
 
 class State(enum.Enum):
@@ -81,10 +85,14 @@ class Control(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Send these bytes, the encoded frame of an entry, after all data before it."""
+    """Send these bytes, an encoded batch frame, after all data before it: so many events, which stand for these entries.
+
+    A frame of a snapshot stands for none.
+    """
 
     payload: bytes
-    entry: Entry
+    events: int
+    entries: Sequence[Entry]
 
 
 class Open(NamedTuple):
@@ -132,6 +140,10 @@ class Close(NamedTuple):
 Effect = Control | Data | Open | Read | Acked | Store | Reauthenticate | Probe | Close
 
 
+_PIECE_KEYS: Final = -(10**16)
+"""In the window, the n-th frame of a snapshot counts as this plus n: below every seq."""
+
+
 class Session:
     """The machine of one connection.
 
@@ -139,9 +151,10 @@ class Session:
         codec: of the subprotocol.
         edge: id of this edge, for `welcome`.
         now: monotonic seconds; so are all `now` below.
+        stall_s: how long a device may acknowledge nothing while something waits for it.
     """
 
-    def __init__(self, codec: Codec, *, edge: str, now: float) -> None:
+    def __init__(self, codec: Codec, *, edge: str, now: float, stall_s: float = limits.STALL_S) -> None:
         self.device = ""
         self.state = State.NEW
         self.sent = 0
@@ -152,9 +165,8 @@ class Session:
         self._edge = edge
         self._epoch = ""
         self._tip = 0
-        self._window = AckWindow(limits.WINDOW_EVENTS, limits.WINDOW_BYTES)
+        self._pace = Pace(stall_s)
         self._awaited: deque[int] = deque()  # seqs of which a receipt is awaited, among what is unacknowledged
-        self._socket_bytes = 0
         self._answers = 0
         self._reading = False
         self._sends = 0
@@ -164,6 +176,14 @@ class Session:
         self._heard_at = now
         self._probed = False
         self._close_at: float | None = None
+        self._snapshot: Snapshot | None = None
+        self._snapshot_end = 0
+        self._pieces = 0  # of it that were sent
+
+    @property
+    def gives_snapshot(self) -> bool:
+        """A part of a snapshot is still to be sent."""
+        return self._snapshot is not None
 
     def take_effects(self) -> list[Effect]:
         """What is to be carried out now, in order."""
@@ -214,19 +234,26 @@ class Session:
         except PositionMalformedError as exc:
             self.close("position_malformed", exc.message)
             return
-        if position.epoch != self._epoch or position.seq > self.sent:
+        known = self._pieces if position.epoch == SNAPSHOT_EPOCH else self.sent if position.epoch == self._epoch else -1
+        if position.seq > known:
             self.close("frame_invalid", f"{frame.pos} was not sent on this connection; acknowledge only what was handled")
             return
-        self._window.free_le(position.seq)
-        if position.seq > self.acked or not self._confirmed:
-            awaited = position.seq <= self.acked  # said again after a reconnect: the edge before may not have written it
-            while self._awaited and self._awaited[0] <= position.seq:
+        if position.epoch == SNAPSHOT_EPOCH:
+            self._pace.acknowledged(_PIECE_KEYS + position.seq)
+        elif self._snapshot is None:
+            self._acknowledged(position.seq)
+        self._read_on()
+
+    def _acknowledged(self, seq: int) -> None:
+        self._pace.acknowledged(seq)
+        if seq > self.acked or not self._confirmed:
+            awaited = seq <= self.acked  # said again after a reconnect: the edge before may not have written it
+            while self._awaited and self._awaited[0] <= seq:
                 self._awaited.popleft()
                 awaited = True
             self._confirmed = True
-            self.acked = max(self.acked, position.seq)
+            self.acked = max(self.acked, seq)
             self._effects.append(Acked(self.acked, awaited))
-        self._read_on()
 
     def _receive_send(self, frame: Send) -> None:
         try:
@@ -245,26 +272,31 @@ class Session:
 
     # --- inputs: what the driver found out ---
 
-    def opened(self, user: UserKey, epoch: str, plan: Plan, tip: int) -> None:
+    def opened(self, user: UserKey, epoch: str, plan: Plan, tip: int, snapshot: Snapshot | None = None) -> None:
         """Answer to `Open`: whose device it is and where it goes on.
 
         Args:
             user: as authenticated.
             epoch: of the user's shard.
-            plan: outcome and base, proved.
+            plan: outcome and base, proved; of a snapshot, where it leads to.
             tip: where the user's feed is.
+            snapshot: what is given in place of what lies before the base.
         """
         if self.state is not State.RESUMING:
             return
         self._epoch = epoch
-        base = plan.base
-        self.sent = self.acked = base
         self._tip = max(tip, self._tip)
+        if snapshot is not None and not snapshot.empty:
+            position = Position(SNAPSHOT_EPOCH, 0)
+            self._snapshot, self._snapshot_end = snapshot, plan.base
+        else:
+            position = Position(self._epoch, plan.base)
+            self.sent = self.acked = plan.base
         self._effects.append(
             Control(
                 Welcome(
-                    "reset" if plan.outcome == "reset" else "resumed",
-                    position=str(Position(self._epoch, base)),
+                    plan.outcome,
+                    position=str(position),
                     tip=str(Position(self._epoch, tip)),
                     tenant=user.tenant,
                     user=user.user,
@@ -273,6 +305,7 @@ class Session:
                     edge=self._edge,
                     version=VERSION,
                     reason=plan.reason,
+                    runs=snapshot.runs if snapshot is not None else [],
                 )
             )
         )
@@ -282,10 +315,10 @@ class Session:
         """The user's feed moved to `entry`; it goes out if the session is right before it, and may."""
         self._tip = max(self._tip, entry.seq)
         if self.state is State.DRAINING:  # until it goes, what was LIVE stays fed
-            if self._epoch and entry.prev == self.sent and not self._window.full and not self._socket_full:
+            if self._epoch and self._snapshot is None and entry.prev == self.sent and not self._pace.full:
                 self._deliver(entry)
         elif self.state is State.LIVE and entry.seq > self.sent:
-            if self._window.full or self._socket_full:
+            if self._pace.full:
                 self._enter(State.BEHIND)
             else:
                 self._deliver(entry)
@@ -303,11 +336,14 @@ class Session:
         if not proved:
             self.close("unavailable", "history moved away while it was read; connect again to be told from where it goes on")
             return
-        for entry in entries:
-            if self._window.full or self._socket_full:
-                break
-            if entry.seq > self.sent:
-                self._deliver(entry)
+        if len(entries) >= limits.MERGE_BACKLOG_BATCHES:
+            self._deliver_merged(entries)
+        else:
+            for entry in entries:
+                if self._pace.full:
+                    break
+                if entry.seq > self.sent:
+                    self._deliver(entry)
         self._read_on()
 
     def hurry(self, seq: int) -> None:
@@ -333,12 +369,12 @@ class Session:
         self._answer(_error_frame(error, send_id))
 
     def socket_bytes(self, waiting: int) -> None:
-        """So many bytes wait for the socket."""
-        was_full, self._socket_bytes = self._socket_full, waiting
-        if not self._socket_full:
+        """The socket took something; so many bytes still wait for it."""
+        has_room = self._pace.socket_bytes(waiting)
+        if not self._pace.socket_full:
             self._answers = 0
-            if was_full:
-                self._read_on()
+        if has_room:
+            self._read_on()
 
     # --- inputs: time and the end ---
 
@@ -346,12 +382,15 @@ class Session:
         """Time passed."""
         if self.state is State.CLOSED:
             return
+        stalled = self._pace.stalled(now, waiting=self._waiting)
         if self._close_at is not None and now >= self._close_at:
             self.close("draining", "this edge is stopping; connect again, to any other")
         elif self.state is State.NEW and now - self._opened_at >= limits.HELLO_TIMEOUT_S:
             self.close("hello_timeout", f"no hello within {limits.HELLO_TIMEOUT_S:.0f} s")
         elif now - self._heard_at >= limits.DEAD_AFTER_S:
             self.close("silent", f"nothing was heard for {limits.DEAD_AFTER_S:.0f} s")
+        elif stalled:
+            self.close("slow", "nothing was acknowledged for too long while more waited; connect again and acknowledge what is handled")
         elif not self._probed and now - self._heard_at >= limits.PING_INTERVAL_S:
             self._probed = True
             self._effects.append(Probe())
@@ -373,6 +412,7 @@ class Session:
             return
         self._enter(State.CLOSED)
         self.close_code = code
+        self._snapshot = None
         self._effects.append(Control(_error_frame(RuncastError(message, code=code), "")))
         self._effects.append(Close(code, message))
 
@@ -384,37 +424,73 @@ class Session:
 
     # --- the machine's own ---
 
-    @property
-    def _socket_full(self) -> bool:
-        return self._socket_bytes >= limits.SOCKET_BYTES_MAX
-
     def _answer(self, frame: ServerFrame) -> None:
         if self.state is State.CLOSED:
             return
-        if self._socket_full:
+        if self._pace.socket_full:
             self._answers += 1
             if self._answers > limits.ANSWERS_WAITING_MAX:
                 self.close("slow", f"{limits.ANSWERS_WAITING_MAX} answers wait to be read; read what you asked for")
                 return
         self._effects.append(Control(frame))
 
+    @property
+    def _waiting(self) -> bool:
+        """Something waits for the device, and only the device can change that."""
+        return self.state in (State.RESUMING, State.BEHIND) and not self._reading and not self._pace.hungry
+
     def _deliver(self, entry: Entry) -> None:
-        frame = entry.frame(self._codec, self.sent)
-        self._window.add(entry.seq, max(1, len(entry.events)), len(frame))
-        self.sent = entry.seq
-        self.events_sent += len(entry.events)
-        if entry.awaited:
-            insort(self._awaited, entry.seq)
-        self._socket_bytes += len(frame)  # until the driver says how much is left of it
-        self._effects.append(Data(frame, entry))
+        self._send(entry.seq, len(entry.events), entry.frame(self._codec, self.sent), [entry])
+
+    def _deliver_merged(self, entries: Sequence[Entry]) -> None:
+        for events, covered in merge([entry for entry in entries if entry.seq > self.sent]):
+            if self._pace.full:
+                break
+            if len(covered) == 1:
+                self._deliver(covered[0])
+            else:
+                prev, pos = Position(self._epoch, self.sent), Position(self._epoch, covered[-1].seq)
+                self._send(pos.seq, len(events), self._encode(prev, pos, events), covered)
+
+    def _deliver_snapshot(self, snapshot: Snapshot) -> None:
+        while not (snapshot.empty or self._pace.full):
+            events = snapshot.take()
+            prev = Position(SNAPSHOT_EPOCH, self._pieces)
+            if snapshot.empty:
+                self._snapshot = None
+                insort(self._awaited, self._snapshot_end)  # a receipt may be awaited of anything before
+                frame = self._encode(prev, Position(self._epoch, self._snapshot_end), events)
+                self._send(self._snapshot_end, len(events), frame, [])
+            else:
+                self._pieces += 1
+                frame = self._encode(prev, Position(SNAPSHOT_EPOCH, self._pieces), events)
+                self._pace.sent(_PIECE_KEYS + self._pieces, len(events), len(frame))
+                self._data(frame, len(events), [])
+
+    def _encode(self, prev: Position, pos: Position, events: list[Event]) -> bytes:
+        return self._codec.encode(Batch(str(prev), str(pos), events))
+
+    def _send(self, seq: int, events: int, frame: bytes, covered: Sequence[Entry]) -> None:
+        self._pace.sent(seq, events, len(frame))
+        self.sent = seq
+        for entry in covered:
+            if entry.awaited:
+                insort(self._awaited, entry.seq)
+        self._data(frame, events, covered)
+
+    def _data(self, frame: bytes, events: int, covered: Sequence[Entry]) -> None:
+        self.events_sent += events
+        self._effects.append(Data(frame, events, covered))
 
     def _read_on(self) -> None:
         """Decide what a session that is not LIVE does next: it is where the feed is, or reads on, or waits."""
         if self.state not in (State.RESUMING, State.BEHIND) or self._reading:
             return
-        if self.sent >= self._tip:
+        if self._snapshot is not None and self._pace.hungry:
+            self._deliver_snapshot(self._snapshot)
+        if self._snapshot is None and self.sent >= self._tip:
             self._enter(State.LIVE)
-        elif self._window.half_empty and not self._socket_full:
+        elif self._snapshot is None and self._pace.hungry:
             self._reading = True
             self._effects.append(Read(self.sent))
         elif self.state is State.RESUMING:

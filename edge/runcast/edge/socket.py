@@ -8,6 +8,7 @@ tab closes.
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -16,7 +17,8 @@ from runcast.bus.cursors import Acknowledged
 from runcast.edge.auth import TOKEN_PREFIX
 from runcast.edge.entry import Entry
 from runcast.edge.feed import Feed
-from runcast.edge.replay import Plan, place_asked, plan_resume, prove_resume
+from runcast.edge.replay import Plan
+from runcast.edge.resume import begin
 from runcast.edge.session import (
     Acked,
     Close,
@@ -78,10 +80,12 @@ class Connection:
         self._control: deque[bytes] = deque()
         self._data: deque[bytes] = deque()
         self._queued = 0
+        self._held = 0  # of the edge's room for snapshots
         self._probe = False
         self._closing: Close | None = None
         self._tip = 0  # of the stream, when the session opened
-        self._since = 0  # what the device acknowledges begins after this: what `latest` skipped was never shown
+        self._since = 0  # what the device acknowledges begins after this: what `latest` skipped, or a snapshot stood for, was never shown
+        self._told_since = 0  # the same, but a snapshot tells of what it stands for
         self._cursor: Acknowledged | None = None  # as it was last written, or noted
         self.unacknowledged = Unacknowledged(edge.statistics)
         self._wake = asyncio.Event()
@@ -101,6 +105,7 @@ class Connection:
                     task.cancel()
         finally:
             self.session.gone()
+            self._give_room()
             if self._feed is not None:
                 await self._edge.hub.leave(self._feed, self)
 
@@ -130,6 +135,8 @@ class Connection:
         """Time passed."""
         self.session.tick(now)
         self._carry()
+        if not self.session.gives_snapshot:
+            self._give_room()
 
     def drain(self, *, reconnect_in_s: float, grace_s: float) -> None:
         """The edge is stopping."""
@@ -139,15 +146,17 @@ class Connection:
     # --- effects ---
 
     def _carry(self) -> None:
-        for effect in self.session.take_effects():
-            self._carry_one(effect)
+        while effects := self.session.take_effects():
+            for effect in effects:
+                self._carry_one(effect)
+            self.session.socket_bytes(self._queued)
 
     def _carry_one(self, effect: Effect) -> None:
         match effect:
-            case Data(payload, entry):
+            case Data(payload, events, entries):
                 self._data.append(payload)
                 self._count(len(payload))
-                self._note_sent(entry)
+                self._note_sent(events, entries)
             case Control(frame):
                 payload = self._codec.encode(frame)
                 self._control.append(payload)
@@ -172,8 +181,11 @@ class Connection:
 
     def _count(self, size: int) -> None:
         self._queued += size
-        self.session.socket_bytes(self._queued)
         self._wake.set()
+
+    def _give_room(self) -> None:
+        self._edge.room.take(-self._held)
+        self._held = 0
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
         task = self._group.create_task(work)
@@ -181,22 +193,22 @@ class Connection:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _note_sent(self, entry: Entry) -> None:
+    def _note_sent(self, events: int, entries: Sequence[Entry]) -> None:
         feed = self._feed
-        if feed is not None:
-            new = entry.seq > self._tip
+        if feed is not None and entries:  # a snapshot says nothing about delivery
+            last = entries[-1]
+            new = last.seq > self._tip
             if not new:
-                feed.watch(entry)
-            self.unacknowledged.add(
-                entry.seq, len(entry.events), entry.time_ms if new else 0, time.monotonic(), time.time_ns() // 1_000_000
-            )
+                for entry in entries:
+                    feed.watch(entry)
+            self.unacknowledged.add(last.seq, events, last.time_ms if new else 0, time.monotonic(), time.time_ns() // 1_000_000)
 
     def _note_acked(self, seq: int, *, awaited: bool) -> None:
         feed = self._feed
         if feed is not None and seq:
             self.unacknowledged.free_le(seq, time.time_ns() // 1_000_000)
             since = min(self._since, seq)
-            feed.vigil.acked(since, seq)
+            feed.vigil.acked(min(self._told_since, seq), seq)
             acknowledged = feed.acknowledged(since, seq)
             if acknowledged != self._cursor:
                 self._cursor = acknowledged
@@ -264,20 +276,12 @@ class Connection:
             self._feed = feed
             cursor, known = await self._find_cursor(user, feed.shard, hello)
             place = cursor.position if cursor else None
-            asked = place_asked(hello.position, place)
-            if asked is not None and asked.epoch == feed.epoch and asked.seq > feed.pos:
-                await feed.reach(asked.seq)
-            plan = plan_resume(hello.position, place, feed.epoch, feed.pos)
-            if plan.proof:
-                first = 0
-                if plan.base:
-                    _, proved = await feed.read(plan.base)
-                    first = plan.base if proved else 0
-                plan = prove_resume(plan, first, 1 if plan.base else await feed.stream_first_seq())
+            plan, snapshot, self._held = await begin(feed, hello.position, place, snapshot=hello.snapshot, room=self._edge.room)
             self._tip = feed.pos
             self._since = 0 if known else plan.base
             self._begin(hello, cursor, feed.epoch, plan)
-            self.session.opened(user, feed.epoch, plan, feed.pos)
+            self._told_since = 0 if plan.outcome == "snapshot" else self._since
+            self.session.opened(user, feed.epoch, plan, feed.pos, snapshot)
             self._edge.log.info(
                 "session_opened",
                 user=user.token,

@@ -29,12 +29,15 @@ class _Frame(msgspec.Struct, tag_field="type", tag=lambda name: name.lower(), om
 
 
 class Hello(_Frame):
-    """First frame: who this is, and where to go on ("" = the device's cursor, else earliest)."""
+    """First frame: who this is, and where to go on ("" = the device's cursor, else earliest).
+
+    `snapshot`: True asks for one, False forbids it, None leaves it to the edge.
+    """
 
     device: str
     position: str = ""
     token: str = ""
-    snapshot: bool = False
+    snapshot: bool | None = None
 
 
 class Ack(_Frame):
@@ -241,7 +244,8 @@ class ProtoCodec:
             raise FrameInvalidError("not a frame: send one serialized runcast.v1.ClientFrame") from exc
         match message.WhichOneof("frame"):
             case "hello":
-                return Hello(message.hello.device, message.hello.position, message.hello.token, message.hello.snapshot)
+                hello = message.hello
+                return Hello(hello.device, hello.position, hello.token, hello.snapshot if hello.HasField("snapshot") else None)
             case "ack":
                 return Ack(message.ack.pos)
             case "send":

@@ -196,10 +196,30 @@ WINDOW_EVENTS: Final = 512
 WINDOW_BYTES: Final = 2 * MIB
 """Bytes of their frames; the same. A batch's JSON may be six times its stored size (control characters), so a single frame can be larger
 than this: it goes out alone, into an empty window. The frame that fills the window may pass the bound, none follows it."""
-SOCKET_BYTES_MAX: Final = 256 * KIB
-"""Bytes waiting for a device's socket. At it the device is BEHIND."""
+SOCKET_BYTES_MAX: Final = 64 * KIB
+"""Bytes waiting for a device's socket. At it the device is BEHIND. Devices of a user share these bytes, but not those of the next bound."""
+SOCKET_BUFFER_BYTES_MAX: Final = 8 * KIB
+"""Bytes that a connection writes ahead of its socket. At it the writer waits."""
 ANSWERS_WAITING_MAX: Final = 256
 """Answers (pong, sent, error) for a device whose socket is full. One more, and it is closed with `slow`: it asks without reading."""
+STALL_S: Final = 30.0
+"""A device that something waits for acknowledges nothing for this long, with its window too full to be fed: closed with `slow`."""
+MERGE_BACKLOG_BATCHES: Final = 32
+"""A read of the log that gives at least so many batches to one device is merged. Fewer go out as they are: that costs little, and devices
+share the frames."""
+MERGED_EVENTS_MAX: Final = 256
+"""Events of a merged frame, as of a batch: at it the next frame begins. The batch that fills it may pass the bound."""
+MERGED_BYTES_MAX: Final = 64 * KIB
+"""Their serialized size; the same."""
+SNAPSHOT_BACKLOG_BATCHES: Final = 2_000
+"""A device that missed more than this gets a snapshot, unless its hello forbids it."""
+SNAPSHOT_BYTES_MAX: Final = 4 * MIB
+"""What one snapshot holds, while it is made and until it is delivered. One that would be larger is not made: the stream is given instead,
+merged."""
+SNAPSHOTS_BYTES_MAX: Final = 64 * MIB
+"""What all snapshots of an edge hold together; the same."""
+SNAPSHOT_OVERHEAD_BYTES: Final = 512
+"""What holding an event takes besides its serialized size, estimated."""
 RING_ENTRIES_MAX: Final = 256
 """Newest batches of a connected user that an edge keeps, so that short gaps are filled without asking NATS."""
 RING_BYTES_MAX: Final = 256 * KIB

@@ -15,6 +15,8 @@ EARLIEST: Final = "earliest"
 """In `hello`: everything that is still kept."""
 LATEST: Final = "latest"
 """In `hello`: only what is to come."""
+SNAPSHOT_EPOCH: Final = "snapshot"
+"""Epoch of positions within a snapshot: they are no places in the stream, and nothing can be continued from them."""
 
 
 class Position(NamedTuple):

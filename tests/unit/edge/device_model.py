@@ -33,9 +33,9 @@ HUGE = stored(1, "\x01" * 400 * limits.KIB)  # as JSON above the window's bytes
 class DeviceModel:
     """A session, the frames its device got, and what it owes."""
 
-    def __init__(self, codec: Codec = CODECS[JSON_SUBPROTOCOL], *, now: float = 0.0) -> None:
+    def __init__(self, codec: Codec = CODECS[JSON_SUBPROTOCOL], *, now: float = 0.0, stall_s: float = limits.STALL_S) -> None:
         self.codec = codec
-        self.session = Session(codec, edge="e1", now=now)
+        self.session = Session(codec, edge="e1", now=now, stall_s=stall_s)
         self.log: list[Entry] = []
         self.offered = 0
         self.reading: int | None = None
@@ -129,6 +129,7 @@ class DeviceModel:
                 assert self.closed is None, f"{effect} after the end"
                 self.effects.append(effect)
                 self.carry_one(effect)
+            self.session.socket_bytes(sum(self.socket))
 
     def carry_one(self, effect: Effect) -> None:
         match effect:
@@ -140,7 +141,7 @@ class DeviceModel:
                     assert self.welcome is None, "welcomed twice"
                     self.welcome = frame
                     self.at = int(frame.position.partition("-")[2])
-                self.count(len(self.codec.encode(frame)))
+                self.socket.append(len(self.codec.encode(frame)))
             case Open():
                 self.opening = True
             case Read(seq):
@@ -163,17 +164,15 @@ class DeviceModel:
         batch = self.codec.decode_server(payload)
         assert isinstance(batch, Batch)
         assert batch.prev == str(Position(EPOCH, self.at)), "the chain is broken"
-        expected = next(entry for entry in self.log if entry.seq > self.at)
-        assert batch.pos == str(Position(EPOCH, expected.seq)), "a batch was left out"
-        assert batch.events == expected.events
-        self.at = expected.seq
-        self.got.append(expected.seq)
-        self.unacked.append((expected.seq, max(1, len(batch.events)), len(payload)))
-        self.count(len(payload))
-
-    def count(self, size: int) -> None:
-        self.socket.append(size)
-        self.session.socket_bytes(sum(self.socket))
+        pos = int(batch.pos.partition("-")[2])
+        covered = [entry for entry in self.log if self.at < entry.seq <= pos]  # more than one: merged
+        assert covered, "nothing new"
+        assert covered[-1].seq == pos, "a place that is none"
+        assert batch.events == [event for entry in covered for event in entry.events], "something was left out"
+        self.at = pos
+        self.got.append(pos)
+        self.unacked.append((pos, max(1, len(batch.events)), len(payload)))
+        self.socket.append(len(payload))
 
     def check_not_stuck(self) -> None:
         """What is behind waits for something that will come."""

@@ -5,15 +5,17 @@ from collections.abc import Callable
 
 import pytest
 
+from runcast.edge.entry import Entry
 from runcast.edge.replay import Plan
 from runcast.edge.session import NEXT, Acked, Close, Control, Data, Open, Probe, Read, Reauthenticate, State, Store
+from runcast.edge.snapshot import Fold, Snapshot
+from runcast.v1.event_pb2 import TEXT_MODE_DELTA, AgentResponse, Event, UserMessage
 from runcast.v1.event_pb2 import Batch as StoredBatch
-from runcast.v1.event_pb2 import Event
 from runcast.wire import limits
 from runcast.wire.codes import CODES
 from runcast.wire.errors import UnavailableError
-from runcast.wire.frames import CODECS, Ack, ClientFrame, Drain, Error, Hello, Ping, Pong, Refresh, Send, Sent
-from runcast.wire.position import Position
+from runcast.wire.frames import CODECS, Ack, Batch, ClientFrame, Drain, Error, Hello, Ping, Pong, Refresh, Send, Sent, Welcome
+from runcast.wire.position import SNAPSHOT_EPOCH, Position
 from tests.unit.edge.device_model import BIG, EPOCH, HUGE, MANY, NOTHING, SMALL, USER, DeviceModel
 
 
@@ -266,13 +268,12 @@ class TestDelivery:
     def test_a_full_socket_puts_it_behind_until_it_has_room(self) -> None:
         device = live(0)
         device.publish(BIG)
-        device.publish(BIG)
         device.publish(SMALL)
-        assert (device.got, device.session.state, device.reading) == ([1, 2], State.BEHIND, None)
-        device.ack(2)
+        assert (device.got, device.session.state, device.reading) == ([1], State.BEHIND, None)
+        device.ack(1)
         assert device.reading is None, "the socket is still full"
         device.flush(1)
-        assert device.reading == 2
+        assert device.reading == 1
         device.answer()
         assert device.session.state is State.LIVE
 
@@ -284,7 +285,7 @@ class TestDelivery:
         device.hello()
         device.open()
         device.answer()
-        assert device.got == [1, 2]
+        assert device.got == [1]
         device.settle()
         assert device.got == list(range(1, 9))
 
@@ -609,3 +610,160 @@ def test_both_codecs_are_served() -> None:
         device.open()
         device.settle()
         assert device.got == [1]
+
+
+# --- snapshots, merged reads, devices that stall ---
+
+
+def snapshot_of(runs: int, size: int = 30_000) -> Snapshot:
+    fold = Fold()
+    for number in range(runs):
+        fold.add(Event(id=str(number), user_message=UserMessage(text="x" * size)))
+    return fold.finish()
+
+
+def within(number: int) -> str:
+    return pos(number, SNAPSHOT_EPOCH)
+
+
+def frames_of(device: DeviceModel) -> list[Batch]:
+    frames = [device.codec.decode_server(effect.payload) for effect in device.session.take_effects() if isinstance(effect, Data)]
+    return [frame for frame in frames if isinstance(frame, Batch)]
+
+
+def open_with(snapshot: Snapshot, *, tip: int = 500) -> tuple[DeviceModel, Welcome]:
+    device = DeviceModel()
+    device.hello()
+    device.session.opened(USER, EPOCH, Plan("snapshot", "", tip, proof=False), tip, snapshot)
+    effect = device.session._effects.pop(0)
+    assert isinstance(effect, Control)
+    assert isinstance(effect.frame, Welcome)
+    return device, effect.frame
+
+
+def test_a_snapshot_leads_through_positions_of_its_own_to_the_stream() -> None:
+    device, welcome = open_with(snapshot_of(8))
+    session = device.session
+    assert (welcome.outcome, welcome.position, welcome.tip) == ("snapshot", within(0), pos(500))
+    frames = frames_of(device)
+    for _ in range(3):
+        session.socket_bytes(0)
+        frames += frames_of(device)
+    assert [(frame.prev, frame.pos) for frame in frames] == [(within(0), within(1)), (within(1), within(2)), (within(2), pos(500))]
+    assert [event.id for frame in frames for event in frame.events] == [str(number) for number in range(8)]
+    assert session.sent == 500
+    assert not session.gives_snapshot
+    assert session.state is State.LIVE
+    session.receive(Ack(within(1)), 1.0)
+    assert session.take_effects() == []
+    session.receive(Ack(pos(500)), 1.0)
+    assert session.take_effects() == [Acked(500, awaited=True)]  # a receipt may be awaited of anything before
+    session.receive(Ack(within(3)), 1.0)
+    assert session.close_code == "frame_invalid"
+
+
+def test_a_snapshot_is_paced_by_acknowledgements() -> None:
+    device, _ = open_with(snapshot_of(100))
+    session = device.session
+    sent = len(frames := frames_of(device))
+    assert sum(len(device.codec.encode(frame)) for frame in frames) < limits.SOCKET_BYTES_MAX + 2 * limits.MERGED_BYTES_MAX
+    for _ in range(100):
+        session.socket_bytes(0)
+        frames += frames_of(device)
+    assert len(frames) > sent
+    assert session.gives_snapshot
+    assert session.state is State.BEHIND
+    session.offer(Entry(EPOCH, 500, 501, SMALL))
+    assert frames_of(device) == []
+    assert session.sent == 0  # nowhere in the stream
+    for _ in range(200):
+        session.receive(Ack(frames[-1].pos), 1.0)
+        session.socket_bytes(0)
+        frames += frames_of(device)
+        if not session.gives_snapshot:
+            break
+    assert frames[-1].pos == pos(500)
+    assert len({event.id for frame in frames for event in frame.events}) == 100
+    session.receive(Ack(pos(500)), 1.0)
+    session.socket_bytes(0)
+    session.take_effects()
+    session.history([Entry(EPOCH, 500, 501, SMALL)], proved=True)
+    assert [(frame.prev, frame.pos) for frame in frames_of(device)] == [(pos(500), pos(501))]
+    assert session.state is State.LIVE
+
+
+def test_an_empty_snapshot_is_where_the_stream_is() -> None:
+    device, welcome = open_with(snapshot_of(0))
+    assert (welcome.outcome, welcome.position) == ("snapshot", pos(500))
+    assert device.session.state is State.LIVE
+
+
+def test_a_session_that_ends_holds_no_snapshot() -> None:
+    device, _ = open_with(snapshot_of(100))
+    device.session.close("internal", "the end")
+    assert not device.session.gives_snapshot
+
+
+def test_a_long_read_is_merged_and_counts_as_what_goes_out() -> None:
+    device = DeviceModel()
+    texts = [
+        Event(id=f"r.1.{seq}", run_id="r", attempt=1, seq=seq, agent_response=AgentResponse(message_id="m", text="x", mode=TEXT_MODE_DELTA))
+        for seq in range(1, 1201)
+    ]
+    for start in range(0, 1200, 10):
+        device.publish(StoredBatch(events=texts[start : start + 10]).SerializeToString())
+    device.hello()
+    device.session.opened(USER, EPOCH, Plan("resumed", "", 0, proof=False), 120)
+    device.session.take_effects()
+    device.session.history(device.log, proved=True)
+    (frame,) = frames_of(device)
+    assert (frame.prev, frame.pos) == (pos(0), pos(120))
+    (event,) = frame.events
+    assert (event.first_seq, event.seq, event.agent_response.text) == (1, 1200, "x" * 1200)
+    assert device.session.events_sent == 1
+    assert device.session.state is State.LIVE
+
+
+def test_a_short_read_is_not_merged() -> None:
+    device = live(0)
+    device.session.state = State.BEHIND
+    for _ in range(limits.MERGE_BACKLOG_BATCHES - 1):
+        device.publish()
+    device.session._reading = True
+    device.session.history(device.log, proved=True)
+    assert len(frames_of(device)) == limits.MERGE_BACKLOG_BATCHES - 1
+
+
+def test_a_device_that_acknowledges_nothing_while_more_waits_is_sent_away() -> None:
+    device = behind()
+    session = device.session
+    session.tick(0.0)
+    session.receive(Ping(), limits.STALL_S - 0.1)  # it is heard, and does not say the right thing
+    session.tick(limits.STALL_S - 0.1)
+    device.carry()
+    assert device.closed is None
+    session.tick(limits.STALL_S)
+    device.carry()
+    assert device.closed is not None
+    assert device.closed.code == "slow"
+    assert CODES["slow"].retry
+
+
+def test_any_acknowledgement_gives_a_stalled_device_its_time_again() -> None:
+    device = behind()
+    device.session.tick(0.0)
+    device.session.receive(Ack(pos(device.got[0])), limits.STALL_S - 1)
+    device.session.tick(limits.STALL_S)
+    device.session.tick(2 * limits.STALL_S - 1)
+    device.carry()
+    assert device.closed is None
+
+
+def test_a_device_that_nothing_waits_for_may_be_silent_about_what_it_has() -> None:
+    device = live()
+    device.publish(MANY)
+    for second in range(0, 200, 10):
+        device.session.receive(Ping(), float(second))
+        device.session.tick(float(second))
+    device.carry()
+    assert device.closed is None

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from runcast.testkit.device_session import (
 from runcast.v1.event_pb2 import AgentStarted, Event
 from runcast.wire import limits
 from runcast.wire.frames import Ack, Batch, Drain, Error, Hello, Limits, Ping, Pong, Send, Sent, Welcome
-from runcast.wire.position import Position
+from runcast.wire.position import SNAPSHOT_EPOCH, Position
 
 EPOCH = "aaaaaaaa"
 
@@ -78,7 +79,7 @@ def test_table(phase: Phase, step: Step) -> None:
 def test_hello_says_where_it_is() -> None:
     session = DeviceSession("d", "latest")
     session.connected(0.0)
-    assert session.take_effects() == [Transmit(Hello("d", "latest"))]
+    assert session.take_effects() == [Transmit(Hello("d", "latest", snapshot=False))]
     session.receive_frame(welcome(3, 5), 0.0)
     assert isinstance(session.take_effects()[0], Opened)
     session.receive_frame(batch(3, 5), 0.0)
@@ -86,7 +87,29 @@ def test_hello_says_where_it_is() -> None:
     session.lost()
     session.take_effects()
     session.connected(1.0)
-    assert session.take_effects() == [Transmit(Hello("d", at(5)))]
+    assert session.take_effects() == [Transmit(Hello("d", at(5), snapshot=False))]
+
+
+@pytest.mark.parametrize(("asked", "later"), [(True, None), (False, False), (None, None)])
+def test_a_snapshot_is_asked_for_until_the_device_holds_something(asked: bool | None, later: bool | None) -> None:
+    session = DeviceSession("d", "earliest", snapshot=asked)
+    session.connected(0.0)
+    assert session.take_effects() == [Transmit(Hello("d", "earliest", snapshot=asked))]
+    session.receive_frame(msgspec.structs.replace(welcome(0, 0), position=at(0, SNAPSHOT_EPOCH), tip=at(9), outcome="snapshot"), 0.0)
+    session.receive_frame(Batch(at(0, SNAPSHOT_EPOCH), at(1, SNAPSHOT_EPOCH), [Event(id="a")]), 0.0)
+    assert not session.caught_up
+    session.lost()
+    session.take_effects()
+    session.connected(1.0)
+    assert session.take_effects() == [Transmit(Hello("d", at(1, SNAPSHOT_EPOCH), snapshot=asked))]
+    session.receive_frame(msgspec.structs.replace(welcome(0, 0), position=at(0, SNAPSHOT_EPOCH), tip=at(9), outcome="snapshot"), 1.0)
+    session.receive_frame(Batch(at(0, SNAPSHOT_EPOCH), at(9), [Event(id="a"), Event(id="b")]), 1.0)
+    assert session.caught_up
+    assert session.snapshots == 2
+    assert not any(isinstance(effect, Broken) for effect in session.take_effects())
+    session.lost()
+    session.connected(2.0)
+    assert session.take_effects() == [Transmit(Hello("d", at(9), snapshot=later))]
 
 
 def test_chain_repeats_and_breaks() -> None:

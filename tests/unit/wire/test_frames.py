@@ -61,7 +61,13 @@ sends = st.one_of(
     st.builds(Send, text, st.just("cancel"), run_id=text, reason=text),
     st.builds(Send, text, st.just("answer"), group=text, thread=text, run_id=text, request_id=text, data=raw_json),
 )
-client_frames = st.one_of(st.builds(Hello, text, text, text), st.builds(Ack, text), sends, st.builds(Refresh, text), st.builds(Ping))
+client_frames = st.one_of(
+    st.builds(Hello, text, text, text, st.sampled_from([None, True, False])),
+    st.builds(Ack, text),
+    sends,
+    st.builds(Refresh, text),
+    st.builds(Ping),
+)
 server_frames = st.one_of(
     st.builds(
         Welcome,

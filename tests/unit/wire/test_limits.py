@@ -37,6 +37,10 @@ def test_every_bound_is_positive_and_named_by_its_unit(name: str) -> None:
     assert name.endswith(UNITS)
 
 
+def test_a_silent_device_is_called_slow_only_after_it_was_pinged() -> None:
+    assert limits.PING_INTERVAL_S < limits.STALL_S < limits.DEAD_AFTER_S
+
+
 def test_a_resend_is_always_within_the_dedupe_window() -> None:
     assert limits.RESEND_HORIZON_S < limits.DEDUPE_WINDOW_S - limits.PUBLISH_TIMEOUT_S
     assert limits.PUBLISH_TIMEOUT_S < limits.RESEND_MARGIN_S <= limits.DEDUPE_WINDOW_S - limits.RESEND_HORIZON_S
@@ -68,6 +72,10 @@ def test_sizes_fit_into_each_other() -> None:
     assert limits.INBOX_DELIVERIES_MAX * limits.FRAME_BYTES_MAX <= limits.GRPC_MESSAGE_BYTES_MAX
     assert limits.DEVICE_FRAME_BYTES_MAX > 6 * limits.BATCH_BYTES_MAX
     assert limits.DEVICE_ACK_EVENTS * 2 < limits.WINDOW_EVENTS
+    assert limits.MERGE_BACKLOG_BATCHES < limits.HISTORY_CHUNK
+    assert 6 * (limits.MERGED_BYTES_MAX + limits.BATCH_BYTES_MAX) < limits.DEVICE_FRAME_BYTES_MAX
+    assert limits.HISTORY_CHUNK_BYTES < limits.SNAPSHOT_BYTES_MAX < limits.SNAPSHOTS_BYTES_MAX
+    assert limits.SNAPSHOT_BACKLOG_BATCHES < limits.MESSAGES_PER_USER_MAX
 
 
 def test_the_largest_batch_fits_an_empty_window() -> None:

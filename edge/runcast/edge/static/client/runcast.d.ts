@@ -25,6 +25,8 @@ export interface RuncastEvent {
   run_id: string;
   attempt: number;
   seq: number;
+  /** Set (above 0) when this one stands for all of the run's events from first_seq to seq: a page that was behind gets text merged. */
+  first_seq: number;
   /** Milliseconds since the Unix epoch. */
   time_unix_ms: number;
   agent: string;
@@ -103,7 +105,8 @@ export interface Run {
   replyTo: string;
   input: unknown;
   status: RunStatus;
-  startedAt: number;
+  /** Milliseconds since the Unix epoch; null when its beginning was not seen. */
+  startedAt: number | null;
   endedAt: number | null;
   /** What it is occupied with; null when it has said nothing, or has ended. */
   thinking: { text: string; progress: number | null; step: number; steps: number } | null;
@@ -130,6 +133,18 @@ export interface UserMessage {
 }
 
 export type Entry = Run | UserMessage;
+
+/** A run that is under way, as a snapshot announces it before its events come. */
+export interface RunSummary {
+  run_id: string;
+  attempt: number;
+  agent?: string;
+  thread?: string;
+  title?: string;
+  /** Its newest event's. */
+  seq: number;
+  started_unix_ms?: number;
+}
 
 /** What an event did. */
 export interface Change {
@@ -187,6 +202,11 @@ export interface Options {
   from?: "stored" | "earliest" | "latest" | (string & {});
   /** Whose position is stored, when `token` is opaque: anything that is the same for the same user. */
   user?: string;
+  /**
+   * true: begin with a snapshot: ended runs come as their messages and outcome, without tools, thinking and what else they did; open ones as
+   * far as they are. false: never have one. Absent: the edge gives one when very much was missed. A snapshot is preceded by "reset".
+   */
+  snapshot?: boolean;
 }
 
 export interface SendMessage {
@@ -233,6 +253,8 @@ export interface Connection {
   on(what: "state", fn: (state: State, detail: StateDetail) => void): () => void;
   /** What was held can't be continued, and was dropped; what is still kept follows. Drop yours too. */
   on(what: "reset", fn: (reason: string) => void): () => void;
+  /** Instead of the stream so far a snapshot follows; these runs are under way. After "reset". */
+  on(what: "snapshot", fn: (runs: RunSummary[]) => void): () => void;
   on(what: "sent", fn: (sent: Sent) => void): () => void;
   /** Something was not accepted. With `retry`, the client deals with it by itself. */
   on(what: "error", fn: (error: ErrorInfo) => void): () => void;

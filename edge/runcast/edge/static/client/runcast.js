@@ -73,14 +73,15 @@ class Connection {
   device;
 
   /** @param {string} url @param {import("./runcast.d.ts").Options} options */
-  constructor(url, { token, device, from = "stored", user }) {
+  constructor(url, { token, device, from = "stored", user, snapshot }) {
     this.#url = new URL(url, location.href);
     this.#url.protocol = this.#url.protocol.replace(/^http/, "ws");
     this.#token = token;
     this.device = device ?? deviceOfTab(this.#leave.signal);
     const owner = user ?? ownerOf(token);
     this.#positionKey = owner && `runcast.position ${this.#url.href} ${owner}`;
-    this.#session = new Session({ device: this.device, from: from === "stored" ? this.#storedPosition() : from, random: Math.random });
+    const begin = from === "stored" ? this.#storedPosition() : from;
+    this.#session = new Session({ device: this.device, from: begin, random: Math.random, snapshot });
 
     const nudge = () => this.#input((now) => document.hidden || this.#session.nudge(now));
     document.addEventListener("visibilitychange", nudge, { signal: this.#leave.signal });
@@ -195,6 +196,8 @@ class Connection {
         this.#runs.reset();
         this.log.length = 0;
         return this.#emit("reset", effect.reason);
+      case "snapshot":
+        return this.#emit("snapshot", effect.runs);
       case "store":
         return this.#store(effect.pos, effect.force);
       case "state":

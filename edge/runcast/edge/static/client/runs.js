@@ -2,8 +2,8 @@
  * Events to what a person sees: runs with their tools, messages, errors and progress, and what users said, in the order of the stream.
  *
  * Rules: `apply` is synchronous and deterministic; the same events in the same order give the same state on every device. It is idempotent:
- * an event that was applied already changes nothing. A higher attempt replaces what a lower one showed, and drops what comes of it later.
- * Nothing follows a run's end. A reader may begin in the middle of a run, and shows what it can.
+ * an event that was applied already changes nothing, nor does a merged one whose range (`first_seq` to `seq`) was. A higher attempt replaces
+ * what a lower one showed, and drops what comes of it later. Nothing follows a run's end. A reader may begin in the middle of a run, and shows what it can.
  * Invariants: `timeline` holds every run once, at the place of its first event; `run.items` is in the order in which the items began.
  * Bound: `entriesMax` entries; past it the oldest go.
  * Imports nothing.
@@ -164,7 +164,7 @@ function newRun(event) {
     replyTo: "",
     input: undefined,
     status: "running",
-    startedAt: event.time_unix_ms,
+    startedAt: null,
     endedAt: null,
     thinking: null,
     items: [],
@@ -188,6 +188,7 @@ export function complete(event) {
     run_id: "",
     attempt: 0,
     seq: 0,
+    first_seq: 0,
     time_unix_ms: 0,
     agent: "",
     thread: "",
@@ -250,7 +251,8 @@ export class Runs {
     } else if (event.attempt < run.attempt || ended(run) || (event.seq !== 0 && event.seq <= run.seq)) {
       return null;
     }
-    // Above, not one above: an edge may merge events for a device that is behind, and then gives them the last one's number.
+    // Above, not one above: an edge may merge events for a device that is behind. A merged one covers first_seq to seq; ranges are had whole
+    // or not at all, because the positions of batches part them.
     run.seq = Math.max(run.seq, event.seq);
     if (run.status === "waiting") run.status = "running";
     return { event, run, item: STEPS[event.kind]?.(run, event) ?? null };

@@ -47,6 +47,7 @@ export function comesBack(code) {
  *   | {do: "transmit", frame: Frame}
  *   | {do: "deliver", pos: string, events: import("./runcast.d.ts").RuncastEvent[]}
  *   | {do: "reset", reason: string}
+ *   | {do: "snapshot", runs: import("./runcast.d.ts").RunSummary[]}
  *   | {do: "store", pos: string, force: boolean}
  *   | {do: "state", state: import("./runcast.d.ts").State, detail: import("./runcast.d.ts").StateDetail}
  *   | {do: "sent", id: string, duplicate: boolean}
@@ -63,6 +64,8 @@ export class Session {
   #held = "";
   #from = "";
   #device = "";
+  /** What the next hello says of it. @type {boolean | undefined} */
+  #snapshot;
   /** @type {() => number} */
   #random;
   /** @type {{frameBytesMax: number, pingIntervalMs: number}} */
@@ -96,9 +99,11 @@ export class Session {
    * @param {string} options.device names this client of the user, 1 to 128 bytes
    * @param {string} options.from where to begin: "earliest", "latest", a position, or "" (where the edge knows this device to be)
    * @param {() => number} options.random a number in [0, 1)
+   * @param {boolean} [options.snapshot] true: ask for a snapshot to begin with; false: never have one; absent: the edge decides
    */
-  constructor({ device, from, random }) {
+  constructor({ device, from, random, snapshot }) {
     this.#device = device;
+    this.#snapshot = snapshot;
     this.#from = from;
     this.#random = random;
     this.#sends = new Sends((tries) => this.#jitter(tries));
@@ -200,7 +205,8 @@ export class Session {
     this.#move("opened", {});
     this.#heardAt = now;
     this.#until = now + LIMITS.welcomeTimeoutMs;
-    this.#transmit({ type: "hello", device: this.#device, position: this.#held || this.#from });
+    const hello = { type: "hello", device: this.#device, position: this.#held || this.#from };
+    this.#transmit(this.#snapshot === undefined ? hello : { ...hello, snapshot: this.#snapshot });
   }
 
   /**
@@ -299,6 +305,7 @@ export class Session {
     if (!resumed) {
       this.#held = frame.position;
       this.#effects.push({ do: "reset", reason: frame.reason || frame.outcome }, { do: "store", pos: this.#held, force: true });
+      if (frame.outcome === "snapshot") this.#effects.push({ do: "snapshot", runs: frame.runs ?? [] });
     } else {
       this.#held ||= frame.position;
     }
@@ -386,7 +393,9 @@ export class Session {
   }
 
   #catchUp() {
-    if (this.#state === "resuming" && (this.#held === this.#tip || notAfter(this.#tip, this.#held))) this.#move("caught_up", {});
+    if (this.#state !== "resuming" || (this.#held !== this.#tip && !notAfter(this.#tip, this.#held))) return;
+    this.#snapshot &&= undefined; // from here on there is something to go on from
+    this.#move("caught_up", {});
   }
 
   /** Leave this socket and come back. @param {number} now @param {string} reason */

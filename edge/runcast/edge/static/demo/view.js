@@ -109,7 +109,7 @@ export class RunView {
   sync(run, asked) {
     setAttribute(this.element, "data-status", run.status);
     setText(this.#status, RUN_WORDS[run.status]);
-    setText(this.#took, run.endedAt === null ? "" : duration(run.endedAt - run.startedAt));
+    setText(this.#took, run.endedAt === null || run.startedAt === null ? "" : duration(run.endedAt - run.startedAt));
     setText(this.#title, plainly(asked).startsWith(plainly(run.title)) ? "" : run.title);
     this.#title.hidden = this.#title.textContent === "";
     this.#syncThinking(run);

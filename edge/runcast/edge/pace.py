@@ -1,0 +1,65 @@
+"""How fast a device may be fed: its window, its socket, its patience. Pure.
+
+Rules: nothing more goes out while the window of unacknowledged frames is full or too much waits for the socket; a device that is fed from
+the log gets more once its window is half empty, so that it gets mouthfuls and not crumbs. A device that something waits for, and that
+frees nothing for `stall_s`, has stalled: to hold its place any longer would cost others.
+"""
+
+from runcast.wire import limits
+from runcast.wire.window import AckWindow
+
+
+class Pace:
+    """Of one connection.
+
+    Args:
+        stall_s: how long a device may free nothing while something waits for it.
+    """
+
+    __slots__ = ("_socket_bytes", "_stall_s", "_stalled_at", "_window")
+
+    def __init__(self, stall_s: float) -> None:
+        self._window = AckWindow(limits.WINDOW_EVENTS, limits.WINDOW_BYTES)
+        self._socket_bytes = 0
+        self._stall_s = stall_s
+        self._stalled_at: float | None = None
+
+    @property
+    def socket_full(self) -> bool:
+        """Too much waits for the socket."""
+        return self._socket_bytes >= limits.SOCKET_BYTES_MAX
+
+    @property
+    def full(self) -> bool:
+        """No further frame may go out now."""
+        return self._window.full or self.socket_full
+
+    @property
+    def hungry(self) -> bool:
+        """It is worth reading more for the device."""
+        return self._window.half_empty and not self.socket_full
+
+    def sent(self, key: int, events: int, size: int) -> None:
+        """A frame goes out; keys rise."""
+        self._window.add(key, max(1, events), size)
+        self._socket_bytes += size  # until it is known how much is left of it
+
+    def acknowledged(self, key: int) -> None:
+        """All frames up to `key` were handled."""
+        if self._window.free_le(key):
+            self._stalled_at = None
+
+    def socket_bytes(self, waiting: int) -> bool:
+        """So many bytes wait for the socket; says whether there is room again."""
+        was_full = self.socket_full
+        self._socket_bytes = waiting
+        return was_full and not self.socket_full
+
+    def stalled(self, now: float, *, waiting: bool) -> bool:
+        """Time passed, and the device is or is not waited for; says whether that has lasted too long."""
+        if not waiting:
+            self._stalled_at = None
+            return False
+        if self._stalled_at is None:
+            self._stalled_at = now
+        return now - self._stalled_at >= self._stall_s
