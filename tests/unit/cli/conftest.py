@@ -28,3 +28,10 @@ def stdlib(library: tuple[Corpus, Index]) -> Corpus:
 @pytest.fixture(scope="session")
 def index(library: tuple[Corpus, Index]) -> Index:
     return library[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of the library together: loading it is most of what they cost."""
+    for item in items:
+        if "library" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("library"))
