@@ -73,7 +73,8 @@ class View:
         self.skipped: list[Place] = []
         self.times: dict[str | tuple[str, int, int], float] = {}
         self.superseded = 0
-        self._loose: set[str] = set()
+        self._loose: dict[tuple[str, Place], Seen] = {}
+        self._loose_ids: set[str] = set()
         self._last: dict[Try, int] = {}
         self._ended: dict[Try, str] = {}
         self._newest: dict[str, int] = {}
@@ -132,7 +133,7 @@ class View:
 
     def holds(self, event_id: str, attempt: Try | None, seq: int, place: Place) -> bool:
         """Whether an event that lies at `place` is shown, or stood for, or before the view's base."""
-        if event_id in self.ids or event_id in self._loose or place.after < self.base:
+        if event_id in self.ids or event_id in self._loose_ids or place.after < self.base:
             return True
         if attempt is not None and seq in self.covered.get(attempt, ()):
             return True
@@ -148,6 +149,8 @@ class View:
     def _begin(self, epoch: str, seq: int) -> None:
         self._epoch, self.base, self.held = epoch, seq, seq
         self._order.clear()
+        self._loose.clear()
+        self._loose_ids.clear()
         self.skipped.clear()
         self._rebuild()
 
@@ -156,12 +159,14 @@ class View:
             return
         self.held, self.base = seq, min(self.base, seq) if self.base >= 0 else seq
         # Of a frame that reaches over `seq` it can't be told what lay before: that may come again, or not.
-        loose = [event for place, event in self._order if place.after < seq < place.upto]
+        # What was in doubt before stays so: a device that goes back twice has not been shown less for it.
+        loose = {(event.id, place): event for place, event in self._order if place.after < seq < place.upto}
+        self._loose = {key: event for key, event in self._loose.items() if key[1].after < seq} | loose
         self._order = [(place, event) for place, event in self._order if place.upto <= seq]
         self.skipped = [part for part in self.skipped if part.upto <= seq]
         self._rebuild()
-        for event in loose:
-            self._loose.add(event.id)
+        self._loose_ids = {event_id for event_id, _ in self._loose}
+        for event in self._loose.values():
             if event.run:
                 self._cover(event)
 
@@ -170,7 +175,6 @@ class View:
         for table in (self.ids, self.covered, self._last, self._ended, self._newest):
             table.clear()
         self.merged.clear()
-        self._loose.clear()
         for place, event in order:
             self._note(place, event, None)
 

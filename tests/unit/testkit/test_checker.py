@@ -440,6 +440,22 @@ def test_merged_events_stand_for_a_range() -> None:
     assert verdict.clean, verdict.examples
 
 
+def test_a_device_that_goes_back_twice_into_a_merged_frame_has_not_been_shown_less() -> None:
+    story = clean_story()
+    end = (Seen("m", "user_message"), seen("r", 6), seen("r", 7))
+    story.add(Dropped, "u", "d1", meant=True)
+    story.open("u", "d1", 0, 8, "reset", asked="rubbish", trick="malformed", reason="malformed")
+    story.frame("u", "d1", 0, 8, seen("r", 1), seen("r", 4, first=2), seen("r", 5), *end)
+    story.add(Dropped, "u", "d1", meant=True)
+    story.open("u", "d1", 2, 8, asked=pos(2), trick="old")
+    story.frame("u", "d1", 2, 8, seen("r", 4, first=3), seen("r", 5), *end)
+    story.add(Dropped, "u", "d1", meant=True)
+    story.open("u", "d1", 4, 8, asked=pos(4), trick="old")
+    story.frame("u", "d1", 4, 8, *end)
+    verdict = check(story.records)
+    assert verdict.clean, verdict.examples
+
+
 def test_a_snapshot_stands_for_what_it_covers() -> None:
     story = clean_story()
     story.records.pop()
