@@ -10,7 +10,7 @@ from runcast.testkit.device import Device
 from runcast.wire import limits, subjects
 from tests.delivery.routers import jetstream
 
-WINDOW_S = limits.RESEND_MARGIN_S + 3.0
+WINDOW_S = limits.RESEND_MARGIN_S + 7.0
 
 
 async def test_an_outage_past_the_dedupe_window_is_told_and_what_was_not_sent_is_kept(runcast_cluster_factory, user: str):
