@@ -25,6 +25,7 @@ from runcast.bus.direct import DirectReader, Message
 from runcast.bus.presence import Presence
 from runcast.bus.storage import storage_error
 from runcast.edge.entry import Entry
+from runcast.edge.open_requests import OpenRequests
 from runcast.edge.replay import Splice
 from runcast.edge.vigil import Vigil
 from runcast.wire import limits, subjects
@@ -70,6 +71,9 @@ class Feed:
         log: told when a feed breaks.
         edge: id of this edge, for presence.
         vigil: watches what is critical.
+
+    Attributes:
+        requests: what the user is asked.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class Feed:
         self.listeners: set[Listener] = set()
         self.verify_at = 0.0
         self.vigil = vigil
+        self.requests = OpenRequests()
         self._edge = edge
         self._bus = bus
         self._reader = reader
@@ -156,6 +161,8 @@ class Feed:
 
     def _leave_out(self, entry: Entry) -> None:
         entry.leave_out(self._fence)
+        for event in entry.events:
+            self.requests.note(event, entry.seq)
         if entry.void and entry.awaited and entry.seq not in self._void:
             self._void.append(entry.seq)
 

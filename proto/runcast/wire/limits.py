@@ -103,7 +103,7 @@ CANCEL_AGE_S: Final = 3600.0
 """How long a cancel waits for its run to appear."""
 ANSWER_AGE_S: Final = 3600.0
 """How long an answer is kept for the process that asked, or the one that comes in its place."""
-ANSWERS_PER_USER_MAX: Final = 100
+ANSWERS_PER_USER_MAX: Final = 1_000
 """Answers of one user that are kept. The next is refused (`storage_full`)."""
 ANSWERS_AWAITED_MAX: Final = 1024
 """Answers that one Publish stream, and one agent process, waits for. A client refuses to ask for more (`rate_limited`); a stream that goes
@@ -152,7 +152,7 @@ LEASE_PUT_S: Final = 1.5
 LEASES_AT_ONCE: Final = 64
 """Such requests under way at once on one router. Further ones wait."""
 CLAIM_TRIES_MAX: Final = 5
-"""Tries to claim a run whose key others change at the same time. Then its batch is refused with `unavailable`."""
+"""Tries to claim a run whose key others change at the same time, or to keep an answer. Then it is refused with `unavailable`."""
 SWEEP_S: Final = 10.0
 """Every router looks for producers without a lease this often (give or take a quarter), for those whose end nobody heard of."""
 SWEEP_RETRY_S: Final = 1.0
