@@ -38,7 +38,7 @@ describe("what each kind shows", () => {
       ["q", "r"],
     );
     assert.deepEqual([run.title, run.replyTo, run.status, run.agent], ["How?", "q", "running", "demo"]);
-    assert.deepEqual(run.thinking, { text: "Looking", progress: 0, step: 1, steps: 3 });
+    assert.deepEqual(run.thinking, { text: "Looking", progress: 0, step: 1, steps: 3, urgency: "normal", remainingMs: null });
     assert.deepEqual(
       run.items.map((item) => item.type),
       ["tool", "message"],

@@ -82,7 +82,10 @@ class Stream:
     def thought(self, run: str = "r1", attempt: int = 1) -> Event:
         """agent_thinking."""
         step = self.random.randint(1, 9)
-        return self.event(run, attempt, agent_thinking=pb.AgentThinking(text=f"step {step}", progress=step / 10, step=step, steps=9))
+        thinking = pb.AgentThinking(text=f"step {step}", progress=step / 10, step=step, steps=9)
+        if step > 5:
+            thinking.urgency, thinking.remaining_ms = pb.URGENCY_HIGH, 100 * (9 - step)
+        return self.event(run, attempt, agent_thinking=thinking)
 
     def tool(self, run: str = "r1", attempt: int = 1, *, call: str = "c1") -> Event:
         """tool_executing."""

@@ -197,12 +197,19 @@ class Feed:
     async def reach(self, seq: int) -> None:
         """Before a place past the feed's own is called one that never was: ask the leader, and catch up with it.
 
-        What is live may be late here, or lost, while another edge has shown it to the device long ago.
+        What is live may be late here, or lost, while another edge has shown it to the device long ago. A leader that was elected a
+        moment ago may not know yet all that is stored: it is asked again, `limits.PLACE_TRIES_MAX` times.
 
         Raises:
             UnavailableError: the leader did not answer, or the log did not give what the leader has; connect again.
         """
-        tip = await self._reader.leader_tip(self.stream, self.subject)
+        tip = 0
+        for attempt in range(limits.PLACE_TRIES_MAX):
+            if attempt:
+                await asyncio.sleep(_BACKOFF_S * 2**attempt)
+            tip = await self._reader.leader_tip(self.stream, self.subject)
+            if max(tip, self.pos) >= seq or self.closed:
+                break
         if tip <= self.pos or self.closed:
             return
         self._splice.outrun(tip, time.monotonic())
@@ -300,7 +307,9 @@ class Feed:
                 why = exc
                 continue
             if seq and messages and messages[0].seq != seq:
-                return [], False
+                if not await self._reader.leader_holds(self.stream, self.subject, seq):
+                    return [], False
+                continue  # a replica with a hole: it is being mended
             entries = self._entries(seq, messages)
             for entry in entries:  # the one at `seq` too: an attempt may have begun there
                 self._leave_out(entry)
@@ -328,6 +337,8 @@ class Feed:
                 continue
             if messages:
                 first = messages[0]
+                if seq not in (0, first.seq) and await self._reader.leader_holds(self.stream, self.subject, seq):
+                    continue  # a replica with a hole: it is being mended
                 return seq in (0, first.seq), first.pending + (first.seq != seq)
         raise why
 

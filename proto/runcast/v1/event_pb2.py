@@ -24,49 +24,51 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16runcast/v1/event.proto\x12\nruncast.v1\"\xa0\x06\n\x05\x45vent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x0b\n\x03seq\x18\x04 \x01(\x04\x12\x14\n\x0ctime_unix_ms\x18\x05 \x01(\x03\x12\r\n\x05\x61gent\x18\x06 \x01(\t\x12\x0e\n\x06thread\x18\x07 \x01(\t\x12\x15\n\rparent_run_id\x18\x08 \x01(\t\x12\x13\n\x0btraceparent\x18\t \x01(\t\x12\x11\n\tfirst_seq\x18\n \x01(\x04\x12\x31\n\ragent_started\x18\x14 \x01(\x0b\x32\x18.runcast.v1.AgentStartedH\x00\x12\x33\n\x0e\x61gent_thinking\x18\x15 \x01(\x0b\x32\x19.runcast.v1.AgentThinkingH\x00\x12\x33\n\x0etool_executing\x18\x16 \x01(\x0b\x32\x19.runcast.v1.ToolExecutingH\x00\x12\x33\n\x0etool_completed\x18\x17 \x01(\x0b\x32\x19.runcast.v1.ToolCompletedH\x00\x12\x33\n\x0e\x61gent_response\x18\x18 \x01(\x0b\x32\x19.runcast.v1.AgentResponseH\x00\x12\x35\n\x0f\x61gent_completed\x18\x19 \x01(\x0b\x32\x1a.runcast.v1.AgentCompletedH\x00\x12-\n\x0b\x61gent_error\x18\x1a \x01(\x0b\x32\x16.runcast.v1.AgentErrorH\x00\x12/\n\x0cuser_message\x18\x1b \x01(\x0b\x32\x17.runcast.v1.UserMessageH\x00\x12\x31\n\rrun_cancelled\x18\x1c \x01(\x0b\x32\x18.runcast.v1.RunCancelledH\x00\x12\'\n\x08run_lost\x18\x1d \x01(\x0b\x32\x13.runcast.v1.RunLostH\x00\x12\x35\n\x0finput_requested\x18\x1e \x01(\x0b\x32\x1a.runcast.v1.InputRequestedH\x00\x12$\n\x06\x63ustom\x18\x1f \x01(\x0b\x32\x12.runcast.v1.CustomH\x00\x42\x06\n\x04kindJ\x04\x08\x0b\x10\x14J\x04\x08 \x10@\"C\n\x0c\x41gentStarted\x12\r\n\x05title\x18\x01 \x01(\t\x12\x10\n\x08reply_to\x18\x02 \x01(\t\x12\x12\n\ninput_json\x18\x03 \x01(\x0c\"^\n\rAgentThinking\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\x08progress\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04step\x18\x03 \x01(\r\x12\r\n\x05steps\x18\x04 \x01(\rB\x0b\n\t_progress\"\x81\x01\n\rToolExecuting\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x11\n\targs_json\x18\x03 \x01(\x0c\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\x18\n\x0b\x65stimate_ms\x18\x05 \x01(\rH\x00\x88\x01\x01\x42\x0e\n\x0c_estimate_ms\"\x94\x01\n\rToolCompleted\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12&\n\x06status\x18\x03 \x01(\x0e\x32\x16.runcast.v1.ToolStatus\x12\x13\n\x0bresult_json\x18\x04 \x01(\x0c\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x06 \x01(\r\"d\n\rAgentResponse\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\"\n\x04mode\x18\x03 \x01(\x0e\x32\x14.runcast.v1.TextMode\x12\r\n\x05\x66inal\x18\x04 \x01(\x08\"6\n\x0e\x41gentCompleted\x12\x0f\n\x07summary\x18\x01 \x01(\t\x12\x13\n\x0bresult_json\x18\x02 \x01(\x0c\"\xae\x01\n\nAgentError\x12&\n\x08severity\x18\x01 \x01(\x0e\x32\x14.runcast.v1.Severity\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x13\n\x0bsuggestions\x18\x04 \x03(\t\x12\x10\n\x08retrying\x18\x05 \x01(\x08\x12\x1b\n\x0eretry_after_ms\x18\x06 \x01(\rH\x00\x88\x01\x01\x42\x11\n\x0f_retry_after_ms\"M\n\x0bUserMessage\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x11\n\tdata_json\x18\x02 \x01(\x0c\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\r\n\x05group\x18\x04 \x01(\t\"\x1e\n\x0cRunCancelled\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x19\n\x07RunLost\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\xb2\x01\n\x0eInputRequested\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12#\n\x04type\x18\x02 \x01(\x0e\x32\x15.runcast.v1.InputType\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12\x0f\n\x07options\x18\x04 \x03(\t\x12\x14\n\x0c\x64\x65\x66\x61ult_json\x18\x05 \x01(\x0c\x12\x1c\n\x0f\x65xpires_unix_ms\x18\x06 \x01(\x03H\x00\x88\x01\x01\x42\x12\n\x10_expires_unix_ms\")\n\x06\x43ustom\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdata_json\x18\x02 \x01(\x0c\"\"\n\x04User\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"\xb0\x01\n\x05\x42\x61tch\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\x10\n\x08producer\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\x12\x0e\n\x06number\x18\x05 \x01(\x04\x12!\n\x06\x65vents\x18\x06 \x03(\x0b\x32\x11.runcast.v1.Event\x12\x1b\n\x13receipt_deadline_ms\x18\x07 \x01(\rJ\x04\x08\x08\x10\x10*o\n\nToolStatus\x12\x1b\n\x17TOOL_STATUS_UNSPECIFIED\x10\x00\x12\x12\n\x0eTOOL_STATUS_OK\x10\x01\x12\x15\n\x11TOOL_STATUS_ERROR\x10\x02\x12\x19\n\x15TOOL_STATUS_CANCELLED\x10\x03*O\n\x08TextMode\x12\x19\n\x15TEXT_MODE_UNSPECIFIED\x10\x00\x12\x13\n\x0fTEXT_MODE_WHOLE\x10\x01\x12\x13\n\x0fTEXT_MODE_DELTA\x10\x02*i\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x18\n\x14SEVERITY_RECOVERABLE\x10\x01\x12\x15\n\x11SEVERITY_DEGRADED\x10\x02\x12\x12\n\x0eSEVERITY_FATAL\x10\x03*p\n\tInputType\x12\x1a\n\x16INPUT_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13INPUT_TYPE_APPROVAL\x10\x01\x12\x17\n\x13INPUT_TYPE_QUESTION\x10\x02\x12\x15\n\x11INPUT_TYPE_CHOICE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16runcast/v1/event.proto\x12\nruncast.v1\"\xa0\x06\n\x05\x45vent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x0b\n\x03seq\x18\x04 \x01(\x04\x12\x14\n\x0ctime_unix_ms\x18\x05 \x01(\x03\x12\r\n\x05\x61gent\x18\x06 \x01(\t\x12\x0e\n\x06thread\x18\x07 \x01(\t\x12\x15\n\rparent_run_id\x18\x08 \x01(\t\x12\x13\n\x0btraceparent\x18\t \x01(\t\x12\x11\n\tfirst_seq\x18\n \x01(\x04\x12\x31\n\ragent_started\x18\x14 \x01(\x0b\x32\x18.runcast.v1.AgentStartedH\x00\x12\x33\n\x0e\x61gent_thinking\x18\x15 \x01(\x0b\x32\x19.runcast.v1.AgentThinkingH\x00\x12\x33\n\x0etool_executing\x18\x16 \x01(\x0b\x32\x19.runcast.v1.ToolExecutingH\x00\x12\x33\n\x0etool_completed\x18\x17 \x01(\x0b\x32\x19.runcast.v1.ToolCompletedH\x00\x12\x33\n\x0e\x61gent_response\x18\x18 \x01(\x0b\x32\x19.runcast.v1.AgentResponseH\x00\x12\x35\n\x0f\x61gent_completed\x18\x19 \x01(\x0b\x32\x1a.runcast.v1.AgentCompletedH\x00\x12-\n\x0b\x61gent_error\x18\x1a \x01(\x0b\x32\x16.runcast.v1.AgentErrorH\x00\x12/\n\x0cuser_message\x18\x1b \x01(\x0b\x32\x17.runcast.v1.UserMessageH\x00\x12\x31\n\rrun_cancelled\x18\x1c \x01(\x0b\x32\x18.runcast.v1.RunCancelledH\x00\x12\'\n\x08run_lost\x18\x1d \x01(\x0b\x32\x13.runcast.v1.RunLostH\x00\x12\x35\n\x0finput_requested\x18\x1e \x01(\x0b\x32\x1a.runcast.v1.InputRequestedH\x00\x12$\n\x06\x63ustom\x18\x1f \x01(\x0b\x32\x12.runcast.v1.CustomH\x00\x42\x06\n\x04kindJ\x04\x08\x0b\x10\x14J\x04\x08 \x10@\"C\n\x0c\x41gentStarted\x12\r\n\x05title\x18\x01 \x01(\t\x12\x10\n\x08reply_to\x18\x02 \x01(\t\x12\x12\n\ninput_json\x18\x03 \x01(\x0c\"\xb0\x01\n\rAgentThinking\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\x08progress\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04step\x18\x03 \x01(\r\x12\r\n\x05steps\x18\x04 \x01(\r\x12$\n\x07urgency\x18\x05 \x01(\x0e\x32\x13.runcast.v1.Urgency\x12\x19\n\x0cremaining_ms\x18\x06 \x01(\rH\x01\x88\x01\x01\x42\x0b\n\t_progressB\x0f\n\r_remaining_ms\"\x81\x01\n\rToolExecuting\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x11\n\targs_json\x18\x03 \x01(\x0c\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\x18\n\x0b\x65stimate_ms\x18\x05 \x01(\rH\x00\x88\x01\x01\x42\x0e\n\x0c_estimate_ms\"\x94\x01\n\rToolCompleted\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12&\n\x06status\x18\x03 \x01(\x0e\x32\x16.runcast.v1.ToolStatus\x12\x13\n\x0bresult_json\x18\x04 \x01(\x0c\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x06 \x01(\r\"d\n\rAgentResponse\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\"\n\x04mode\x18\x03 \x01(\x0e\x32\x14.runcast.v1.TextMode\x12\r\n\x05\x66inal\x18\x04 \x01(\x08\"6\n\x0e\x41gentCompleted\x12\x0f\n\x07summary\x18\x01 \x01(\t\x12\x13\n\x0bresult_json\x18\x02 \x01(\x0c\"\xae\x01\n\nAgentError\x12&\n\x08severity\x18\x01 \x01(\x0e\x32\x14.runcast.v1.Severity\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x13\n\x0bsuggestions\x18\x04 \x03(\t\x12\x10\n\x08retrying\x18\x05 \x01(\x08\x12\x1b\n\x0eretry_after_ms\x18\x06 \x01(\rH\x00\x88\x01\x01\x42\x11\n\x0f_retry_after_ms\"M\n\x0bUserMessage\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x11\n\tdata_json\x18\x02 \x01(\x0c\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\r\n\x05group\x18\x04 \x01(\t\"\x1e\n\x0cRunCancelled\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x19\n\x07RunLost\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\xb2\x01\n\x0eInputRequested\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12#\n\x04type\x18\x02 \x01(\x0e\x32\x15.runcast.v1.InputType\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12\x0f\n\x07options\x18\x04 \x03(\t\x12\x14\n\x0c\x64\x65\x66\x61ult_json\x18\x05 \x01(\x0c\x12\x1c\n\x0f\x65xpires_unix_ms\x18\x06 \x01(\x03H\x00\x88\x01\x01\x42\x12\n\x10_expires_unix_ms\")\n\x06\x43ustom\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdata_json\x18\x02 \x01(\x0c\"\"\n\x04User\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"\xb0\x01\n\x05\x42\x61tch\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\x10\n\x08producer\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\x12\x0e\n\x06number\x18\x05 \x01(\x04\x12!\n\x06\x65vents\x18\x06 \x03(\x0b\x32\x11.runcast.v1.Event\x12\x1b\n\x13receipt_deadline_ms\x18\x07 \x01(\rJ\x04\x08\x08\x10\x10*Y\n\x07Urgency\x12\x17\n\x13URGENCY_UNSPECIFIED\x10\x00\x12\x0f\n\x0bURGENCY_LOW\x10\x01\x12\x12\n\x0eURGENCY_NORMAL\x10\x02\x12\x10\n\x0cURGENCY_HIGH\x10\x03*o\n\nToolStatus\x12\x1b\n\x17TOOL_STATUS_UNSPECIFIED\x10\x00\x12\x12\n\x0eTOOL_STATUS_OK\x10\x01\x12\x15\n\x11TOOL_STATUS_ERROR\x10\x02\x12\x19\n\x15TOOL_STATUS_CANCELLED\x10\x03*O\n\x08TextMode\x12\x19\n\x15TEXT_MODE_UNSPECIFIED\x10\x00\x12\x13\n\x0fTEXT_MODE_WHOLE\x10\x01\x12\x13\n\x0fTEXT_MODE_DELTA\x10\x02*i\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x18\n\x14SEVERITY_RECOVERABLE\x10\x01\x12\x15\n\x11SEVERITY_DEGRADED\x10\x02\x12\x12\n\x0eSEVERITY_FATAL\x10\x03*p\n\tInputType\x12\x1a\n\x16INPUT_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13INPUT_TYPE_APPROVAL\x10\x01\x12\x17\n\x13INPUT_TYPE_QUESTION\x10\x02\x12\x15\n\x11INPUT_TYPE_CHOICE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'runcast.v1.event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TOOLSTATUS']._serialized_start=2201
-  _globals['_TOOLSTATUS']._serialized_end=2312
-  _globals['_TEXTMODE']._serialized_start=2314
-  _globals['_TEXTMODE']._serialized_end=2393
-  _globals['_SEVERITY']._serialized_start=2395
-  _globals['_SEVERITY']._serialized_end=2500
-  _globals['_INPUTTYPE']._serialized_start=2502
-  _globals['_INPUTTYPE']._serialized_end=2614
+  _globals['_URGENCY']._serialized_start=2284
+  _globals['_URGENCY']._serialized_end=2373
+  _globals['_TOOLSTATUS']._serialized_start=2375
+  _globals['_TOOLSTATUS']._serialized_end=2486
+  _globals['_TEXTMODE']._serialized_start=2488
+  _globals['_TEXTMODE']._serialized_end=2567
+  _globals['_SEVERITY']._serialized_start=2569
+  _globals['_SEVERITY']._serialized_end=2674
+  _globals['_INPUTTYPE']._serialized_start=2676
+  _globals['_INPUTTYPE']._serialized_end=2788
   _globals['_EVENT']._serialized_start=39
   _globals['_EVENT']._serialized_end=839
   _globals['_AGENTSTARTED']._serialized_start=841
   _globals['_AGENTSTARTED']._serialized_end=908
-  _globals['_AGENTTHINKING']._serialized_start=910
-  _globals['_AGENTTHINKING']._serialized_end=1004
-  _globals['_TOOLEXECUTING']._serialized_start=1007
-  _globals['_TOOLEXECUTING']._serialized_end=1136
-  _globals['_TOOLCOMPLETED']._serialized_start=1139
-  _globals['_TOOLCOMPLETED']._serialized_end=1287
-  _globals['_AGENTRESPONSE']._serialized_start=1289
-  _globals['_AGENTRESPONSE']._serialized_end=1389
-  _globals['_AGENTCOMPLETED']._serialized_start=1391
-  _globals['_AGENTCOMPLETED']._serialized_end=1445
-  _globals['_AGENTERROR']._serialized_start=1448
-  _globals['_AGENTERROR']._serialized_end=1622
-  _globals['_USERMESSAGE']._serialized_start=1624
-  _globals['_USERMESSAGE']._serialized_end=1701
-  _globals['_RUNCANCELLED']._serialized_start=1703
-  _globals['_RUNCANCELLED']._serialized_end=1733
-  _globals['_RUNLOST']._serialized_start=1735
-  _globals['_RUNLOST']._serialized_end=1760
-  _globals['_INPUTREQUESTED']._serialized_start=1763
-  _globals['_INPUTREQUESTED']._serialized_end=1941
-  _globals['_CUSTOM']._serialized_start=1943
-  _globals['_CUSTOM']._serialized_end=1984
-  _globals['_USER']._serialized_start=1986
-  _globals['_USER']._serialized_end=2020
-  _globals['_BATCH']._serialized_start=2023
-  _globals['_BATCH']._serialized_end=2199
+  _globals['_AGENTTHINKING']._serialized_start=911
+  _globals['_AGENTTHINKING']._serialized_end=1087
+  _globals['_TOOLEXECUTING']._serialized_start=1090
+  _globals['_TOOLEXECUTING']._serialized_end=1219
+  _globals['_TOOLCOMPLETED']._serialized_start=1222
+  _globals['_TOOLCOMPLETED']._serialized_end=1370
+  _globals['_AGENTRESPONSE']._serialized_start=1372
+  _globals['_AGENTRESPONSE']._serialized_end=1472
+  _globals['_AGENTCOMPLETED']._serialized_start=1474
+  _globals['_AGENTCOMPLETED']._serialized_end=1528
+  _globals['_AGENTERROR']._serialized_start=1531
+  _globals['_AGENTERROR']._serialized_end=1705
+  _globals['_USERMESSAGE']._serialized_start=1707
+  _globals['_USERMESSAGE']._serialized_end=1784
+  _globals['_RUNCANCELLED']._serialized_start=1786
+  _globals['_RUNCANCELLED']._serialized_end=1816
+  _globals['_RUNLOST']._serialized_start=1818
+  _globals['_RUNLOST']._serialized_end=1843
+  _globals['_INPUTREQUESTED']._serialized_start=1846
+  _globals['_INPUTREQUESTED']._serialized_end=2024
+  _globals['_CUSTOM']._serialized_start=2026
+  _globals['_CUSTOM']._serialized_end=2067
+  _globals['_USER']._serialized_start=2069
+  _globals['_USER']._serialized_end=2103
+  _globals['_BATCH']._serialized_start=2106
+  _globals['_BATCH']._serialized_end=2282
 # @@protoc_insertion_point(module_scope)

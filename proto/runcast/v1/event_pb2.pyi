@@ -7,6 +7,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Urgency(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    URGENCY_UNSPECIFIED: _ClassVar[Urgency]
+    URGENCY_LOW: _ClassVar[Urgency]
+    URGENCY_NORMAL: _ClassVar[Urgency]
+    URGENCY_HIGH: _ClassVar[Urgency]
+
 class ToolStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     TOOL_STATUS_UNSPECIFIED: _ClassVar[ToolStatus]
@@ -33,6 +40,10 @@ class InputType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     INPUT_TYPE_APPROVAL: _ClassVar[InputType]
     INPUT_TYPE_QUESTION: _ClassVar[InputType]
     INPUT_TYPE_CHOICE: _ClassVar[InputType]
+URGENCY_UNSPECIFIED: Urgency
+URGENCY_LOW: Urgency
+URGENCY_NORMAL: Urgency
+URGENCY_HIGH: Urgency
 TOOL_STATUS_UNSPECIFIED: ToolStatus
 TOOL_STATUS_OK: ToolStatus
 TOOL_STATUS_ERROR: ToolStatus
@@ -108,16 +119,20 @@ class AgentStarted(_message.Message):
     def __init__(self, title: _Optional[str] = ..., reply_to: _Optional[str] = ..., input_json: _Optional[bytes] = ...) -> None: ...
 
 class AgentThinking(_message.Message):
-    __slots__ = ("text", "progress", "step", "steps")
+    __slots__ = ("text", "progress", "step", "steps", "urgency", "remaining_ms")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
+    URGENCY_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_MS_FIELD_NUMBER: _ClassVar[int]
     text: str
     progress: float
     step: int
     steps: int
-    def __init__(self, text: _Optional[str] = ..., progress: _Optional[float] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ...) -> None: ...
+    urgency: Urgency
+    remaining_ms: int
+    def __init__(self, text: _Optional[str] = ..., progress: _Optional[float] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., urgency: _Optional[_Union[Urgency, str]] = ..., remaining_ms: _Optional[int] = ...) -> None: ...
 
 class ToolExecuting(_message.Message):
     __slots__ = ("tool_call_id", "tool", "args_json", "purpose", "estimate_ms")

@@ -114,6 +114,8 @@ KINDS: Final[dict[str, tuple[Field, ...]]] = {
         _field("progress", _number, optional=True),
         _field("step", _integer),
         _field("steps", _integer),
+        _enum("urgency", event_pb2.Urgency, "URGENCY_"),
+        _field("remaining_ms", _integer, optional=True),
     ),
     "tool_executing": (
         _field("tool_call_id", _text),

@@ -236,6 +236,8 @@ HISTORY_TIMEOUT_S: Final = 5.0
 """One Direct Get. Then it is tried again."""
 HISTORY_TRIES_MAX: Final = 6
 """Tries of one read, with backoff. Then the device is closed with `unavailable` and comes back."""
+PLACE_TRIES_MAX: Final = 4
+"""Times that the leader is asked for a place that nobody here knows, with backoff (0.7 s in all), before it is one that never was."""
 VERIFY_INTERVAL_S: Final = 15.0
 """Slow round: every connected user's tip is compared with what was delivered."""
 VERIFY_SUBJECTS_MAX: Final = 1024

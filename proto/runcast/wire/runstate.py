@@ -88,6 +88,8 @@ class Thinking(msgspec.Struct, rename="camel"):
     progress: float | None
     step: int
     steps: int
+    urgency: str
+    remaining_ms: int | None
 
 
 class Run(_Shown, tag="run"):
@@ -256,7 +258,14 @@ def _started(run: Run, form: EventJson) -> None:
 
 def _thought(run: Run, form: EventJson) -> None:
     data = form.data
-    run.thinking = Thinking(data.get("text", ""), data.get("progress"), data.get("step", 0), data.get("steps", 0))
+    run.thinking = Thinking(
+        data.get("text", ""),
+        data.get("progress"),
+        data.get("step", 0),
+        data.get("steps", 0),
+        data.get("urgency", "normal"),
+        data.get("remaining_ms"),
+    )
 
 
 def _tool(run: Run, form: EventJson) -> Tool:

@@ -191,6 +191,7 @@ def test_a_number_that_json_lacks_is_left_out(value: float) -> None:
         ("agent_thinking", {"step": True}, "agent_thinking.step: expected an integer, got bool"),
         ("agent_thinking", {"step": -1}, "agent_thinking.step: "),
         ("agent_thinking", {"step": 2**32}, "agent_thinking.step: "),
+        ("agent_thinking", {"urgency": "dire"}, "agent_thinking.urgency: 'dire' is not one of high, low, normal, unspecified"),
         ("agent_response", {"final": 1}, "agent_response.final: expected true or false, got int"),
         ("agent_response", {"mode": "half"}, "agent_response.mode: 'half' is not one of delta, unspecified, whole"),
         ("agent_response", {"mode": 2}, "agent_response.mode: 2 is not one of"),

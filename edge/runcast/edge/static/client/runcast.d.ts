@@ -108,8 +108,8 @@ export interface Run {
   /** Milliseconds since the Unix epoch; null when its beginning was not seen. */
   startedAt: number | null;
   endedAt: number | null;
-  /** What it is occupied with; null when it has said nothing, or has ended. */
-  thinking: { text: string; progress: number | null; step: number; steps: number } | null;
+  /** What it is occupied with; null when it has said nothing, or has ended. `urgency`: "low", "normal" or "high"; `remainingMs`: an estimate. */
+  thinking: { text: string; progress: number | null; step: number; steps: number; urgency: string; remainingMs: number | null } | null;
   /** Everything below, in the order in which it began. */
   items: Item[];
   tools: Tool[];

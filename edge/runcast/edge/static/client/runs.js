@@ -28,7 +28,14 @@ const STEPS = {
   },
 
   agent_thinking(run, { data }) {
-    run.thinking = { text: data.text ?? "", progress: data.progress ?? null, step: data.step ?? 0, steps: data.steps ?? 0 };
+    run.thinking = {
+      text: data.text ?? "",
+      progress: data.progress ?? null,
+      step: data.step ?? 0,
+      steps: data.steps ?? 0,
+      urgency: data.urgency ?? "normal",
+      remainingMs: data.remaining_ms ?? null,
+    };
   },
 
   tool_executing(run, { data, time_unix_ms }) {

@@ -125,7 +125,9 @@ export class RunView {
     this.#thinkingBox.hidden = thinking === null || endedAt !== null;
     if (thinking === null) return;
     setText(this.#thinking, thinking.text);
-    setText(this.#steps, thinking.steps ? `${thinking.step} of ${thinking.steps}` : "");
+    const left = thinking.remainingMs === null ? "" : `about ${Math.max(1, Math.round(thinking.remainingMs / 1000))} s left`;
+    setText(this.#steps, [thinking.steps ? `${thinking.step} of ${thinking.steps}` : "", left].filter(Boolean).join(", "));
+    this.#thinkingBox.dataset.urgency = thinking.urgency;
     if (thinking.progress === null) this.#progress.removeAttribute("value");
     else setAttribute(this.#progress, "value", thinking.progress);
   }
