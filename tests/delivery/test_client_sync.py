@@ -1,6 +1,7 @@
 """The blocking client against real routers, from threads, as a device sees it."""
 
 import asyncio
+import contextvars
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 
 import runcast.client
 from runcast.client import LifecycleError, OutboxClosedError, UnavailableError, UnsentError
-from runcast.client.sync import InboxMessage, Run, Runcast, StoppedError
+from runcast.client.sync import InboxMessage, Run, Runcast, StoppedError, current_run
 from runcast.testkit import Cluster
 from runcast.testkit.device import Device
 from runcast.testkit.plugin import DeviceFactory
@@ -152,6 +153,25 @@ async def test_a_block_that_raises_tells_the_error_and_closes_its_tool(runcast_c
     assert kinds(seen) == ["agent_started", "tool_executing", "tool_completed", "agent_error"]
     assert seen[2].tool_completed.status == TOOL_STATUS_ERROR
     assert kinds(await until_end(watcher, held[1].id))[-1] == "agent_completed"
+
+
+def test_the_current_run_is_the_threads_own(runcast_cluster: Cluster, user: str) -> None:
+    def look() -> str:
+        run = current_run(None)
+        return run.id if run else ""
+
+    with connect(runcast_cluster) as rc:
+        with pytest.raises(LifecycleError, match="no run is under way"):
+            current_run()
+        with rc.run(user=user) as run, ThreadPoolExecutor(1) as pool:
+            assert current_run() is run
+            assert current_run().is_open
+            with rc.run(user=user) as inner:
+                assert look() == inner.id
+            assert look() == run.id
+            assert pool.submit(look).result() == ""
+            assert pool.submit(contextvars.copy_context().run, look).result() == run.id
+        assert look() == ""
 
 
 # --- stop ---

@@ -14,7 +14,7 @@ the user pressed stop.
 
 from runcast.client.sync.block import StoppedError
 from runcast.client.sync.inbox import Inbox, InboxMessage
-from runcast.client.sync.run import Run, ToolCall
+from runcast.client.sync.run import Run, ToolCall, current_run
 from runcast.client.sync.runcast import Runcast
 
-__all__ = ["Inbox", "InboxMessage", "Run", "Runcast", "StoppedError", "ToolCall"]
+__all__ = ["Inbox", "InboxMessage", "Run", "Runcast", "StoppedError", "ToolCall", "current_run"]

@@ -5,10 +5,17 @@ Rules: nothing is decided here; signatures and documentation are those of the as
 Never imports grpc.
 """
 
+from typing import Final, TypeVar, overload
+from weakref import WeakKeyDictionary
+
+from runcast.client.context import current_run as current_async_run
 from runcast.client.run import Run as AsyncRun
 from runcast.client.sync.block import Block, asks, opens, waits
 from runcast.client.sync.thread import LoopThread
 from runcast.client.tool import ToolCall as AsyncToolCall
+from runcast.wire.errors import LifecycleError
+
+T = TypeVar("T")
 
 
 class ToolCall(Block):
@@ -46,6 +53,12 @@ class Run(Block):
         self._run = run
         self.id = run.id
         self.attempt = run.attempt
+        _faces[run] = self
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its block is under way."""
+        return self._run.is_open
 
     @property
     def cancelled(self) -> bool:
@@ -72,3 +85,30 @@ class Run(Block):
     fail = waits(AsyncRun.fail)
     flush = waits(AsyncRun.flush)
     is_open_tool = asks(AsyncRun.is_open_tool)
+
+
+_faces: "WeakKeyDictionary[AsyncRun, Run]" = WeakKeyDictionary()
+_MISSING: Final = object()
+
+
+@overload
+def current_run() -> Run: ...
+@overload
+def current_run(default: T, /) -> Run | T: ...
+def current_run(default: object = _MISSING, /) -> object:
+    """The run whose block this thread is in, the innermost one. A thread that another one started begins outside of any.
+
+    Args:
+        default: what to return outside of a run; without it that is an error.
+
+    Raises:
+        LifecycleError: there is none, or it is one of the async client, and no `default`.
+    """
+    run = current_async_run(None)
+    if run is not None and run in _faces:
+        return _faces[run]
+    if default is not _MISSING:
+        return default
+    if run is None:
+        raise LifecycleError("no run is under way in this thread; call this within `with rc.run(user=…):`, or use current_run(None)")
+    raise LifecycleError(f"run {run.id} belongs to the async client; use runcast.client.current_run")
