@@ -317,6 +317,10 @@ RUN_EXIT_S: Final = 2.0
 """How long a run that was cancelled or failed waits for its closing events to be stored. They are sent on after it."""
 GOODBYE_S: Final = 1.0
 """How long a client that closes waits for the router to end the stream. Then it drops the stream."""
+LOOP_END_S: Final = 0.25
+"""How long what is left on the loop of a blocking client may take to end once it is cancelled. Then it is cancelled again."""
+LOOP_END_CANCELS: Final = 3
+"""How often: the second time cuts short what the first one began to send. Then the thread is left to end with the process."""
 TURN_APPENDS_MAX: Final = 32
 """Events appended in a row before the caller yields to the event loop, so that a busy agent's events leave at once."""
 ERROR_TEXT_CHARS_MAX: Final = 2_000
