@@ -26,66 +26,62 @@ _log = logging.getLogger("runcast.client")
 
 
 class Family(ABC):
-    """What `Run` has of this.
-
-    Attributes:
-        children: the runs that it started and whose blocks are under way, oldest first.
-    """
+    """What `Run` has of this."""
 
     def __init__(self) -> None:
-        self.children: list[Self] = []
+        self._children: list[Self] = []  # whose blocks are under way, oldest first
 
     @property
     @abstractmethod
-    def task(self) -> "asyncio.Task[object] | None":
+    def _block_task(self) -> "asyncio.Task[object] | None":
         """The one that runs its block."""
 
     @abstractmethod
-    def doom(self, reason: str) -> None:
+    def _doom(self, reason: str) -> None:
         """Emit nothing from now on but what `end_now` does."""
 
     @abstractmethod
-    def stop(self, reason: str, *, cancel_task: bool) -> None:
+    def _stop(self, reason: str, *, cancel_task: bool) -> None:
         """Take it as cancelled; with `cancel_task`, cancel the task, and swallow that at the block's end."""
 
     @abstractmethod
-    def end_now(self) -> None:
+    def _end_now(self) -> None:
         """Queue what ends it, if it has not ended; raises nothing."""
 
     @abstractmethod
-    async def wait_stored(self) -> None:
+    async def _wait_stored(self) -> None:
         """Wait until all of it is stored; raises RuncastError when that can't be."""
 
-    def generations(self) -> list[list[Self]]:
+    def _generations(self) -> list[list[Self]]:
         """All below it: its children, their children, and so on."""
         found: list[list[Self]] = []
-        level = list(self.children)
+        level = list(self._children)
         while level:
             found.append(level)
-            level = [child for run in level for child in run.children]
+            level = [child for run in level for child in run._children]
         return found
 
-    def stop_all(self, reason: str) -> None:
+    def _stop_all(self, reason: str) -> None:
         """The user stopped it: so are all below it."""
-        tasks = {self.task}
-        for run in [run for generation in self.generations() for run in generation]:
-            run.stop(reason, cancel_task=run.task not in tasks)
-            tasks.add(run.task)
+        tasks = {self._block_task}
+        for run in [run for generation in self._generations() for run in generation]:
+            run._stop(reason, cancel_task=run._block_task not in tasks)
+            tasks.add(run._block_task)
 
-    async def end_all(self, reason: str) -> None:
+    async def _end_all(self, reason: str) -> None:
         """It ends: end all below it first, deepest first. They are all ended when this returns or raises."""
-        generations = self.generations()
-        tasks = {self.task, asyncio.current_task()}
+        generations = self._generations()
+        tasks = {self._block_task, asyncio.current_task()}
         for run in [run for generation in generations for run in generation]:
-            run.doom(reason)
-            run.stop(reason, cancel_task=run.task not in tasks)
-            tasks.add(run.task)
+            run._doom(reason)
+            run._stop(reason, cancel_task=run._block_task not in tasks)
+            tasks.add(run._block_task)
         generations.reverse()
         try:
             async with time_limit(limits.RUN_EXIT_S):
                 for generation in generations:
                     for run in generation:
-                        run.end_now()
+                        run._end_now()
                     for run in generation:
                         await _wait(run)
         except TimeoutError:
@@ -93,11 +89,11 @@ class Family(ABC):
         finally:
             for generation in generations:
                 for run in generation:
-                    run.end_now()
+                    run._end_now()
 
 
 async def _wait(run: Family) -> None:
     try:
-        await run.wait_stored()
+        await run._wait_stored()
     except RuncastError as exc:
         _log.debug("not waiting for a child's end any longer: %s", exc)

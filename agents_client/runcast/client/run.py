@@ -64,7 +64,7 @@ class Run(Speech, Family):
         self._context = context
         self._started = started
         self._parent = parent
-        self._stop: Stop | None = None  # from the block's beginning
+        self._own_cancel: Stop | None = None  # from the block's beginning
         self._token: Token[Run | None] | None = None
         self._doomed = ""  # why it is ended from above
         self._exc: BaseException | None = None  # what the block raised
@@ -89,9 +89,9 @@ class Run(Speech, Family):
         return self._ended or self._exiting or bool(self._doomed)
 
     @property
-    def task(self) -> "asyncio.Task[object] | None":
+    def _block_task(self) -> "asyncio.Task[object] | None":
         """The task that runs its block; None before."""
-        return self._stop.task if self._stop is not None else None
+        return self._own_cancel.task if self._own_cancel is not None else None
 
     # --- runs below it ---
 
@@ -208,9 +208,9 @@ class Run(Speech, Family):
             self._parent._check_may_start()
         self._publisher.open_run(self._key)
         self._entered = True
-        self._stop = Stop(task)
+        self._own_cancel = Stop(task)
         if self._parent is not None:
-            self._parent.children.append(self)
+            self._parent._children.append(self)
         try:
             await self.emit(Event(agent_started=self._started))
             self._begun = True
@@ -218,7 +218,7 @@ class Run(Speech, Family):
         except BaseException as exc:
             self._end()
             self._exit()
-            if self._stop.take_back(exc):
+            if self._own_cancel.take_back(exc):
                 raise LifecycleError(f"run {self.id} did not begin: {self._doomed or self.cancel_reason}") from None
             raise
         self._pace = Pace(self._now())
@@ -229,19 +229,19 @@ class Run(Speech, Family):
     async def __aexit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> bool:
         self._leaving = True
         self._exc = exc
-        swallow = self._stop is not None and self._stop.take_back(exc)
+        swallow = self._own_cancel is not None and self._own_cancel.take_back(exc)
         well = exc is None and not self.cancelled
         try:
             try:
-                if self.children:
-                    await self.end_all(self._reason_below())
+                if self._children:
+                    await self._end_all(self._reason_below())
             finally:
                 failure = self._end()
             if well:
                 await self._wait_end(failure)
                 return False
-            if self._stop is not None and self._stop.sent and not isinstance(exc, asyncio.CancelledError):
-                await self._stop.absorb()
+            if self._own_cancel is not None and self._own_cancel.sent and not isinstance(exc, asyncio.CancelledError):
+                await self._own_cancel.absorb()
             failure = await self._wait_end_shortly(failure)
             if failure is not None and failure is not exc:
                 if exc is None or swallow:
@@ -253,26 +253,26 @@ class Run(Speech, Family):
 
     # --- what its family asks of it ---
 
-    def doom(self, reason: str) -> None:
+    def _doom(self, reason: str) -> None:
         """Refuse from now on whatever is to be emitted: the run is being ended from above."""
         self._doomed = self._doomed or reason
 
-    def stop(self, reason: str, *, cancel_task: bool) -> None:
+    def _stop(self, reason: str, *, cancel_task: bool) -> None:
         """Take the run as cancelled, unless it is ending already; with `cancel_task`, cancel its task."""
-        if self.cancelled or self._ended or self._leaving or self._stop is None:
+        if self.cancelled or self._ended or self._leaving or self._own_cancel is None:
             return
         self.cancelled = True
         self.cancel_reason = reason
         if cancel_task:
-            self._stop.send(f"run {self.id} was stopped: {reason}")
+            self._own_cancel.send(f"run {self.id} was stopped: {reason}")
 
-    def end_now(self) -> None:
+    def _end_now(self) -> None:
         """Queue what ends the run, if it has begun and not ended."""
         failure = self._end()
         if failure is not None:
             _log.warning("the end of run %s can't be queued now: %s", self.id, failure)
 
-    async def wait_stored(self) -> None:
+    async def _wait_stored(self) -> None:
         """Wait until all of the run is stored; if that can't be, end it on the screen, if possible."""
         try:
             await self._publisher.wait_stored(self._key)
@@ -304,9 +304,9 @@ class Run(Speech, Family):
         """Make way for an event; return whether it ends the run."""
         self._check_open()
         ends = ends_run(event)
-        if ends and self.children and not self._ended and not self._publisher.open_tools(self._key):
+        if ends and self._children and not self._ended and not self._publisher.open_tools(self._key):
             failed = event.HasField("agent_error")
-            await self.end_all("the run that started it failed" if failed else "the run that started it has ended")
+            await self._end_all("the run that started it failed" if failed else "the run that started it has ended")
         return ends
 
     def _dress(self, event: Event) -> Event:
@@ -320,8 +320,8 @@ class Run(Speech, Family):
     def _on_cancel(self, reason: str) -> None:
         """The user asked the run to stop."""
         if not (self.cancelled or self._ended or self._leaving):
-            self.stop(reason, cancel_task=True)
-            self.stop_all(reason)
+            self._stop(reason, cancel_task=True)
+            self._stop_all(reason)
 
     def _reason_below(self) -> str:
         """Why the runs below end when the block does."""
@@ -373,13 +373,13 @@ class Run(Speech, Family):
                 await self.emit(event)
         elif failure is not None:
             raise failure
-        await self.wait_stored()
+        await self._wait_stored()
 
     async def _wait_end_shortly(self, failure: RuncastError | None) -> RuncastError | None:
         """Wait a little for the closing events; return why they are not stored for certain."""
         try:
             async with time_limit(limits.RUN_EXIT_S):
-                await self.wait_stored()
+                await self._wait_stored()
         except TimeoutError:
             _log.warning("the end of run %s is not stored after %g s; it is still being sent", self.id, limits.RUN_EXIT_S)
         except RuncastError as exc:
@@ -390,7 +390,7 @@ class Run(Speech, Family):
         self._exiting = True
         self._publisher.release_run(self._key)
         if self._parent is not None:
-            self._parent.children.remove(self)
+            self._parent._children.remove(self)
         if self._token is not None:
             leave_run(self, self._token)
 

@@ -31,6 +31,7 @@ _COLOURS: Final[dict[str, str]] = {
     "run_lost": "31",
     "user_message": "34",
     "input_requested": "35",
+    "input_resolved": "35",
 }
 
 
@@ -94,6 +95,10 @@ def gist(event: Event) -> str:
         case "input_requested":
             i = event.input_requested
             return i.prompt + (f" [{' / '.join(i.options)}]" if i.options else "")
+        case "input_resolved":
+            s = event.input_resolved
+            word = event_pb2.InputOutcome.Name(s.outcome).removeprefix("INPUT_OUTCOME_").lower()
+            return " ".join(filter(None, (word, _text(s.value_json), s.device and f"on {s.device}")))
         case "custom":
             return f"{event.custom.name} {_text(event.custom.data_json)}"
     return f"(a kind that this version does not know, {event.ByteSize()} bytes)"

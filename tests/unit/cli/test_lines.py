@@ -37,6 +37,8 @@ CASES = [
     (event(run_cancelled=pb.RunCancelled(reason="stop")), "stop"),
     (event(run_lost=pb.RunLost(reason="gone")), "gone"),
     (event(input_requested=pb.InputRequested(prompt="ok?", options=["yes", "no"])), "ok? [yes / no]"),
+    (event(input_resolved=pb.InputResolved(outcome=pb.INPUT_OUTCOME_ANSWERED, value_json=b"true", device="d1")), "answered true on d1"),
+    (event(input_resolved=pb.InputResolved(outcome=pb.INPUT_OUTCOME_WITHDRAWN)), "withdrawn"),
     (event(custom=pb.Custom(name="n", data_json=b"1")), "n 1"),
 ]
 
