@@ -10,6 +10,7 @@ async with Runcast("127.0.0.1:7400", agent="analyst") as rc:
         await message.ack()
 """
 
+from runcast.client.context import current_run
 from runcast.client.errors import (
     EventTooLargeError,
     Leftover,
@@ -46,4 +47,5 @@ __all__ = [
     "ToolCall",
     "UnavailableError",
     "UnsentError",
+    "current_run",
 ]

@@ -16,10 +16,12 @@ Never imports grpc; all sending is the publisher's.
 import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import Token
 from types import TracebackType
 from typing import NamedTuple, Self, overload
 
 from runcast.client import events
+from runcast.client.context import enter_run, leave_run
 from runcast.client.errors import OutboxFullError, RunKey
 from runcast.client.publisher import Publisher
 from runcast.client.receipts import Receipt
@@ -73,6 +75,7 @@ class Run(Speech):
         self._clock_ms = clock_ms
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0  # cancellations that the task had when the block began
+        self._token: Token[Run | None] | None = None
         self._entered = False
         self._exiting = False
         self._ended = False
@@ -80,6 +83,11 @@ class Run(Speech):
         self.attempt = key.attempt
         self.cancelled = False
         self.cancel_reason = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its block is under way."""
+        return self._entered and not self._exiting
 
     # --- events and receipts ---
 
@@ -171,6 +179,7 @@ class Run(Speech):
         self._task = task
         self._cancelling = task.cancelling()
         self._publisher.watch_cancel(self._key, self._on_cancel)
+        self._token = enter_run(self)
         return self
 
     async def __aexit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> bool:
@@ -191,6 +200,8 @@ class Run(Speech):
         finally:
             self._exiting = True
             self._publisher.release_run(self._key)
+            if self._token is not None:
+                leave_run(self, self._token)
         return swallow
 
     # --- inside ---

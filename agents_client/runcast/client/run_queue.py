@@ -24,11 +24,31 @@ RunFailure = RunRefusedError | RunIndeterminateError
 """Why a run failed, and what of it is not stored."""
 
 
+class Waiting:
+    """An event that is in no batch yet.
+
+    Attributes:
+        event: it.
+        cost: bytes that it counts in the outbox.
+        receipt_ms: above 0: its batch ends with it, and asks for a receipt within so many milliseconds.
+        since: when it was appended, monotonic seconds.
+    """
+
+    __slots__ = ("cost", "event", "receipt_ms", "since")
+
+    def __init__(self, event: Event, cost: int, receipt_ms: int, since: float) -> None:
+        self.event = event
+        self.cost = cost
+        self.receipt_ms = receipt_ms
+        self.since = since
+
+
 class Flight:
     """The run's batch that was sent and not answered.
 
     Attributes:
         batch: it.
+        since: when its oldest event was appended, monotonic seconds.
         cost: bytes that its events count in the outbox.
         size: bytes that it counts in the window.
         sent: on the stream that is open now, and unanswered there.
@@ -36,12 +56,14 @@ class Flight:
         first_sent: when the oldest of them was, monotonic seconds.
         last_sent: when the newest was.
         advised: it was refused for now, by a router that said how long to wait.
+        fresh: nobody was told of it yet.
     """
 
-    __slots__ = ("advised", "batch", "cost", "first_sent", "last_sent", "sendings", "sent", "size")
+    __slots__ = ("advised", "batch", "cost", "first_sent", "fresh", "last_sent", "sendings", "sent", "since", "size")
 
-    def __init__(self, batch: Batch, cost: int) -> None:
+    def __init__(self, batch: Batch, cost: int, since: float) -> None:
         self.batch = batch
+        self.since = since
         self.cost = cost
         self.size = batch.ByteSize()
         self.sent = False
@@ -49,6 +71,7 @@ class Flight:
         self.first_sent = 0.0
         self.last_sent = 0.0
         self.advised = False
+        self.fresh = True
 
 
 class RunQueue:
@@ -96,7 +119,7 @@ class RunQueue:
         self.seq = 0
         self.position = ""
         self.next_seq = 1
-        self.waiting: deque[tuple[Event, int, int]] = deque()
+        self.waiting: deque[Waiting] = deque()
         self.flight: Flight | None = None
         self.failure: RunFailure | None = None
         self.closable = False
@@ -137,24 +160,25 @@ class RunQueue:
         bytes_max = min(bytes_max, limits.BATCH_BYTES_MAX)
         size = self._header_bytes
         count = receipt_ms = 0
-        for _, cost, receipt_ms_of_event in self.waiting:
-            if count == limits.BATCH_EVENTS_MAX or size + cost > bytes_max:
+        for entry in self.waiting:
+            if count == limits.BATCH_EVENTS_MAX or size + entry.cost > bytes_max:
                 break
-            size += cost
+            size += entry.cost
             count += 1
-            receipt_ms = receipt_ms_of_event
+            receipt_ms = entry.receipt_ms
             if receipt_ms:
                 break
         if count == 0:
             return None
-        events = [self.waiting.popleft()[0] for _ in range(count)]
-        self.flight = Flight(self._batch(self.number + 1, events, receipt_ms), size - self._header_bytes)
+        since = self.waiting[0].since
+        events = [self.waiting.popleft().event for _ in range(count)]
+        self.flight = Flight(self._batch(self.number + 1, events, receipt_ms), size - self._header_bytes, since)
         return self.flight
 
     def leftover(self) -> Leftover:
         """What is not acknowledged."""
         in_flight = tuple(self.flight.batch.events) if self.flight is not None else ()
-        waiting = tuple(event for event, _, _ in self.waiting)
+        waiting = tuple(entry.event for entry in self.waiting)
         if self.flight is not None and self.flight.sendings == 0:
             return Leftover(self.key, (), in_flight + waiting)
         return Leftover(self.key, in_flight, waiting)
@@ -163,8 +187,8 @@ class RunQueue:
         """Have the newest event ask for a receipt, if it waits still; the longer of two deadlines counts."""
         if not self.waiting:
             return False
-        event, cost, asked_ms = self.waiting[-1]
-        self.waiting[-1] = (event, cost, max(asked_ms, receipt_ms))
+        newest = self.waiting[-1]
+        newest.receipt_ms = max(newest.receipt_ms, receipt_ms)
         return True
 
     def _batch(self, number: int, events: list[Event], receipt_ms: int) -> Batch:

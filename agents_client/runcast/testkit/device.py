@@ -243,10 +243,23 @@ class Device:
         """Ask for the end of a run and wait until the wish is stored; see `send`."""
         return await self.send(Send(id or str(uuid.uuid4()), "cancel", run_id=run_id, reason=reason), timeout=timeout)
 
-    async def answer(self, group: str, thread: str, run_id: str, request_id: str, value: object, *, timeout: float = 10.0) -> Answered:
-        """Answer an input_requested and wait until the answer is stored; see `send`."""
+    async def answer(
+        self,
+        run_id: str,
+        request_id: str,
+        value: object,
+        *,
+        group: str = "",
+        thread: str = "",
+        id: str | None = None,  # noqa: A002 # the frame's own word
+        timeout: float = 10.0,
+    ) -> Answered:
+        """Answer an input_requested and wait until the answer is stored; see `send`.
+
+        Without `group` it is for the process that asked, otherwise for the inbox of that group.
+        """
         raw = msgspec.Raw(msgspec.json.encode(value))
-        frame = Send(str(uuid.uuid4()), "answer", group, thread, run_id=run_id, request_id=request_id, data=raw)
+        frame = Send(id or str(uuid.uuid4()), "answer", group, thread, run_id=run_id, request_id=request_id, data=raw)
         return await self.send(frame, timeout=timeout)
 
     async def send(self, frame: Send, *, timeout: float = 10.0) -> Answered:

@@ -45,6 +45,8 @@ def gist(event: Event) -> str:
             m = event.agent_thinking
             marks = [f"{round(100 * m.progress)} %"] if m.HasField("progress") else []
             marks += [f"{m.step}/{m.steps}"] if m.steps else []
+            marks += [f"{m.remaining_ms / 1000:.1f} s left"] if m.HasField("remaining_ms") else []
+            marks += ["urgent"] if m.urgency == event_pb2.URGENCY_HIGH else []
             return f"{m.text} ({', '.join(marks)})" if marks else m.text
         case "tool_executing":
             t = event.tool_executing
@@ -73,6 +75,10 @@ def gist(event: Event) -> str:
         case "input_requested":
             i = event.input_requested
             return i.prompt + (f" [{' / '.join(i.options)}]" if i.options else "")
+        case "input_resolved":
+            s = event.input_resolved
+            word = event_pb2.InputOutcome.Name(s.outcome).removeprefix("INPUT_OUTCOME_").lower()
+            return " ".join(filter(None, (word, _text(s.value_json), s.device and f"on {s.device}")))
         case "custom":
             return f"{event.custom.name} {_text(event.custom.data_json)}"
     return f"(a kind that this version does not know, {event.ByteSize()} bytes)"

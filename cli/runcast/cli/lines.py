@@ -27,6 +27,7 @@ _COLOURS: Final[dict[str, str]] = {
     "run_lost": "31",
     "user_message": "34",
     "input_requested": "35",
+    "input_resolved": "35",
 }
 
 

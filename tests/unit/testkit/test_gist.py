@@ -15,6 +15,7 @@ def event(**kind: object) -> Event:
 CASES = [
     (event(agent_started=pb.AgentStarted(title="Reading")), "Reading"),
     (event(agent_thinking=pb.AgentThinking(text="hm", progress=0.405, step=2, steps=3)), "hm (40 %, 2/3)"),
+    (event(agent_thinking=pb.AgentThinking(text="hm", remaining_ms=2500, urgency=pb.URGENCY_HIGH)), "hm (2.5 s left, urgent)"),
     (event(agent_thinking=pb.AgentThinking(text="hm")), "hm"),
     (event(tool_executing=pb.ToolExecuting(tool="search", args_json=b'{"q":1}', purpose="to know")), 'search {"q":1}  # to know'),
     (event(tool_completed=pb.ToolCompleted(tool="search", duration_ms=3, result_json=b"[]", status="TOOL_STATUS_OK")), "search (3 ms) []"),
@@ -31,6 +32,8 @@ CASES = [
     (event(run_cancelled=pb.RunCancelled(reason="stop")), "stop"),
     (event(run_lost=pb.RunLost(reason="gone")), "gone"),
     (event(input_requested=pb.InputRequested(prompt="ok?", options=["yes", "no"])), "ok? [yes / no]"),
+    (event(input_resolved=pb.InputResolved(outcome=pb.INPUT_OUTCOME_ANSWERED, value_json=b"true", device="d1")), "answered true on d1"),
+    (event(input_resolved=pb.InputResolved(outcome=pb.INPUT_OUTCOME_WITHDRAWN)), "withdrawn"),
     (event(custom=pb.Custom(name="n", data_json=b"1")), "n 1"),
 ]
 
