@@ -14,6 +14,7 @@ from runcast.client.context import current_run
 from runcast.client.errors import (
     EventTooLargeError,
     Leftover,
+    NoAnswerError,
     OutboxClosedError,
     RunIndeterminateError,
     RunKey,
@@ -35,6 +36,7 @@ __all__ = [
     "InboxMessage",
     "Leftover",
     "LifecycleError",
+    "NoAnswerError",
     "OutboxClosedError",
     "Receipt",
     "RefusedError",

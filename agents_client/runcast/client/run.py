@@ -21,6 +21,8 @@ from types import TracebackType
 from typing import NamedTuple, Self, overload
 
 from runcast.client import events
+from runcast.client.answers import GivenAnswer
+from runcast.client.asking import Asks
 from runcast.client.context import enter_run, leave_run
 from runcast.client.errors import OutboxFullError, RunKey
 from runcast.client.publisher import Publisher
@@ -56,7 +58,7 @@ class RunContext(NamedTuple):
     traceparent: str
 
 
-class Run(Speech):
+class Run(Speech, Asks):
     """One attempt of a run; made by `Runcast.run`, used with `async with`.
 
     Attributes:
@@ -67,12 +69,12 @@ class Run(Speech):
     """
 
     def __init__(self, publisher: Publisher, key: RunKey, context: RunContext, started: AgentStarted, clock_ms: Callable[[], int]) -> None:
-        super().__init__()
+        Speech.__init__(self)
+        Asks.__init__(self, clock_ms)
         self._publisher = publisher
         self._key = key
         self._context = context
         self._started = started
-        self._clock_ms = clock_ms
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0  # cancellations that the task had when the block began
         self._token: Token[Run | None] | None = None
@@ -124,6 +126,13 @@ class Run(Speech):
     async def _await_all(self, receipt: float) -> Receipt:
         self._check_entered()
         return await self._publisher.await_all(self._key, _check_receipt(receipt))
+
+    def _await_answer(self, request_id: str) -> "asyncio.Future[GivenAnswer]":
+        self._check_entered()
+        return self._publisher.await_answer(self._key, request_id)
+
+    def _drop_answer(self, request_id: str) -> None:
+        self._publisher.drop_answer(self._key, request_id)
 
     def emit_now(self, event: Event) -> int:
         """Queue a closing event at once, from the reserve if need be; raises as `emit`, and OutboxFullError."""
