@@ -23,9 +23,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeVar, overload
 
-from runcast.client import events
 from runcast.client.answers import GivenAnswer
 from runcast.client.errors import NoAnswerError, OutboxFullError
+from runcast.client.payload import encode_json
 from runcast.v1.event_pb2 import (
     INPUT_OUTCOME_ANSWERED,
     INPUT_OUTCOME_DEFAULTED,
@@ -98,7 +98,7 @@ def check_question(prompt: str, kind: str | None, options: Sequence[str], defaul
         raise ValueError(f"{len(options)} options; give at most {limits.ASK_OPTIONS_MAX}")
     default_json = b""
     if not isinstance(default, _NoDefault):
-        default_json = events.encode_json(default) or b"null"
+        default_json = encode_json(default) or b"null"
         if default is not None:
             try:
                 read_answer(_TYPES[kind], options, default_json)
@@ -131,8 +131,8 @@ class Asks(ABC):
         """Emit any event."""
 
     @abstractmethod
-    def emit_now(self, event: Event) -> int:
-        """Queue a closing event at once."""
+    def emit_now(self, event: Event, *, closing: bool = True) -> int:
+        """Queue an event at once, a closing one from the reserve if need be."""
 
     @abstractmethod
     def _await_answer(self, request_id: str) -> "asyncio.Future[GivenAnswer]":

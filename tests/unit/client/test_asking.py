@@ -30,7 +30,7 @@ def test_the_kind_follows_from_the_options() -> None:
         ("choice", ["a"], "b", "one of the options"),
         ("approval", (), "yes", "true or false"),
         ("question", (), True, "a text"),
-        ("question", (), object(), "not JSON serializable"),
+        ("question", (), object(), "no form in JSON"),
     ],
 )
 def test_what_makes_no_question_is_told(kind: str, options: Any, default: object, wrong: str) -> None:
