@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from runcast.client import LifecycleError, NoAnswerError, OutboxClosedError, Run, Runcast
+from runcast.client import LifecycleError, NoAnswerError, OutboxClosedError, Run, Runcast, sync
 from runcast.client.asking import check_question
 from runcast.testkit import Cluster
 from runcast.testkit.device import Device
@@ -145,6 +145,20 @@ async def test_answers_that_never_fit_count_as_none(runcast_cluster: Cluster, us
     assert [each[0] for each in settled] == [pb.INPUT_OUTCOME_WITHDRAWN] * (limits.ASK_TRIES_MAX - 1) + [pb.INPUT_OUTCOME_DEFAULTED]
 
 
+async def test_a_thread_that_blocks_may_ask_too(runcast_cluster: Cluster, user: str, device: DeviceFactory) -> None:
+    watcher = await device()
+
+    def work() -> str:
+        with sync.Runcast(",".join(runcast_cluster.router_addresses()), agent="analyst") as rc, rc.run(user=user, run_id=user) as run:
+            return run.ask("Which?", options=["a", "b"], timeout_s=30)
+
+    async with asyncio.TaskGroup() as group:
+        working = group.create_task(asyncio.to_thread(work))
+        [request] = await asked(watcher)
+        await watcher.answer(user, request.request_id, "b")
+        assert await working == "b"
+
+
 # --- the end of a wait that is no answer ---
 
 
@@ -177,6 +191,24 @@ async def test_an_ask_that_is_cancelled_withdraws_its_question_and_the_run_goes_
                 await run.ask("Who?")
         await run.respond("nobody, then")
     assert await outcomes(watcher, run) == [(pb.INPUT_OUTCOME_WITHDRAWN, b"", "")]
+
+
+async def test_an_ask_may_be_cancelled_at_any_moment(runcast_cluster: Cluster, user: str, device: DeviceFactory) -> None:
+    watcher = await device()
+    async with connect(runcast_cluster) as rc, rc.run(user=user) as run:
+        digest = check_question("Who?", None, (), None).digest
+        for steps in range(40):
+            if steps % 2:
+                await answer(runcast_cluster, user, run.id, f"{digest}-{1 + steps}", b'"me"')  # it is there as soon as it is asked for
+            asking = asyncio.create_task(run.ask("Who?"))
+            for _ in range(steps):
+                await asyncio.sleep(0.0 if steps % 4 < 2 else 0.0005)
+            asking.cancel()
+            await asyncio.wait({asking})
+            assert asking.cancelled() or asking.result() == "me"
+        await run.ask("Done?", default="yes", timeout_s=0.1)
+    settled = len(await outcomes(watcher, run))
+    assert settled == len(await asked(watcher)) >= 30
 
 
 async def test_who_asks_is_told_when_the_run_is_over_or_the_runcast_closes(
