@@ -18,6 +18,7 @@ from runcast.client.errors import (
     RunIndeterminateError,
     RunKey,
     RunRefusedError,
+    SpillError,
     UnsentError,
 )
 from runcast.client.inbox import Answer, Inbox, InboxMessage
@@ -44,6 +45,7 @@ __all__ = [
     "RunRefusedError",
     "Runcast",
     "RuncastError",
+    "SpillError",
     "ToolCall",
     "UnavailableError",
     "UnsentError",

@@ -8,6 +8,7 @@ Never imports grpc.
 """
 
 import logging
+import os
 from types import TracebackType
 from typing import Self
 
@@ -31,14 +32,15 @@ class Runcast(Block):
         target: routers as "host:port", several with commas between them.
         agent: the agent's name, 1 to 128 bytes.
         tenant: of the users, unless a run says otherwise.
+        spill: as of `runcast.client.Runcast`.
 
     Raises:
         ValueError: `target` is not an address.
         IdInvalidError: a name is empty or too long.
     """
 
-    def __init__(self, target: str, *, agent: str, tenant: str = "default") -> None:
-        inner = AsyncRuncast(target, agent=agent, tenant=tenant)
+    def __init__(self, target: str, *, agent: str, tenant: str = "default", spill: "str | os.PathLike[str] | None" = None) -> None:
+        inner = AsyncRuncast(target, agent=agent, tenant=tenant, spill=spill)
         super().__init__(LoopThread(f"runcast {agent}", self._close_at_exit), inner, "runcast", set())
 
     def _wrap_run(self, run: AsyncRun) -> Run:
