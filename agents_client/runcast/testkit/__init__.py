@@ -5,7 +5,8 @@
 """
 
 from runcast.testkit.cluster import Cluster, Node
-from runcast.testkit.device import Device, DeviceClosedError
+from runcast.testkit.device import Device
+from runcast.testkit.device_link import DeviceClosedError
 from runcast.testkit.device_session import ChainBrokenError, Received
 from runcast.testkit.processes import Process, ProcessError
 

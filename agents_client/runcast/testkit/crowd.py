@@ -18,7 +18,8 @@ from typing import Final
 
 import aiohttp
 
-from runcast.testkit.device import Device, DeviceClosedError
+from runcast.testkit.device import Device
+from runcast.testkit.device_link import DeviceClosedError
 from runcast.testkit.history import Answered, AnyRecord, Dropped, Framed, Opened, Seen, Sent
 from runcast.testkit.trial_agent import GROUP
 from runcast.v1.event_pb2 import Event
