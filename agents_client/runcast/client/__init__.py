@@ -15,6 +15,7 @@ from runcast.client.context import current_run
 from runcast.client.errors import (
     EventTooLargeError,
     Leftover,
+    NoAnswerError,
     OutboxClosedError,
     RunIndeterminateError,
     RunKey,
@@ -38,6 +39,7 @@ __all__ = [
     "InboxMessage",
     "Leftover",
     "LifecycleError",
+    "NoAnswerError",
     "OutboxClosedError",
     "Receipt",
     "RefusedError",

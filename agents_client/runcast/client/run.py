@@ -22,6 +22,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, overload
 
 from runcast.client import events
+from runcast.client.answers import GivenAnswer
+from runcast.client.asking import Asks
 from runcast.client.context import enter_run, leave_run
 from runcast.client.errors import OutboxFullError, RunKey
 from runcast.client.estimates import Pace
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("runcast.client")
 
 
-class Run(Speech, Family):
+class Run(Speech, Asks, Family):
     """One attempt of a run; made by `Runcast.run` or `Run.child`, used with `async with`.
 
     Attributes:
@@ -57,6 +59,7 @@ class Run(Speech, Family):
         self, workshop: "Workshop", key: RunKey, context: "RunContext", started: AgentStarted, parent: "Run | None" = None
     ) -> None:
         Speech.__init__(self, workshop.classifier, workshop.estimates)
+        Asks.__init__(self, workshop.clock_ms)
         Family.__init__(self)
         self._workshop = workshop
         self._publisher = workshop.publisher
@@ -162,6 +165,13 @@ class Run(Speech, Family):
     async def _await_all(self, receipt: float) -> Receipt:
         self._check_open()
         return await self._publisher.await_all(self._key, check_receipt(receipt))
+
+    def _await_answer(self, request_id: str) -> "asyncio.Future[GivenAnswer]":
+        self._check_open()
+        return self._publisher.await_answer(self._key, request_id)
+
+    def _drop_answer(self, request_id: str) -> None:
+        self._publisher.drop_answer(self._key, request_id)
 
     def emit_now(self, event: Event, *, closing: bool = True) -> int:
         """Queue an event at once, one that closes something from the reserve if need be; raises as `emit`, and OutboxFullError."""
