@@ -10,10 +10,12 @@ async with Runcast("127.0.0.1:7400", agent="analyst") as rc:
         await message.ack()
 """
 
+from runcast.client.classify import Classification
 from runcast.client.context import current_run
 from runcast.client.errors import (
     EventTooLargeError,
     Leftover,
+    NoAnswerError,
     OutboxClosedError,
     RunIndeterminateError,
     RunKey,
@@ -29,12 +31,14 @@ from runcast.wire.errors import IdInvalidError, LifecycleError, RefusedError, Ru
 
 __all__ = [
     "Answer",
+    "Classification",
     "EventTooLargeError",
     "IdInvalidError",
     "Inbox",
     "InboxMessage",
     "Leftover",
     "LifecycleError",
+    "NoAnswerError",
     "OutboxClosedError",
     "Receipt",
     "RefusedError",

@@ -6,26 +6,30 @@ Randomness and the wall clock are read here, and given to what needs them.
 """
 
 import asyncio
+import logging
 import os
 import random
 import socket
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from runcast.client import events
-from runcast.client.errors import RunKey, UnsentError
+from runcast.client.classify import Classifier, Rule
+from runcast.client.errors import UnsentError
 from runcast.client.inbox import Inbox
 from runcast.client.publisher import Publisher
 from runcast.client.rim import time_limit
 from runcast.client.routers import Routers, parse_targets
-from runcast.client.run import Run, RunContext
-from runcast.v1.event_pb2 import AgentStarted
+from runcast.client.run import Run
+from runcast.client.workshop import Oversize, RunContext, Workshop
 from runcast.v1.inbox_pb2 import WorkerHello
 from runcast.v1.ingest_pb2 import ProducerHello
 from runcast.wire import VERSION, limits
 from runcast.wire.errors import LifecycleError, RuncastError, UnavailableError
 from runcast.wire.ids import UserKey, check_id
+
+_log = logging.getLogger("runcast.client")
 
 
 class Runcast:
@@ -37,13 +41,26 @@ class Runcast:
         target: routers as "host:port", several with commas between them.
         agent: the agent's name, 1 to 128 bytes.
         tenant: of the users, unless a run says otherwise.
+        oversize: what happens to an event over 256 KiB: "refuse": EventTooLargeError; "truncate": its longest fields are cut, and say so.
+        classify: what your own exceptions mean to people; asked before the library's own table, see `Classification`.
+        error_detail: add class name and text of exceptions to what people are told. Without it nothing of them leaves the process.
 
     Raises:
-        ValueError: `target` is not an address.
+        ValueError: `target` is not an address, or `oversize` is neither.
+        TypeError: a rule of `classify` is none.
         IdInvalidError: a name is empty or too long.
     """
 
-    def __init__(self, target: str, *, agent: str, tenant: str = "default") -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        agent: str,
+        tenant: str = "default",
+        oversize: Oversize = "refuse",
+        classify: Iterable[Rule] = (),
+        error_detail: bool = False,
+    ) -> None:
         self._targets = parse_targets(target)
         self._agent = check_id(agent, "agent")
         self._tenant = check_id(tenant, "tenant id")
@@ -51,6 +68,13 @@ class Runcast:
         self._producer = f"{socket.gethostname()[:64]}-{os.getpid()}-{self._random.getrandbits(64):016x}"
         hello = ProducerHello(producer=check_id(self._producer, "producer id"), agent=agent, client_version=VERSION)
         self._publisher = Publisher(self._routers(), hello, self._random.random)
+        self._workshop = Workshop(
+            self._publisher,
+            Classifier(classify, detail=error_detail, on_broken_rule=_tell_broken_rule),
+            clock_ms=_clock_ms,
+            draw_bits=self._random.getrandbits,
+            oversize=oversize,
+        )
         self._tasks = asyncio.TaskGroup()
         self._task: asyncio.Task[None] | None = None
         self._inboxes: list[Inbox] = []
@@ -59,6 +83,7 @@ class Runcast:
         self,
         *,
         user: str,
+        agent: str = "",
         thread: str = "",
         title: str = "",
         reply_to: str = "",
@@ -73,6 +98,7 @@ class Runcast:
 
         Args:
             user: whose stream it appears in.
+            agent: the name of the agent that has it; "" for the Runcast's.
             thread: the conversation that it belongs to.
             title: what it is about, for people.
             reply_to: id of the message that it answers.
@@ -88,21 +114,9 @@ class Runcast:
             TypeError, ValueError: `input` can't be written as JSON, or `attempt` is below 1.
         """
         self._check_entered()
-        if not 1 <= attempt < 2**32:
-            raise ValueError(f"attempt is {attempt}; count the tries of a run from 1")
-        for value, what in (
-            (thread, "thread"),
-            (reply_to, "reply_to"),
-            (parent_run_id, "parent run id"),
-            (traceparent, "traceparent"),
-        ):
-            if value:
-                check_id(value, what)
-        owner = UserKey(check_id(tenant or self._tenant, "tenant id"), check_id(user, "user id"))
-        name = check_id(run_id or events.make_run_id(_clock_ms(), self._random.getrandbits(80)), "run id")
-        started = AgentStarted(title=title, reply_to=reply_to, input_json=events.encode_json(input))
-        context = RunContext(self._agent, thread, parent_run_id, traceparent)
-        return Run(self._publisher, RunKey(owner, name, attempt), context, started, _clock_ms)
+        owner = UserKey(tenant or self._tenant, user)
+        context = RunContext(agent or self._agent, thread, parent_run_id, traceparent)
+        return self._workshop.make_run(owner, context, title=title, reply_to=reply_to, input=input, run_id=run_id, attempt=attempt)
 
     def inbox(self, group: str, *, in_flight: int = 8) -> Inbox:
         """What users send to an agent group, for `async for`; each message goes to one worker of the group.
@@ -206,6 +220,10 @@ class Runcast:
 
     def _routers(self) -> Routers:
         return Routers(self._targets, self._random.random())
+
+
+def _tell_broken_rule(exc: Exception) -> None:
+    _log.error("a rule of `classify` raised; the next one was asked", exc_info=exc)
 
 
 def _clock_ms() -> int:

@@ -319,12 +319,26 @@ GOODBYE_S: Final = 1.0
 """How long a client that closes waits for the router to end the stream. Then it drops the stream."""
 LOOP_END_S: Final = 0.25
 """How long what is left on the loop of a blocking client may take to end once it is cancelled. Then it is cancelled again."""
-LOOP_END_CANCELS: Final = 3
+LOOP_END_CANCELS_MAX: Final = 3
 """How often: the second time cuts short what the first one began to send. Then the thread is left to end with the process."""
 TURN_APPENDS_MAX: Final = 32
 """Events appended in a row before the caller yields to the event loop, so that a busy agent's events leave at once."""
 ERROR_TEXT_CHARS_MAX: Final = 2_000
 """Text of an exception in `agent_error` and `tool_completed`, characters. Longer: cut, with an ellipsis."""
+EVENT_NAMES_BYTES: Final = 2 * KIB
+"""Of EVENT_BYTES_MAX, what an event's ids and attributes may take. What is cut is cut to the rest."""
+INSTRUMENT_BYTES_MAX: Final = 64 * KIB
+"""Arguments, and result, of a call of an instrumented function, as JSON. Larger ones are cut: no function is to fail by being watched."""
+PURPOSE_CHARS_MAX: Final = 200
+"""What an instrumented function's docstring gives as purpose. The rest is left out."""
+THREAD_WAIT_S: Final = 0.25
+"""A thread that waits for its run's event loop looks so often whether the loop is still there."""
+ESTIMATE_TOOLS_MAX: Final = 256
+"""Tools whose durations a client remembers. Past it the longest unused is forgotten."""
+ESTIMATE_CALLS_MAX: Final = 15
+"""Newest calls of a tool that its estimate comes from."""
+CAUSES_MAX: Final = 8
+"""How far an exception's causes, and the groups within groups, are followed to find out what happened."""
 ASK_WAIT_MAX_S: Final = RETENTION_S
 """Longest that a run waits for an answer: after that the question has left the log, and no device shows it."""
 ASK_OPTIONS_MAX: Final = 64

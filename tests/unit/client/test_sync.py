@@ -8,7 +8,13 @@ import runcast.client
 from runcast.client import sync
 
 RENAMED = {"aclose": "close"}
-FACES = [("Runcast", ()), ("Run", ()), ("ToolCall", ()), ("Inbox", ("settle",)), ("InboxMessage", ())]
+FACES = [
+    ("Runcast", ()),
+    ("Run", ("tool_of_json",)),
+    ("ToolCall", ("begin_now", "end_now", "set_result_json")),
+    ("Inbox", ("settle",)),
+    ("InboxMessage", ()),
+]
 """By name, and what of the async one is the library's own."""
 
 

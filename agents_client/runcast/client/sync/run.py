@@ -36,9 +36,9 @@ class ToolCall(Block):
     def result(self, value: object) -> None:
         self._tool.result = value
 
-    def fail(self, message: str) -> None:
+    def fail(self, error: str | BaseException) -> None:
         """As `runcast.client.ToolCall.fail`."""
-        self._tool.fail(message)
+        self._tool.fail(error)
 
 
 class Run(Block):
@@ -61,24 +61,34 @@ class Run(Block):
         return self._run.is_open
 
     @property
+    def ended(self) -> bool:
+        """As `runcast.client.Run.ended`."""
+        return self._run.ended
+
+    @property
     def cancelled(self) -> bool:
-        """The user asked it to stop. True from then on, also after the block."""
+        """As `runcast.client.Run.cancelled`."""
         return self._run.cancelled
 
     @property
     def cancel_reason(self) -> str:
-        """What the user said; "" before."""
+        """As `runcast.client.Run.cancel_reason`."""
         return self._run.cancel_reason
 
     def _wrap_tool(self, call: AsyncToolCall) -> ToolCall:
         return ToolCall(self._thread, call, self._family)
 
+    def _wrap_child(self, run: AsyncRun) -> "Run":
+        return Run(self._thread, run, self._family)
+
     tool = opens(AsyncRun.tool, _wrap_tool)
+    child = opens(AsyncRun.child, _wrap_child)
     emit = waits(AsyncRun.emit)
     emit_now = asks(AsyncRun.emit_now)
     thinking = waits(AsyncRun.thinking)
     respond = waits(AsyncRun.respond)
     end_message = waits(AsyncRun.end_message)
+    ask = waits(AsyncRun.ask)
     error = waits(AsyncRun.error)
     custom = waits(AsyncRun.custom)
     complete = waits(AsyncRun.complete)

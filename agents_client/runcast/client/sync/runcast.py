@@ -8,9 +8,11 @@ Never imports grpc.
 """
 
 import logging
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
+from runcast.client.classify import Rule
 from runcast.client.inbox import Inbox as AsyncInbox
 from runcast.client.run import Run as AsyncRun
 from runcast.client.runcast import Runcast as AsyncRuncast
@@ -18,6 +20,7 @@ from runcast.client.sync.block import Block, close_blocks, opens, waits
 from runcast.client.sync.inbox import Inbox
 from runcast.client.sync.run import Run
 from runcast.client.sync.thread import LoopThread
+from runcast.client.workshop import Oversize
 from runcast.wire import limits
 from runcast.wire.errors import RuncastError
 
@@ -31,14 +34,25 @@ class Runcast(Block):
         target: routers as "host:port", several with commas between them.
         agent: the agent's name, 1 to 128 bytes.
         tenant: of the users, unless a run says otherwise.
+        oversize, classify, error_detail: as `runcast.client.Runcast`.
 
     Raises:
-        ValueError: `target` is not an address.
+        ValueError: `target` is not an address, or `oversize` is no policy.
+        TypeError: a rule of `classify` is none.
         IdInvalidError: a name is empty or too long.
     """
 
-    def __init__(self, target: str, *, agent: str, tenant: str = "default") -> None:
-        inner = AsyncRuncast(target, agent=agent, tenant=tenant)
+    def __init__(
+        self,
+        target: str,
+        *,
+        agent: str,
+        tenant: str = "default",
+        oversize: Oversize = "refuse",
+        classify: Iterable[Rule] = (),
+        error_detail: bool = False,
+    ) -> None:
+        inner = AsyncRuncast(target, agent=agent, tenant=tenant, oversize=oversize, classify=classify, error_detail=error_detail)
         super().__init__(LoopThread(f"runcast {agent}", self._close_at_exit), inner, "runcast", set())
 
     def _wrap_run(self, run: AsyncRun) -> Run:

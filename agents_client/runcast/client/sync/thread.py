@@ -184,7 +184,7 @@ class LoopThread:
             self._started.set()
             await self._end.wait()
             self._group = None  # what comes now is refused
-            for _ in range(limits.LOOP_END_CANCELS):
+            for _ in range(limits.LOOP_END_CANCELS_MAX):
                 for task in self._tasks:
                     task.cancel()
                 if self._tasks:
