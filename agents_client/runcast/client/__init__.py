@@ -20,6 +20,7 @@ from runcast.client.errors import (
     RunIndeterminateError,
     RunKey,
     RunRefusedError,
+    SpillError,
     UnsentError,
 )
 from runcast.client.inbox import Answer, Inbox, InboxMessage
@@ -49,6 +50,7 @@ __all__ = [
     "RunRefusedError",
     "Runcast",
     "RuncastError",
+    "SpillError",
     "ToolCall",
     "UnavailableError",
     "UnsentError",
