@@ -210,7 +210,7 @@ class Device:
         ws = self._ws
         if ws is not None and not ws.closed:
             if abruptly:
-                _reset(ws)
+                reset_connection(ws)
             else:
                 if self._ack and self.session.unacknowledged:
                     self.session.acknowledge()
@@ -520,7 +520,7 @@ def _refused(error: Error) -> RefusedError:
     return RefusedError(error.message, code=code, retry_after_s=error.retry_after_ms / 1000)
 
 
-def _reset(ws: aiohttp.ClientWebSocketResponse) -> None:
+def reset_connection(ws: aiohttp.ClientWebSocketResponse) -> None:
     """Tear the TCP connection down without a word: what the other side sees when a laptop goes to sleep, but at once."""
     transport_socket = ws.get_extra_info("socket")
     if transport_socket is None:
