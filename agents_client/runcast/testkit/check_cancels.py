@@ -58,7 +58,7 @@ class CancelCheck:
         """Judge."""
         for attempt, (kind, emitted, shown) in self._ends.items():
             plan = self._planned.get(attempt)
-            if plan is None:
+            if plan is None or not plan.agent:
                 continue
             wishes = [wish for wish in self._sent[plan.run] if wish.user == plan.user]
             if kind == "run_cancelled":

@@ -306,9 +306,9 @@ class _Checker:
     def _check_losses(self) -> None:
         """Nobody is declared lost whose agent was well, and did not give the run up itself."""
         for attempt, at in self._losses.items():
-            if attempt not in self._gave_up and self._calm.during(at - LOSS_S, at, disturbs_agents):
+            agent = self.log.plans[attempt].agent
+            if agent and attempt not in self._gave_up and self._calm.during(at - LOSS_S, at, disturbs_agents):
                 run, number = attempt
-                agent = self.log.plans[attempt].agent
                 self.report("false_losses", f"{run}, attempt {number}, was declared lost, and nothing was wrong with {agent}")
 
     def _check_claims(self) -> None:

@@ -14,17 +14,17 @@ import asyncio
 import contextlib
 import random
 import time
-import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import aiohttp
 
-from runcast.testkit.device import Device, DeviceClosedError
+from runcast.testkit.device import Device
+from runcast.testkit.device_link import DeviceClosedError
 from runcast.testkit.device_session import Answered as Told
-from runcast.testkit.history import Answered, AnyRecord, CancelSent, Dropped, Framed, Opened, Seen, Sent
+from runcast.testkit.history import Answered, AnyRecord, CancelSent, Dropped, Sent
+from runcast.testkit.sightings import framed, opened
 from runcast.testkit.trial_agent import GROUP, POISON
-from runcast.v1.event_pb2 import Event
 from runcast.wire.errors import PositionMalformedError, RuncastError
 from runcast.wire.frames import CODECS, Batch, ServerFrame, Welcome
 from runcast.wire.position import EARLIEST, SNAPSHOT_EPOCH, Position, parse_position
@@ -101,41 +101,17 @@ class Member:
     def _on_frame(self, frame: ServerFrame) -> None:
         now = time.monotonic()
         if isinstance(frame, Batch):
-            seen = [_seen(event) for event in frame.events]
-            self._write(
-                Framed(
-                    t=now,
-                    user=self.user,
-                    device=self.kind,
-                    prev=frame.prev,
-                    pos=frame.pos,
-                    events=seen,
-                    ms=time.time_ns() // 1_000_000,
-                )
-            )
+            self._write(framed(frame, self.user, self.kind, now, time.time_ns() // 1_000_000))
             self._remember(frame.pos)
             if any(event.run_id == self._awaited for event in frame.events):
                 self._begun.set()
             if self.kind == "page" and frame.pos.startswith(SNAPSHOT_EPOCH) and self._rng.random() < _BREAK_OFF:
                 self._fed_up.set()
         elif isinstance(frame, Welcome):
-            self._write(
-                Opened(
-                    t=now,
-                    user=self.user,
-                    device=self.kind,
-                    edge=frame.edge,
-                    asked=self.device.session.position,
-                    trick=self._trick,
-                    outcome=frame.outcome,
-                    reason=frame.reason,
-                    position=frame.position,
-                    tip=frame.tip,
-                    slow=self.kind == "slow",
-                    wants=self.device.session.wants_snapshot,
-                    runs=[(run.run_id, run.attempt, run.seq) for run in frame.runs],
-                )
-            )
+            session = self.device.session
+            record = opened(frame, self.user, self.kind, now, session.position, self._trick, slow=self.kind == "slow")
+            record.wants = session.wants_snapshot
+            self._write(record)
             self._trick = ""
 
     def _remember(self, position: str) -> None:
@@ -303,17 +279,3 @@ async def _wait(calm: asyncio.Event, seconds: float) -> bool:
         async with asyncio.timeout(seconds):
             await calm.wait()
     return calm.is_set()
-
-
-def _seen(event: Event) -> Seen:
-    kind = event.WhichOneof("kind") or "unknown"
-    if kind == "agent_response":
-        digest = zlib.crc32(event.agent_response.text.encode())
-    else:
-        alone = event
-        if event.first_seq:
-            alone = Event()
-            alone.CopyFrom(event)
-            alone.first_seq = 0
-        digest = zlib.crc32(alone.SerializeToString(deterministic=True))
-    return Seen(event.id, kind, event.run_id, event.attempt, event.seq, event.first_seq, event.time_unix_ms, digest)

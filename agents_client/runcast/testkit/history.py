@@ -29,6 +29,7 @@ class Planned(Record, tag="planned"):
     """An agent is about to begin an attempt of a run, and means to emit these kinds, from seq 1 on, in this order.
 
     Attributes:
+        agent: its name; "" when no agent told, and the plan was made of what was seen: then neither cancels nor losses are judged.
         words: of each delta, see `delta_text`; 0: nothing is known of the texts.
     """
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import aiohttp
 
-from runcast.testkit.device import reset_connection
+from runcast.testkit.device_link import reset_connection
 from runcast.wire.frames import CODECS, JSON_SUBPROTOCOL, Hello
 
 MUTES: Final = 24

@@ -5,7 +5,7 @@ import pytest
 from runcast.testkit.calm import AFTERMATH_S, Calm
 from runcast.testkit.check_drains import WAIT_MAX_S
 from runcast.testkit.checker import LOSS_S, check
-from runcast.testkit.history import Dropped, Failed, Injected, Receipted
+from runcast.testkit.history import Dropped, Failed, Injected, Planned, Receipted
 from tests.unit.testkit.stories import Story, clean_story, only, seen
 
 KINDS = ["agent_started", "agent_thinking", "agent_completed"]
@@ -110,6 +110,18 @@ def test_declared_lost_for_a_reason(kind: str, target: str, excused: bool) -> No
 def test_an_agent_may_give_a_run_up_itself() -> None:
     story = lost(later())
     story.add(Failed, "u", "x", 1, [2], [], "indeterminate")
+    story.settle()
+    verdict = check(story.records)
+    assert verdict.clean, verdict.examples
+
+
+def test_without_an_agents_own_word_losses_and_cancels_are_not_judged() -> None:
+    story = lost(later())
+    story.plan("u", "y", kinds=KINDS)
+    both(story, 10, seen("y", 1, kind="agent_started"), seen("y", 2, kind="run_cancelled"))
+    for record in story.records:
+        if isinstance(record, Planned):
+            record.agent = ""
     story.settle()
     verdict = check(story.records)
     assert verdict.clean, verdict.examples
