@@ -15,10 +15,10 @@ Never imports the clock or anything that does I/O.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from runcast.testkit.checker import Spread, spread
 from runcast.testkit.gist import short_run
 from runcast.testkit.recording import Recording, kind_of
 from runcast.testkit.validators import Violation
+from runcast.testkit.verdict import Spread, spread
 from runcast.wire.lifecycle import ends_run
 
 
