@@ -15,6 +15,7 @@ from runcast.client.errors import (
     EventTooLargeError,
     Leftover,
     OutboxClosedError,
+    OutboxFullError,
     RunIndeterminateError,
     RunKey,
     RunRefusedError,
@@ -24,11 +25,13 @@ from runcast.client.inbox import Answer, Inbox, InboxMessage
 from runcast.client.receipts import Receipt
 from runcast.client.run import Run
 from runcast.client.runcast import Runcast
+from runcast.client.statistics import ConnectionState, Statistics
 from runcast.client.tool import ToolCall
 from runcast.wire.errors import IdInvalidError, LifecycleError, RefusedError, RuncastError, UnavailableError
 
 __all__ = [
     "Answer",
+    "ConnectionState",
     "EventTooLargeError",
     "IdInvalidError",
     "Inbox",
@@ -36,6 +39,7 @@ __all__ = [
     "Leftover",
     "LifecycleError",
     "OutboxClosedError",
+    "OutboxFullError",
     "Receipt",
     "RefusedError",
     "Run",
@@ -44,6 +48,7 @@ __all__ = [
     "RunRefusedError",
     "Runcast",
     "RuncastError",
+    "Statistics",
     "ToolCall",
     "UnavailableError",
     "UnsentError",

@@ -2,7 +2,7 @@
 
     RuncastError
     ├── EventTooLargeError           event_too_large: raised to the caller, nothing was queued
-    ├── OutboxFullError              rate_limited: inside the library only; callers wait instead
+    ├── OutboxFullError              rate_limited: with when_full="raise"; else callers wait
     ├── OutboxClosedError            outbox_closed
     ├── UnsentError                  what `close()` could not get rid of
     ├── RefusedError
@@ -50,7 +50,7 @@ class EventTooLargeError(RuncastError):
 
 
 class OutboxFullError(RuncastError):
-    """The outbox has no room. The publisher makes its caller wait when it meets this."""
+    """The outbox has no room; nothing was queued. Callers that did not ask for it (`when_full="raise"`) wait instead."""
 
     default_code = "rate_limited"
 

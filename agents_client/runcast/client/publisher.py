@@ -4,7 +4,9 @@ Rules.
 1. The outbox and the book of receipts decide; this only hands over: events in, results out.
 2. What ends the carrier (not let in), and an unexpected exception by name, ends the publisher: that error is raised by every later
    call, and by those that wait.
-3. Callers wait for room in the order in which they came; one that is cancelled while it waits has queued nothing.
+3. When the outbox is full, callers wait for room in the order in which they came, or are told at once (`when_full`). One that is cancelled
+   while it waits has queued nothing. While nobody waits, appending is one synchronous call.
+4. Who waits for something to be stored does not wait for it to be merged first.
 
 Invariant: between two awaits, everything the outbox concluded has been handed to those that wait for it (`_settle`).
 
@@ -14,14 +16,17 @@ Never imports nats, aiohttp or msgspec.
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Literal
 
-from runcast.client.carrier import Carrier
+from runcast.client.carrier import Carrier, OnState
 from runcast.client.errors import Leftover, OutboxClosedError, OutboxFullError, RunKey
 from runcast.client.journal import Journal
-from runcast.client.outbox import Closing, Outbox, Stored
+from runcast.client.outbox import Closing, Outbox
 from runcast.client.receipts import Receipt, ReceiptBook
 from runcast.client.rim import ask, time_limit
 from runcast.client.routers import Routers
+from runcast.client.run_queue import Stored
+from runcast.client.statistics import Statistics
 from runcast.v1.admin_pb2 import GetPresenceRequest
 from runcast.v1.admin_pb2_grpc import AdminServiceStub
 from runcast.v1.event_pb2 import Event, User
@@ -33,6 +38,8 @@ from runcast.wire.ids import UserKey
 _log = logging.getLogger("runcast.client")
 OnCancel = Callable[[str], None]
 """Told the reason when the user asked the run to stop."""
+WhenFull = Literal["block", "drop_progress", "raise"]
+"""What to do with an event when the outbox has no room."""
 
 
 class Publisher:
@@ -42,14 +49,32 @@ class Publisher:
         routers: where to go.
         hello: who we are.
         draw: randomness for waits, 0.0 to 1.0.
+        coalesce_s: how long text deltas and thinking may rest, to be merged, seconds; 0 for not at all.
+        when_full: what `append` does when there is no room: "block": it waits; "drop_progress": it drops thinking, and waits with all else;
+            "raise": it raises OutboxFullError.
+        on_state: told of every change of the connection, from the publisher's task; it is not to block.
         journal: keeps what is not stored beyond the process.
     """
 
-    def __init__(self, routers: Routers, hello: ProducerHello, draw: Callable[[], float], *, journal: Journal | None = None) -> None:
-        self._outbox = Outbox(hello.producer, journal=journal)
+    def __init__(
+        self,
+        routers: Routers,
+        hello: ProducerHello,
+        draw: Callable[[], float],
+        *,
+        coalesce_s: float = limits.COALESCE_S,
+        when_full: WhenFull = "block",
+        on_state: OnState | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        self._when_full = when_full
+        self._outbox = Outbox(hello.producer, coalesce_s=coalesce_s, drop_progress=when_full == "drop_progress", journal=journal)
         self._book = ReceiptBook()
-        self._carrier = Carrier(routers, hello, draw, self._outbox, self._book, settle=self._settle, hear=self._hear, journal=journal)
-        self._gate = asyncio.Lock()  # callers that append, in order; the first may wait for room
+        self._carrier = Carrier(
+            routers, hello, draw, self._outbox, self._book, settle=self._settle, hear=self._hear, on_state=on_state, journal=journal
+        )
+        self._gate = asyncio.Lock()  # callers that wait for room, in order
+        self._callers = 0  # of them
         self._room = asyncio.Event()
         self._empty = asyncio.Event()
         self._turn = 0
@@ -75,18 +100,39 @@ class Publisher:
         self._outbox.release_run(key)
 
     async def append(self, key: RunKey, event: Event, *, receipt_ms: int = 0) -> int:
-        """Queue an event, waiting for room; return its seq. Raises as `Outbox.append`, and when the publisher is closed or dead."""
+        """Queue an event, waiting for room if need be.
+
+        Returns:
+            Its seq, as `Outbox.append`.
+
+        Raises:
+            OutboxFullError: there is no room, and callers are not to wait for it.
+            RuncastError: as `Outbox.append`, and when the publisher is closed or dead.
+        """
         self._turn += 1
         if self._turn >= limits.TURN_APPENDS_MAX:
             self._turn = 0
             await asyncio.sleep(0)
-        async with self._gate:
-            while True:
-                try:
-                    return self.append_now(key, event, receipt_ms=receipt_ms)
-                except OutboxFullError:
-                    self._room.clear()
-                await self._room.wait()
+        if not self._callers:
+            try:
+                return self.append_now(key, event, receipt_ms=receipt_ms)
+            except OutboxFullError:
+                if self._when_full == "raise":
+                    raise
+        return await self._append_in_turn(key, event, receipt_ms)
+
+    async def _append_in_turn(self, key: RunKey, event: Event, receipt_ms: int) -> int:
+        self._callers += 1
+        try:
+            async with self._gate:
+                while True:
+                    try:
+                        return self.append_now(key, event, receipt_ms=receipt_ms)
+                    except OutboxFullError:
+                        self._room.clear()
+                    await self._room.wait()
+        finally:
+            self._callers -= 1
 
     def append_now(self, key: RunKey, event: Event, *, closing: bool = False, receipt_ms: int = 0) -> int:
         """Queue an event at once.
@@ -95,8 +141,10 @@ class Publisher:
             OutboxFullError: there is no room; with `closing` not even in the reserve.
         """
         self.check()
-        seq = self._outbox.append(self._now(), key, event, closing=closing, receipt_ms=receipt_ms)
-        self._carrier.wake()
+        outbox = self._outbox
+        seq = outbox.append(self._now(), key, event, closing=closing, receipt_ms=receipt_ms)
+        if outbox.stirred:
+            self._carrier.wake()
         return seq
 
     async def append_awaited(self, key: RunKey, event: Event, receipt_s: float) -> "asyncio.Future[Receipt]":
@@ -125,6 +173,7 @@ class Publisher:
             unwatched = self._book.full
             if not unwatched:
                 self._outbox.ask_receipt(key, _to_ms(receipt_s))
+            self._hurry(key)
             self._book.expect(ticket, key, appended, receipt_s, unwatched=unwatched)
         return ticket
 
@@ -167,6 +216,7 @@ class Publisher:
         appended, stored, position = self._outbox.progress(key)
         if appended == stored:
             return position
+        self._hurry(key)
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._answers.setdefault(key, []).append((appended, answer))
         return await answer
@@ -203,6 +253,8 @@ class Publisher:
         """
         self._closed = True
         self._room.set()  # who waits for room is told
+        self._outbox.rouse()
+        self._carrier.wake()
         self._settle()
         try:
             async with time_limit(timeout_s):
@@ -219,6 +271,7 @@ class Publisher:
             await self._carrier.run()
             self._book.close(self._now(), OutboxClosedError("this Runcast was closed before the event was stored"))
             self._settle()
+            self._carrier.enter("closed", "this Runcast was closed")
         except asyncio.CancelledError:
             if not self._carrier.stopping:
                 self._die(RuncastError("the task 'runcast publisher' was cancelled; open a new Runcast"))
@@ -231,7 +284,33 @@ class Publisher:
             failure.__cause__ = exc
             self._die(failure)
 
+    def stats(self) -> Statistics:
+        """What was done so far."""
+        outbox, counts, carrier = self._outbox, self._outbox.counts, self._carrier
+        in_flight = outbox.in_flight
+        return Statistics(
+            connection=carrier.state,
+            queued=outbox.events - in_flight,
+            in_flight=in_flight,
+            bytes=outbox.bytes,
+            accepted=counts.accepted,
+            merged=counts.merged,
+            dropped=counts.dropped,
+            stored=counts.stored,
+            batches=counts.batches,
+            resent=counts.resent,
+            refused=counts.refused,
+            failed=counts.failed,
+            latency_p50_s=counts.latency_s(0.5),
+            latency_p99_s=counts.latency_s(0.99),
+            reconnects=max(0, carrier.streams - 1),
+        )
+
     # --- inside ---
+
+    def _hurry(self, key: RunKey) -> None:
+        self._outbox.hurry(self._now(), key)
+        self._carrier.wake()
 
     def _hear(self, response: PublishResponse) -> None:
         """Hand cancels to their runs."""
@@ -283,6 +362,7 @@ class Publisher:
 
     def _die(self, failure: RuncastError) -> None:
         self._failure = failure
+        self._carrier.enter("closed", str(failure))
         self._book.close(self._now(), failure)
         self._settle_receipts()
         for waiting in self._answers.values():
