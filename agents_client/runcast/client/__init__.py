@@ -10,18 +10,22 @@ async with Runcast("127.0.0.1:7400", agent="analyst") as rc:
         await message.ack()
 """
 
+from runcast.client.classify import Classification
 from runcast.client.context import current_run
 from runcast.client.errors import (
     EventTooLargeError,
     Leftover,
+    NoAnswerError,
     OutboxClosedError,
     OutboxFullError,
     RunIndeterminateError,
     RunKey,
     RunRefusedError,
+    SpillError,
     UnsentError,
 )
 from runcast.client.inbox import Answer, Inbox, InboxMessage
+from runcast.client.instrument import instrument, tool
 from runcast.client.receipts import Receipt
 from runcast.client.run import Run
 from runcast.client.runcast import Runcast
@@ -31,6 +35,7 @@ from runcast.wire.errors import IdInvalidError, LifecycleError, RefusedError, Ru
 
 __all__ = [
     "Answer",
+    "Classification",
     "ConnectionState",
     "EventTooLargeError",
     "IdInvalidError",
@@ -38,6 +43,7 @@ __all__ = [
     "InboxMessage",
     "Leftover",
     "LifecycleError",
+    "NoAnswerError",
     "OutboxClosedError",
     "OutboxFullError",
     "Receipt",
@@ -48,9 +54,12 @@ __all__ = [
     "RunRefusedError",
     "Runcast",
     "RuncastError",
+    "SpillError",
     "Statistics",
     "ToolCall",
     "UnavailableError",
     "UnsentError",
     "current_run",
+    "instrument",
+    "tool",
 ]

@@ -105,6 +105,13 @@ class Line:
         self.coalesce_s = 0.0
         self._end_rests(math.inf)
 
+    def take_up(self, run: RunQueue) -> None:
+        """A run that another process left: its batch may have been sent. Oldest batches first."""
+        if run.flight is not None:
+            self._unsure[run.name] = run
+        if not run.idle:
+            self._enter(run)
+
     def put_off(self, now: float, run: RunQueue, flight: Flight, pause_s: float, *, certain: bool) -> None:
         """The router did not take a batch for now.
 

@@ -24,23 +24,19 @@ a clock, randomness, logging or grpc.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
 
 from runcast.client.abandons import Abandons
 from runcast.client.errors import Leftover, OutboxFullError, RunIndeterminateError, RunKey
 from runcast.client.journal import Journal
 from runcast.client.line import Line
-from runcast.client.run_queue import Failed, Flight, RunQueue, Stored, Waiting
+from runcast.client.run_queue import Closing, Failed, Flight, Left, RunQueue, Stored, Waiting
 from runcast.client.statistics import Counts
 from runcast.v1.event_pb2 import Batch, Event
 from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, RunAbandon, Window
 from runcast.wire import limits
 from runcast.wire.codes import CODES
 from runcast.wire.errors import LifecycleError
-from runcast.wire.lifecycle import Lifecycle, State
-
-Closing = Callable[[Lifecycle], Sequence[Event]]
-"""Says what ends a run whose stored part has this life. Gets a copy."""
+from runcast.wire.lifecycle import State
 
 
 class Outbox:
@@ -99,6 +95,21 @@ class Outbox:
         self._runs[name] = RunQueue(key, self._producer)
         if self._journal is not None:
             self._journal.opened(key)
+
+    def restore_run(self, now: float, left: Left) -> None:
+        """Take up a run that another process left under the same producer's id; the journal knows of it. Oldest batches first.
+
+        Raises:
+            LifecycleError: what is left can't have been, or the run is here already.
+        """
+        run = RunQueue(left.key, self._producer)
+        if run.name in self._runs or run.name in self._remembered:
+            raise LifecycleError(f"run {left.key.run_id!r} attempt {left.key.attempt} is here already")
+        run.restore(now, left)
+        self._runs[run.name] = run
+        self.events += len(left.flown) + len(left.waiting)
+        self.bytes += (run.flight.cost if run.flight else 0) + sum(entry.cost for entry in run.waiting)
+        self._line.take_up(run)
 
     def append(self, now: float, key: RunKey, event: Event, *, closing: bool = False, receipt_ms: int = 0) -> int:
         """Queue an event of a run, and give it its identity (run_id, attempt, seq, id are set here; the event is ours from now on).
@@ -171,11 +182,7 @@ class Outbox:
         run = self._run(key)
         if not run.closable or run.stored_life.state is not State.OPEN:
             return False
-        life = run.stored_life.copy()
-        entries: list[Waiting] = []
-        for event in closing(run.stored_life.copy()):
-            life.advance(event)
-            entries.append(Waiting(event, run.identify(event, run.seq + 1 + len(entries)), 0, now))
+        entries = run.end_stored(now, closing)
         if not self._has_room(len(entries), sum(entry.cost for entry in entries), closing=True):
             raise OutboxFullError("no room for the closing events; try again after an acknowledgement")
         run.closable = False
@@ -256,11 +263,7 @@ class Outbox:
         if run is None or flight is None or flight.batch.number != ack.number:
             return
         self._land(run, flight)
-        for event in flight.batch.events:
-            run.stored_life.advance(event)
-        run.number = ack.number
-        run.seq = flight.batch.events[-1].seq
-        run.position = ack.position
+        run.stored(flight, ack.position)
         self.counts.note_stored(len(flight.batch.events), now - flight.since)
         self._results.append(Stored(run.key, ack.number, run.seq, ack.position, ack.duplicate, flight.batch.receipt_deadline_ms > 0))
         if self._journal is not None:

@@ -18,21 +18,23 @@ import logging
 from collections.abc import Callable
 from typing import Literal
 
+from runcast.client.answers import AnswerBook, GivenAnswer
 from runcast.client.carrier import Carrier, OnState
 from runcast.client.errors import Leftover, OutboxClosedError, OutboxFullError, RunKey
 from runcast.client.journal import Journal
-from runcast.client.outbox import Closing, Outbox
+from runcast.client.outbox import Outbox
 from runcast.client.receipts import Receipt, ReceiptBook
 from runcast.client.rim import ask, time_limit
 from runcast.client.routers import Routers
-from runcast.client.run_queue import Stored
+from runcast.client.run_queue import Closing, Left
 from runcast.client.statistics import Statistics
+from runcast.client.tickets import Tickets
 from runcast.v1.admin_pb2 import GetPresenceRequest
 from runcast.v1.admin_pb2_grpc import AdminServiceStub
 from runcast.v1.event_pb2 import Event, User
 from runcast.v1.ingest_pb2 import ProducerHello, PublishResponse
 from runcast.wire import limits
-from runcast.wire.errors import RuncastError, UnavailableError
+from runcast.wire.errors import LifecycleError, RuncastError, UnavailableError
 from runcast.wire.ids import UserKey
 
 _log = logging.getLogger("runcast.client")
@@ -70,15 +72,25 @@ class Publisher:
         self._when_full = when_full
         self._outbox = Outbox(hello.producer, coalesce_s=coalesce_s, drop_progress=when_full == "drop_progress", journal=journal)
         self._book = ReceiptBook()
+        self._asked = AnswerBook()
+        self._tickets = Tickets(self._book, self._asked)
         self._carrier = Carrier(
-            routers, hello, draw, self._outbox, self._book, settle=self._settle, hear=self._hear, on_state=on_state, journal=journal
+            routers,
+            hello,
+            draw,
+            self._outbox,
+            self._book,
+            self._asked,
+            settle=self._settle,
+            hear=self._hear,
+            on_state=on_state,
+            journal=journal,
         )
         self._gate = asyncio.Lock()  # callers that wait for room, in order
         self._callers = 0  # of them
         self._room = asyncio.Event()
         self._empty = asyncio.Event()
         self._turn = 0
-        self._answers: dict[RunKey, list[tuple[int, asyncio.Future[str]]]] = {}
         self._cancels: dict[tuple[UserKey, str], OnCancel] = {}
         self._failure: RuncastError | None = None
         self._closed = False
@@ -90,6 +102,13 @@ class Publisher:
         self.check()
         self._outbox.open_run(key)
 
+    def restore_run(self, left: Left) -> None:
+        """Take up what another process left of a run; raises as `Outbox.restore_run`."""
+        self.check()
+        self._outbox.restore_run(self._now(), left)
+        self._empty.clear()
+        self._carrier.wake()
+
     def watch_cancel(self, key: RunKey, on_cancel: OnCancel) -> None:
         """Have `on_cancel` called when the user asks the run to stop, until it is released."""
         self._cancels[key.user, key.run_id] = on_cancel
@@ -98,6 +117,21 @@ class Publisher:
         """Say that nothing more will be appended; what is queued is still sent."""
         self._cancels.pop((key.user, key.run_id), None)
         self._outbox.release_run(key)
+        self._asked.failed(key, LifecycleError("the run ended while it waited for an answer; ask within the run's block"))
+        self._tickets.settle_books()
+
+    def await_answer(self, key: RunKey, request_id: str) -> "asyncio.Future[GivenAnswer]":
+        """The user's answer to what a run asks; raises as `AnswerBook.ask`, and when the publisher is closed or dead."""
+        self.check()
+        ticket: asyncio.Future[GivenAnswer] = self._tickets.make()
+        self._asked.ask(ticket, key, request_id)
+        self._carrier.wake()
+        return ticket
+
+    def drop_answer(self, key: RunKey, request_id: str) -> None:
+        """That answer is not waited for any more."""
+        self._asked.drop(key, request_id)
+        self._carrier.wake()
 
     async def append(self, key: RunKey, event: Event, *, receipt_ms: int = 0) -> int:
         """Queue an event, waiting for room if need be.
@@ -151,7 +185,7 @@ class Publisher:
         """Queue an event as `append` does; the future tells what became of it."""
         unwatched = self._book.full
         seq = await self.append(key, event, receipt_ms=0 if unwatched else _to_ms(receipt_s))
-        ticket: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        ticket: asyncio.Future[Receipt] = self._tickets.make()
         self._book.expect(ticket, key, seq, receipt_s, unwatched=unwatched)
         return ticket
 
@@ -164,7 +198,7 @@ class Publisher:
         """
         self.check()
         appended, stored, position = self._outbox.progress(key)
-        ticket: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        ticket: asyncio.Future[Receipt] = self._tickets.make()
         if appended == stored:
             self._book.expect_stored(ticket, key, self._outbox.last_number(key), position, self._now(), receipt_s)
             self._carrier.wake()
@@ -217,9 +251,7 @@ class Publisher:
         if appended == stored:
             return position
         self._hurry(key)
-        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._answers.setdefault(key, []).append((appended, answer))
-        return await answer
+        return await self._tickets.until_stored(key, appended)
 
     # --- for the owner ---
 
@@ -245,6 +277,10 @@ class Publisher:
         await self._carrier.ready.wait()
         self.check()
 
+    def look_for_room(self) -> None:
+        """There may be room again for those that wait for it."""
+        self._room.set()
+
     async def drain(self, timeout_s: float) -> list[Leftover]:
         """Take nothing more, wait until all is answered, say goodbye; `run` returns after it.
 
@@ -252,6 +288,7 @@ class Publisher:
             What is still unanswered after `timeout_s` seconds.
         """
         self._closed = True
+        self._asked.close(OutboxClosedError("this Runcast was closed before the answer came"))
         self._room.set()  # who waits for room is told
         self._outbox.rouse()
         self._carrier.wake()
@@ -322,54 +359,18 @@ class Publisher:
     def _settle(self) -> None:
         """Tell those that wait what the outbox concluded."""
         results = self._outbox.take_results()
-        for result in results:
-            if not isinstance(result, Stored):
-                _log.warning("%s", result.error)
-            if isinstance(result, Stored):
-                self._book.stored(result.key, result.number, result.last_seq, result.position, self._now(), carried=result.awaited)
-            else:
-                self._book.failed(result.key, result.error)
-            waiting = self._answers.pop(result.key, [])
-            later = []
-            for seq, answer in waiting:
-                if answer.done():
-                    continue
-                if not isinstance(result, Stored):
-                    answer.set_exception(result.error)
-                elif seq <= result.last_seq:
-                    answer.set_result(result.position)
-                else:
-                    later.append((seq, answer))
-            if later:
-                self._answers[result.key] = later
+        self._tickets.settle(self._now(), results)
         if results:
             self._room.set()
-        self._settle_receipts()
         if self._failure is None and self._outbox.events:
             self._empty.clear()
         else:
             self._empty.set()  # nothing more will be answered
 
-    def _settle_receipts(self) -> None:
-        for ticket, result in self._book.take_results():
-            assert isinstance(ticket, asyncio.Future)  # noqa: S101 # all tickets are made here
-            if ticket.done():
-                continue  # whoever asked was cancelled
-            if isinstance(result, Receipt):
-                ticket.set_result(result)
-            else:
-                ticket.set_exception(result)
-
     def _die(self, failure: RuncastError) -> None:
         self._failure = failure
         self._carrier.enter("closed", str(failure))
-        self._book.close(self._now(), failure)
-        self._settle_receipts()
-        for waiting in self._answers.values():
-            for _, answer in waiting:
-                if not answer.done():
-                    answer.set_exception(failure)
-        self._answers.clear()
+        self._tickets.fail_all(self._now(), failure)
         self._room.set()
         self._carrier.ready.set()
         self._empty.set()

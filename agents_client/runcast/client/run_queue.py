@@ -16,6 +16,7 @@ Pure: never imports asyncio, a clock, randomness, logging or grpc.
 
 import math
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from runcast.client.errors import EventTooLargeError, Leftover, RunIndeterminateError, RunKey, RunRefusedError
@@ -29,6 +30,10 @@ _RECEIPT_MS_MAX = 2**32 - 1
 
 RunFailure = RunRefusedError | RunIndeterminateError
 """Why a run failed, and what of it is not stored."""
+
+
+Closing = Callable[[Lifecycle], Sequence[Event]]
+"""Says what ends a run whose stored part has this life. Gets a copy."""
 
 
 class Stored(NamedTuple):
@@ -75,6 +80,30 @@ class Waiting:
         self.cost = cost
         self.receipt_ms = receipt_ms
         self.since = since
+
+
+class Left(NamedTuple):
+    """What another process left of a run.
+
+    Attributes:
+        key: the run.
+        number: its last stored batch.
+        seq: its last stored event.
+        stored_life: its life up to there.
+        flown: events of the next batch, which may have been sent.
+        receipt_ms: as that batch has it.
+        age_s: how long ago it may first have been sent, seconds.
+        waiting: events that were not sent.
+    """
+
+    key: RunKey
+    number: int
+    seq: int
+    stored_life: Lifecycle
+    flown: tuple[Event, ...]
+    receipt_ms: int
+    age_s: float
+    waiting: tuple[Event, ...]
 
 
 class Flight:
@@ -195,7 +224,7 @@ class RunQueue:
         if size > limits.EVENT_BYTES_MAX:
             kind = event.WhichOneof("kind")
             raise EventTooLargeError(f"{kind} has {size} bytes of at most {limits.EVENT_BYTES_MAX}; send a reference to what is larger")
-        return _cost(size)
+        return cost_of(size)
 
     def queue(self, entry: Waiting) -> None:
         """Put a named event behind what waits."""
@@ -226,7 +255,7 @@ class RunQueue:
             if size > limits.MERGED_TEXT_BYTES_MAX or old.traceparent != event.traceparent:
                 return None
             text.text += more.text
-            cost = _cost(old.ByteSize())
+            cost = cost_of(old.ByteSize())
         elif kind == "agent_thinking" and old.HasField("agent_thinking"):
             cost = self.identify(event, old.seq)
             newest.event = event
@@ -234,6 +263,25 @@ class RunQueue:
             return None
         grown, newest.cost = cost - newest.cost, cost
         return grown
+
+    def restore(self, now: float, left: "Left") -> None:
+        """Take up what another process left of the run, as it was.
+
+        Raises:
+            LifecycleError: that can't have been.
+        """
+        self.number, self.seq = left.number, left.seq
+        self.next_seq = left.seq + 1 + len(left.flown) + len(left.waiting)
+        self.stored_life = left.stored_life
+        self.life = left.stored_life.copy()
+        for event in (*left.flown, *left.waiting):
+            self.life.advance(event)
+        if left.flown:
+            cost = sum(cost_of(event.ByteSize()) for event in left.flown)
+            self.flight = Flight(self._batch(left.number + 1, list(left.flown), left.receipt_ms), cost, since=now, soft=False)
+            self.flight.sendings, self.flight.first_sent, self.flight.fresh = 1, now - left.age_s, False
+        self.waiting.extend(Waiting(event, cost_of(event.ByteSize()), 0, now) for event in left.waiting)
+        self.urgent = bool(self.waiting)
 
     def next_flight(self, bytes_max: int) -> Flight | None:
         """The batch to send: the one in flight, or a new one of all that waits and fits; None when nothing fits `bytes_max`."""
@@ -257,6 +305,28 @@ class RunQueue:
         self.urgent = bool(self.waiting)  # what found no room in the batch follows at once
         self.flight = Flight(self._batch(self.number + 1, events, receipt_ms), size - self._header_bytes, since=since, soft=soft)
         return self.flight
+
+    def stored(self, flight: Flight, position: str) -> None:
+        """Its batch is in the log."""
+        for event in flight.batch.events:
+            self.stored_life.advance(event)
+        self.number = flight.batch.number
+        self.seq = flight.batch.events[-1].seq
+        self.position = position
+
+    def end_stored(self, now: float, closing: Closing) -> list[Waiting]:
+        """What ends the stored part of the run, ready to be queued.
+
+        Raises:
+            LifecycleError: the events do not follow what is stored.
+            EventTooLargeError: one of them is too large.
+        """
+        life = self.stored_life.copy()
+        entries: list[Waiting] = []
+        for event in closing(self.stored_life.copy()):
+            life.advance(event)
+            entries.append(Waiting(event, self.identify(event, self.seq + 1 + len(entries)), 0, now))
+        return entries
 
     def leftover(self) -> Leftover:
         """What is not acknowledged."""
@@ -303,6 +373,6 @@ class RunQueue:
         )
 
 
-def _cost(size: int) -> int:
-    """Bytes of an event as a field of a batch: tag, length, content."""
+def cost_of(size: int) -> int:
+    """Bytes that an event of `size` bytes takes in a batch: tag, length, content."""
     return 1 + (size.bit_length() + 6) // 7 + size

@@ -16,6 +16,7 @@ from runcast.bus.deployment import Deployment
 from runcast.bus.health import State
 from runcast.bus.statistics import StatisticsBoard
 from runcast.bus.storage import store
+from runcast.router.answer_watch import AnswerWatch
 from runcast.router.cancels import CancelWatch
 from runcast.router.effects import BatchKey
 from runcast.router.leases import Holder, Leases
@@ -41,6 +42,7 @@ class Node:
         events_stored: in them.
         started: `time.monotonic()` of the start, seconds.
         cancels: passes users' cancels on to the streams.
+        answers: passes on what users answer.
         receipts: awaits what devices acknowledge.
         refusals: of batches since the start, by code.
         statistics: what all processes tell about themselves.
@@ -62,6 +64,7 @@ class Node:
         self.started = time.monotonic()
         self.leaving = False
         self.cancels = CancelWatch(bus, log)
+        self.answers = AnswerWatch(bus, log)
         self.receipts = ReceiptWatch(bus, log)
         self.refusals: Counter[str] = Counter()
         self.statistics = StatisticsBoard(bus)
