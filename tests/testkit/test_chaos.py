@@ -24,6 +24,7 @@ async def test_an_agent_and_its_user_get_through_everything(
         async with runcast_cluster.edge_killed(None):
             assert not any(edge.running for edge in runcast_cluster.edges)
             await run.thinking("Reading, without an edge")
+            await run.flush()
         async with runcast_cluster.router_killed(None):
             assert not any(router.running for router in runcast_cluster.routers)
             await run.thinking("Reading, without a router")
@@ -33,7 +34,7 @@ async def test_an_agent_and_its_user_get_through_everything(
             await run.thinking("Reading, without storage")
         await run.flush()
         async with runcast_cluster.edge_killed(), runcast_cluster.router_killed(1):
-            await run.respond("The north.")
+            await run.respond("The north.", whole=True)
     assert all(node.running for node in (*runcast_cluster.edges, *runcast_cluster.routers, *runcast_cluster.nats_servers))
     await runcast_user.verify(run.id, within_s=20, required=["agent_thinking"] * 3)
     await verify_together(runcast_user, await runcast_user.second(position="earliest"))
@@ -69,7 +70,7 @@ async def test_a_cut_line_refuses_and_a_silent_one_says_nothing(
             assert len(runcast_user.events) == 1
         await runcast_user.wait_kind("agent_thinking")
         async with runcast_cluster.network(cut=True, lines=["devices", "agents"]):
-            await run.respond("The north.")
+            await run.respond("The north.", whole=True)
             with pytest.raises(TimeoutError):
                 await runcast_user.wait_kind("agent_response", timeout=0.3)
     await runcast_user.verify(run.id, required=["agent_response"], within_s=15)
@@ -80,7 +81,7 @@ async def test_a_throttled_line_is_slow(runcast_agent: Runcast, runcast_user: Us
     async with runcast_cluster.network(throttle=50_000):
         async with runcast_agent.run(user="alice", title="Sales") as run:
             for _ in range(2):  # each more than half of what passes in a second
-                await run.respond("x" * 60_000)
+                await run.respond("x" * 60_000, whole=True)
                 await run.flush()
         await runcast_user.wait_kind("agent_completed")
     assert time.monotonic() - began > 1.0
@@ -121,7 +122,7 @@ async def test_a_line_to_nats_of_a_cluster_of_ones_own(runcast_cluster_factory: 
 async def test_held_acknowledgements_make_receipts_wait(runcast_agent: Runcast, runcast_user: UserDevice) -> None:
     runcast_user.hold_acks()
     async with runcast_agent.run(user="alice", title="Sales") as run:
-        await run.respond("The north.")
+        await run.respond("The north.", whole=True)
         assert (await run.flush(receipt=0.3)).outcome == "expired"
         await runcast_user.wait_kind("agent_response")
         await runcast_user.release_acks()
@@ -150,7 +151,7 @@ async def test_a_device_that_leaves_without_a_word_goes_on_where_it_was(runcast_
     async with runcast_agent.run(user="alice", title="Sales") as run:
         await runcast_user.wait_kind("agent_started")
         await runcast_user.disconnect(abruptly=True)
-        await run.respond("The north.")
+        await run.respond("The north.", whole=True)
     await runcast_user.connect()
     await runcast_user.verify(run.id, exactly=["agent_started", "agent_response", "agent_response", "agent_completed"])
     assert runcast_user.session.repeats == 0

@@ -14,7 +14,7 @@ async def test_everybody_gets_theirs(runcast_stress: Stress) -> None:
     outcome = await runcast_stress(users=25, runs=4)
     verdict = outcome.verify(required=["tool_completed:lookup"] * 4, order=["agent_started", "agent_response", "agent_completed"])
     assert verdict.clean
-    assert verdict.latency.count == outcome.events == 25 * 4 * len(outcome.recordings[0].received) // 4
+    assert verdict.latency.count == outcome.events
     assert len(outcome.timings()) == 25
     assert len(outcome.table().splitlines()) == 26
     assert all(len(recording.runs) == 4 for recording in outcome.recordings)
@@ -22,7 +22,7 @@ async def test_everybody_gets_theirs(runcast_stress: Stress) -> None:
 
 async def test_work_and_agent_of_ones_own(runcast_stress: Stress, runcast_agent: Runcast) -> None:
     async def work(run: Run) -> None:
-        await run.respond("Hello.")
+        await run.respond("Hello.", whole=True)
 
     outcome = await runcast_stress(users=3, runs=2, agent=runcast_agent, work=work)
     outcome.verify(quality=0.9)
@@ -53,7 +53,7 @@ async def test_devices_are_judged_together(runcast_agent: Runcast, runcast_user:
     for user in ("alice", "bob"):
         await runcast_user.send_message("nobody", "t", "Which region?")
         async with runcast_agent.run(user=user, title="Sales") as run:
-            await run.respond("The north.")
+            await run.respond("The north.", whole=True)
     await phone.reconnect(abruptly=True)
     verdict = await verify_together(runcast_user, phone, bob)
     assert (verdict.clean, verdict.shown) == (True, 2 * 6 + 4)
