@@ -20,9 +20,11 @@ from runcast.client.errors import (
     RunIndeterminateError,
     RunKey,
     RunRefusedError,
+    SpillError,
     UnsentError,
 )
 from runcast.client.inbox import Answer, Inbox, InboxMessage
+from runcast.client.instrument import instrument, tool
 from runcast.client.receipts import Receipt
 from runcast.client.run import Run
 from runcast.client.runcast import Runcast
@@ -48,8 +50,11 @@ __all__ = [
     "RunRefusedError",
     "Runcast",
     "RuncastError",
+    "SpillError",
     "ToolCall",
     "UnavailableError",
     "UnsentError",
     "current_run",
+    "instrument",
+    "tool",
 ]

@@ -4,6 +4,7 @@
     ├── EventTooLargeError           event_too_large: raised to the caller, nothing was queued
     ├── OutboxFullError              rate_limited: inside the library only; callers wait instead
     ├── OutboxClosedError            outbox_closed
+    ├── SpillError                   spill_unusable: another process has the file, or it is none
     ├── NoAnswerError                no_answer: nobody answered in time; a TimeoutError too
     ├── UnsentError                  what `close()` could not get rid of
     ├── RefusedError
@@ -60,6 +61,12 @@ class OutboxClosedError(RuncastError):
     """The Runcast was closed."""
 
     default_code = "outbox_closed"
+
+
+class SpillError(RuncastError):
+    """The spill file can't be used."""
+
+    default_code = "spill_unusable"
 
 
 class NoAnswerError(RuncastError, TimeoutError):

@@ -23,6 +23,7 @@ from runcast.client.outbox import Closing, Outbox, Stored
 from runcast.client.receipts import Receipt, ReceiptBook
 from runcast.client.rim import ask, time_limit
 from runcast.client.routers import Routers
+from runcast.client.run_queue import Left
 from runcast.v1.admin_pb2 import GetPresenceRequest
 from runcast.v1.admin_pb2_grpc import AdminServiceStub
 from runcast.v1.event_pb2 import Event, User
@@ -68,6 +69,13 @@ class Publisher:
         """Begin a run's attempt; raises as `Outbox.open_run`, and when the publisher is closed or dead."""
         self.check()
         self._outbox.open_run(key)
+
+    def restore_run(self, left: Left) -> None:
+        """Take up what another process left of a run; raises as `Outbox.restore_run`."""
+        self.check()
+        self._outbox.restore_run(self._now(), left)
+        self._empty.clear()
+        self._carrier.wake()
 
     def watch_cancel(self, key: RunKey, on_cancel: OnCancel) -> None:
         """Have `on_cancel` called when the user asks the run to stop, until it is released."""
@@ -171,6 +179,14 @@ class Publisher:
         """Tool name by call id, of the run's open calls."""
         return self._outbox.open_tools(key)
 
+    def is_stored(self, key: RunKey) -> bool:
+        """Whether all that was appended to the run is stored, or nothing more of it will be."""
+        try:
+            appended, stored, _ = self._outbox.progress(key)
+        except RuncastError:
+            return True
+        return appended == stored
+
     async def wait_stored(self, key: RunKey) -> str:
         """Wait until all that was appended to the run is stored.
 
@@ -213,6 +229,10 @@ class Publisher:
         """Wait until a router is connected. Raises what ended the publisher."""
         await self._carrier.ready.wait()
         self.check()
+
+    def look_for_room(self) -> None:
+        """There may be room again for those that wait for it."""
+        self._room.set()
 
     async def drain(self, timeout_s: float) -> list[Leftover]:
         """Take nothing more, wait until all is answered, say goodbye; `run` returns after it.

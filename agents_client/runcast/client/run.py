@@ -60,26 +60,20 @@ class Run(Speech, Asks, Family):
     ) -> None:
         Speech.__init__(self, workshop.classifier, workshop.estimates)
         Asks.__init__(self, workshop.clock_ms)
-        Family.__init__(self)
+        Family.__init__(self, parent)
         self._workshop = workshop
         self._publisher = workshop.publisher
         self._key = key
         self._context = context
         self._started = started
-        self._parent = parent
-        self._own_cancel: Stop | None = None  # from the block's beginning
         self._token: Token[Run | None] | None = None
-        self._doomed = ""  # why it is ended from above
         self._exc: BaseException | None = None  # what the block raised
         self._entered = False
         self._begun = False
         self._leaving = False
-        self._exiting = False
         self._ended = False
         self.id = key.run_id
         self.attempt = key.attempt
-        self.cancelled = False
-        self.cancel_reason = ""
 
     @property
     def is_open(self) -> bool:
@@ -92,9 +86,15 @@ class Run(Speech, Asks, Family):
         return self._ended or self._exiting or bool(self._doomed)
 
     @property
-    def _block_task(self) -> "asyncio.Task[object] | None":
-        """The task that runs its block; None before."""
-        return self._own_cancel.task if self._own_cancel is not None else None
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that it lives in.
+
+        Raises:
+            LifecycleError: it has not begun.
+        """
+        if self._own_cancel is None:
+            raise LifecycleError("the run has not begun; use it with `async with`")
+        return self._own_cancel.task.get_loop()
 
     # --- runs below it ---
 
@@ -219,8 +219,7 @@ class Run(Speech, Asks, Family):
         self._publisher.open_run(self._key)
         self._entered = True
         self._own_cancel = Stop(task)
-        if self._parent is not None:
-            self._parent._children.append(self)
+        self._join()
         try:
             await self.emit(Event(agent_started=self._started))
             self._begun = True
@@ -232,7 +231,7 @@ class Run(Speech, Asks, Family):
                 raise LifecycleError(f"run {self.id} did not begin: {self._doomed or self.cancel_reason}") from None
             raise
         self._pace = Pace(self._now())
-        self._publisher.watch_cancel(self._key, self._on_cancel)
+        self._publisher.watch_cancel(self._key, self._stop_all)
         self._token = enter_run(self)
         return self
 
@@ -263,18 +262,9 @@ class Run(Speech, Asks, Family):
 
     # --- what its family asks of it ---
 
-    def _doom(self, reason: str) -> None:
-        """Refuse from now on whatever is to be emitted: the run is being ended from above."""
-        self._doomed = self._doomed or reason
-
-    def _stop(self, reason: str, *, cancel_task: bool) -> None:
-        """Take the run as cancelled, unless it is ending already; with `cancel_task`, cancel its task."""
-        if self.cancelled or self._ended or self._leaving or self._own_cancel is None:
-            return
-        self.cancelled = True
-        self.cancel_reason = reason
-        if cancel_task:
-            self._own_cancel.send(f"run {self.id} was stopped: {reason}")
+    @property
+    def _ending(self) -> bool:
+        return self._ended or self._leaving
 
     def _end_now(self) -> None:
         """Queue what ends the run, if it has begun and not ended."""
@@ -305,7 +295,7 @@ class Run(Speech, Asks, Family):
     def _check_may_start(self) -> None:
         """Whether children may start."""
         self._check_open()
-        if self._ended or self._leaving:
+        if self._ending:
             raise LifecycleError(f"run {self.id} has ended; start children before its end")
         if self.cancelled:
             raise LifecycleError(f"run {self.id} was stopped ({self.cancel_reason}); start nothing more in it")
@@ -326,12 +316,6 @@ class Run(Speech, Asks, Family):
         seq = self._publisher.append_now(self._key, self._dress(event), closing=closing)
         self._ended = self._ended or ends_run(event)
         return seq
-
-    def _on_cancel(self, reason: str) -> None:
-        """The user asked the run to stop."""
-        if not (self.cancelled or self._ended or self._leaving):
-            self._stop(reason, cancel_task=True)
-            self._stop_all(reason)
 
     def _reason_below(self) -> str:
         """Why the runs below end when the block does."""
@@ -356,8 +340,6 @@ class Run(Speech, Asks, Family):
         open_tools = self._publisher.open_tools(self._key)
         if self.cancelled:
             return events.cancelled(open_tools, self.cancel_reason)
-        if self._doomed:
-            return events.cancelled(open_tools, self._doomed)
         if self._exc is None:
             final = [self._final()] if self._message_id else []
             return [*events.close_tools(open_tools), *final, Event(agent_completed=AgentCompleted())]
@@ -397,12 +379,15 @@ class Run(Speech, Asks, Family):
         return failure
 
     def _exit(self) -> None:
-        self._exiting = True
-        self._publisher.release_run(self._key)
-        if self._parent is not None:
-            self._parent._children.remove(self)
+        self._leave()
         if self._token is not None:
             leave_run(self, self._token)
+
+    def _is_stored(self) -> bool:
+        return self._publisher.is_stored(self._key)
+
+    def _release(self) -> None:
+        self._publisher.release_run(self._key)
 
     @staticmethod
     def _now() -> float:
