@@ -21,7 +21,7 @@ from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, overload
 
-from runcast.client import events
+from runcast.client import events, tracing
 from runcast.client.answers import GivenAnswer
 from runcast.client.asking import Asks
 from runcast.client.context import enter_run, leave_run
@@ -69,6 +69,7 @@ class Run(Speech, Asks, Family):
         self._parent = parent
         self._own_cancel: Stop | None = None  # from the block's beginning
         self._token: Token[Run | None] | None = None
+        self._span: tracing.Span | None = None
         self._doomed = ""  # why it is ended from above
         self._exc: BaseException | None = None  # what the block raised
         self._entered = False
@@ -221,11 +222,14 @@ class Run(Speech, Asks, Family):
         self._own_cancel = Stop(task)
         if self._parent is not None:
             self._parent._children.append(self)
+        given = self._context.traceparent if self._parent is None else ""
+        self._span = tracing.begin_run(self._context.agent, self._context.thread, self.id, self.attempt, given)
         try:
             await self.emit(Event(agent_started=self._started))
             self._begun = True
             self._check_open()  # what started it may have ended meanwhile
         except BaseException as exc:
+            self._exc = exc
             self._end()
             self._exit()
             if self._own_cancel.take_back(exc):
@@ -320,6 +324,8 @@ class Run(Speech, Asks, Family):
         return ends
 
     def _dress(self, event: Event) -> Event:
+        if self._span is not None:
+            self._span.note(event)
         return self._workshop.dress(event, self._context)
 
     def _append_now(self, event: Event, *, closing: bool) -> int:
@@ -403,6 +409,8 @@ class Run(Speech, Asks, Family):
             self._parent._children.remove(self)
         if self._token is not None:
             leave_run(self, self._token)
+        if self._span is not None:
+            self._span.end(self._exc)
 
     @staticmethod
     def _now() -> float:
