@@ -24,6 +24,7 @@ from runcast.client.errors import (
     UnsentError,
 )
 from runcast.client.inbox import Answer, Inbox, InboxMessage
+from runcast.client.instrument import instrument, tool
 from runcast.client.receipts import Receipt
 from runcast.client.run import Run
 from runcast.client.runcast import Runcast
@@ -54,4 +55,6 @@ __all__ = [
     "UnavailableError",
     "UnsentError",
     "current_run",
+    "instrument",
+    "tool",
 ]

@@ -19,6 +19,7 @@ from abc import ABC, abstractmethod
 from typing import Self
 
 from runcast.client.rim import time_limit
+from runcast.client.stopping import Stop
 from runcast.wire import limits
 from runcast.wire.errors import RuncastError
 
@@ -26,23 +27,24 @@ _log = logging.getLogger("runcast.client")
 
 
 class Family(ABC):
-    """What `Run` has of this."""
+    """What `Run` has of this.
+
+    Attributes:
+        cancelled: it was asked to stop.
+        cancel_reason: by what words; "" before.
+    """
 
     def __init__(self) -> None:
         self._children: list[Self] = []  # whose blocks are under way, oldest first
+        self._own_cancel: Stop | None = None  # from the block's beginning
+        self._doomed = ""  # why it is ended from above
+        self.cancelled = False
+        self.cancel_reason = ""
 
     @property
     @abstractmethod
-    def _block_task(self) -> "asyncio.Task[object] | None":
-        """The one that runs its block."""
-
-    @abstractmethod
-    def _doom(self, reason: str) -> None:
-        """Emit nothing from now on but what `end_now` does."""
-
-    @abstractmethod
-    def _stop(self, reason: str, *, cancel_task: bool) -> None:
-        """Take it as cancelled; with `cancel_task`, cancel the task, and swallow that at the block's end."""
+    def _ending(self) -> bool:
+        """Its end was emitted, or its block is being left."""
 
     @abstractmethod
     def _end_now(self) -> None:
@@ -51,6 +53,11 @@ class Family(ABC):
     @abstractmethod
     async def _wait_stored(self) -> None:
         """Wait until all of it is stored; raises RuncastError when that can't be."""
+
+    @property
+    def _block_task(self) -> "asyncio.Task[object] | None":
+        """The one that runs its block; None before."""
+        return self._own_cancel.task if self._own_cancel is not None else None
 
     def _generations(self) -> list[list[Self]]:
         """All below it: its children, their children, and so on."""
@@ -61,8 +68,20 @@ class Family(ABC):
             level = [child for run in level for child in run._children]
         return found
 
+    def _stop(self, reason: str, *, cancel_task: bool) -> None:
+        """Take it as cancelled, unless it is ending already; with `cancel_task`, cancel its task, which its block's end swallows."""
+        if self.cancelled or self._ending or self._own_cancel is None:
+            return
+        self.cancelled = True
+        self.cancel_reason = reason
+        if cancel_task:
+            self._own_cancel.send(f"the run was stopped: {reason}")
+
     def _stop_all(self, reason: str) -> None:
         """The user stopped it: so are all below it."""
+        if self.cancelled or self._ending:
+            return
+        self._stop(reason, cancel_task=True)
         tasks = {self._block_task}
         for run in [run for generation in self._generations() for run in generation]:
             run._stop(reason, cancel_task=run._block_task not in tasks)
@@ -73,7 +92,7 @@ class Family(ABC):
         generations = self._generations()
         tasks = {self._block_task, asyncio.current_task()}
         for run in [run for generation in generations for run in generation]:
-            run._doom(reason)
+            run._doomed = run._doomed or reason
             run._stop(reason, cancel_task=run._block_task not in tasks)
             tasks.add(run._block_task)
         generations.reverse()

@@ -67,10 +67,8 @@ class Run(Speech, Asks, Family):
         self._context = context
         self._started = started
         self._parent = parent
-        self._own_cancel: Stop | None = None  # from the block's beginning
         self._token: Token[Run | None] | None = None
         self._span: tracing.Span | None = None
-        self._doomed = ""  # why it is ended from above
         self._exc: BaseException | None = None  # what the block raised
         self._entered = False
         self._begun = False
@@ -79,8 +77,6 @@ class Run(Speech, Asks, Family):
         self._ended = False
         self.id = key.run_id
         self.attempt = key.attempt
-        self.cancelled = False
-        self.cancel_reason = ""
 
     @property
     def is_open(self) -> bool:
@@ -93,9 +89,15 @@ class Run(Speech, Asks, Family):
         return self._ended or self._exiting or bool(self._doomed)
 
     @property
-    def _block_task(self) -> "asyncio.Task[object] | None":
-        """The task that runs its block; None before."""
-        return self._own_cancel.task if self._own_cancel is not None else None
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that it lives in.
+
+        Raises:
+            LifecycleError: it has not begun.
+        """
+        if self._own_cancel is None:
+            raise LifecycleError("the run has not begun; use it with `async with`")
+        return self._own_cancel.task.get_loop()
 
     # --- runs below it ---
 
@@ -236,7 +238,7 @@ class Run(Speech, Asks, Family):
                 raise LifecycleError(f"run {self.id} did not begin: {self._doomed or self.cancel_reason}") from None
             raise
         self._pace = Pace(self._now())
-        self._publisher.watch_cancel(self._key, self._on_cancel)
+        self._publisher.watch_cancel(self._key, self._stop_all)
         self._token = enter_run(self)
         return self
 
@@ -267,18 +269,9 @@ class Run(Speech, Asks, Family):
 
     # --- what its family asks of it ---
 
-    def _doom(self, reason: str) -> None:
-        """Refuse from now on whatever is to be emitted: the run is being ended from above."""
-        self._doomed = self._doomed or reason
-
-    def _stop(self, reason: str, *, cancel_task: bool) -> None:
-        """Take the run as cancelled, unless it is ending already; with `cancel_task`, cancel its task."""
-        if self.cancelled or self._ended or self._leaving or self._own_cancel is None:
-            return
-        self.cancelled = True
-        self.cancel_reason = reason
-        if cancel_task:
-            self._own_cancel.send(f"run {self.id} was stopped: {reason}")
+    @property
+    def _ending(self) -> bool:
+        return self._ended or self._leaving
 
     def _end_now(self) -> None:
         """Queue what ends the run, if it has begun and not ended."""
@@ -309,7 +302,7 @@ class Run(Speech, Asks, Family):
     def _check_may_start(self) -> None:
         """Whether children may start."""
         self._check_open()
-        if self._ended or self._leaving:
+        if self._ending:
             raise LifecycleError(f"run {self.id} has ended; start children before its end")
         if self.cancelled:
             raise LifecycleError(f"run {self.id} was stopped ({self.cancel_reason}); start nothing more in it")
@@ -332,12 +325,6 @@ class Run(Speech, Asks, Family):
         seq = self._publisher.append_now(self._key, self._dress(event), closing=closing)
         self._ended = self._ended or ends_run(event)
         return seq
-
-    def _on_cancel(self, reason: str) -> None:
-        """The user asked the run to stop."""
-        if not (self.cancelled or self._ended or self._leaving):
-            self._stop(reason, cancel_task=True)
-            self._stop_all(reason)
 
     def _reason_below(self) -> str:
         """Why the runs below end when the block does."""
