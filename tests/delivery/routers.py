@@ -76,12 +76,14 @@ class Producer(Call):
         self.cancels: list[Any] = []
         self.abandoned: list[Any] = []
         self.gone_away = False
+        self.horizon_ms = 0
 
     async def open(self) -> None:
         self.call = ingest_pb2_grpc.IngestServiceStub(self.channel).Publish(wait_for_ready=True)
         await self.call.write(PublishRequest(hello=ProducerHello(producer=self.producer, agent="test")))
         response = await self.read()
         assert response.hello.window.batches == limits.STREAM_WINDOW_BATCHES
+        self.horizon_ms = response.hello.resend_horizon_ms
 
     async def send(self, *batches: Batch) -> None:
         await self.call.write(PublishRequest(batches=batches))

@@ -438,7 +438,12 @@ async def test_a_router_waits_for_nats_and_then_takes_work(runcast_cluster_facto
         await cluster.nats.start()
         await starting
         await health(serving=True)
-        await producer.store(make_batch(user, 1, 1, START))
+        # Nobody could tell the producer until when it may send again: it is sent away before anything of it is stored, and told anew.
+        await producer.listen(lambda: producer.gone_away)
+        assert (await producer.refused(make_batch(user, 1, 1, START))).code == "draining"
+        await producer.open()
+        assert producer.horizon_ms == limits.RESEND_HORIZON_S * 1000
+        assert not (await producer.store(make_batch(user, 1, 1, START)))[0].duplicate
 
 
 async def test_streams_outlive_nats(runcast_cluster_factory: Any, user: str) -> None:

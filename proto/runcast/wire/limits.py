@@ -129,6 +129,22 @@ STATISTICS_AGE_S: Final = 10.0
 """Statistics older than this are of a process that is gone; a router forgets them."""
 STATISTICS_PROCESSES_MAX: Final = 1024
 """Processes whose statistics a router keeps. Past it the longest unheard is forgotten."""
+# --- leaders ---
+LEADER_WAIT_S: Final = 12.0
+"""For a question that only a stream's leader answers: an election takes up to 9 s, and at times another second. Then who asked is told to
+come back."""
+LEADER_ATTEMPT_S: Final = 1.0
+"""One such question, until it is asked again."""
+LEADER_PAUSE_FIRST_S: Final = 0.05
+"""First wait until it is asked again when the answer was that there is no leader; doubles. Less when a leader is elected meanwhile."""
+LEADER_PAUSE_MAX_S: Final = 0.5
+"""Longest such wait."""
+LEADER_ASKS_MAX: Final = 32
+"""Questions about one stream under way at once in one process. Further ones wait."""
+NATS_PING_S: Final = 2.0
+"""A connection to NATS is pinged this often."""
+NATS_PINGS_MAX: Final = 2
+"""So many pings unanswered, and at the next one the connection is given up: a server that stands still is left within 6 s."""
 # --- run leases ---
 LEASE_S: Final = 6.0
 """A producer's runs are declared lost when no router refreshed its lease for this long. Whole seconds: NATS counts no finer."""
@@ -232,8 +248,11 @@ HISTORY_CHUNK_BYTES: Final = 1 * MIB
 """Bytes asked for in one Direct Get."""
 HISTORY_READS_MAX: Final = 32
 """Direct Gets under way at once on one edge. Further ones wait."""
+HISTORY_QUIET_S: Final = 1.5
+"""A Direct Get of whose answer nothing (more) comes for this long is given up: the server that was asked may be gone. Then it is tried
+again."""
 HISTORY_TIMEOUT_S: Final = 5.0
-"""One Direct Get. Then it is tried again."""
+"""One Direct Get in all; the same."""
 HISTORY_TRIES_MAX: Final = 6
 """Tries of one read, with backoff. Then the device is closed with `unavailable` and comes back."""
 VERIFY_INTERVAL_S: Final = 15.0

@@ -49,6 +49,23 @@ def event_stream(shard: int) -> str:
     return f"RUNCAST_EV_{shard}"
 
 
+def stream_of(subject: str) -> str:
+    """The stream that takes a subject, or that a request of JetStream's API is about; "" for any other subject."""
+    parts = subject.split(".", 2)
+    match parts[0]:
+        case "ev":
+            return f"RUNCAST_EV_{parts[1]}"
+        case "in":
+            return INBOX_STREAM
+        case "parked":
+            return PARKED_STREAM
+        case "$KV":
+            return f"KV_{parts[1]}"
+        case "$JS" if subject.startswith("$JS.API.STREAM."):
+            return subject.rpartition(".")[2]
+    return ""
+
+
 def event_subjects(shard: int) -> str:
     """All event subjects of a shard."""
     return f"ev.{shard}.>"

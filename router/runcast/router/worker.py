@@ -176,7 +176,7 @@ class WorkerStream(Leavable):
                 continue
             try:
                 if not opened:
-                    self._node.require_deployment()
+                    self._node.require_storage()
                     await self._queue.open()
                     opened = True
                 self._credit, self._problem = room, ""

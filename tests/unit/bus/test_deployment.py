@@ -9,9 +9,10 @@ import structlog
 from nats.js.api import RePublish
 
 from runcast.bus.connection import Bus
-from runcast.bus.deployment import EPOCH_KEY, DeploymentError, provision, read_deployment, stream_states
+from runcast.bus.deployment import DeploymentError, provision, read_deployment, stream_states
 from runcast.bus.settings import ServiceSettings
 from runcast.bus.storage import store
+from runcast.bus.streams import EPOCH_KEY
 from runcast.testkit import Cluster
 from runcast.wire import limits, subjects
 from runcast.wire.ids import UserKey

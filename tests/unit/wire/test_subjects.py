@@ -152,3 +152,16 @@ def test_a_lost_run_s_message_id_is_no_other_message_s(
     batch: tuple[UserKey, str, str, int, int], lost: tuple[UserKey, str, int], user: UserKey, message_id: str
 ) -> None:
     assert subjects.lost_msg_id(*lost) not in (subjects.batch_msg_id(*batch), subjects.send_msg_id(user, message_id))
+
+
+@given(users, shards, ids, ids)
+def test_the_stream_of_a_subject(user: UserKey, shard: int, group: str, name: str) -> None:
+    stream = subjects.event_stream(shard)
+    assert subjects.stream_of(subjects.event_subject(user, shard)) == stream
+    assert subjects.stream_of(f"$JS.API.STREAM.MSG.GET.{stream}") == stream
+    assert subjects.stream_of(subjects.inbox_subject(group, user, shard)) == subjects.INBOX_STREAM
+    assert subjects.stream_of(subjects.parked_subject(subjects.inbox_subject(group, user, shard))) == subjects.PARKED_STREAM
+    key = subjects.kv_subject(subjects.RUNS_BUCKET, subjects.lease_key(name))
+    assert subjects.stream_of(key) == f"KV_{subjects.RUNS_BUCKET}"
+    for other in (subjects.live_subject(user, shard), subjects.presence_subject(user, shard), "$JS.ACK.RUNCAST_INBOX.c.1.1.1.1.0", ""):
+        assert subjects.stream_of(other) == ""
