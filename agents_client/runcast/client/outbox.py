@@ -18,7 +18,8 @@ Rules.
 7. A refusal without `retry` fails the run: what waited is handed back in the error, later appends raise it. If it is certain that the
    batch is not stored, `close_failed` may still end the run on the user's screen: number and seq go on from the last acknowledged
    ones, so readers see no hole. If it is not certain, no number is safe to use, and only a new attempt may speak; the run is given
-   up (`take_abandons`), so that a router ends it on the screen. A run that was declared lost has been ended there already.
+   up (`take_abandons`), so that a router ends it on the screen. A run that was declared lost has been ended there already; an attempt
+   that another producer has is that one's to end.
 
 Invariants: per run, seqs and numbers of what is acknowledged rise without a hole; a number never has two contents, unless the first
 was refused for certain; `events` and `bytes` are the sums over all runs and stay within the limits; `unanswered` stays within the window.
@@ -44,6 +45,9 @@ from runcast.wire.lifecycle import Lifecycle, State
 
 MESSAGE_BYTES_MAX = limits.GRPC_MESSAGE_BYTES_MAX // 2
 """What `take_batches` puts together for one gRPC message, bytes."""
+
+_NOT_OURS = frozenset({"run_lost", "attempt_taken"})
+"""Refusals that are certain however often the batch was sent: what is, or will be, on the screen of the attempt is not of this outbox."""
 
 Closing = Callable[[Lifecycle], Sequence[Event]]
 """Says what ends a run whose stored part has this life. Gets a copy."""
@@ -283,8 +287,8 @@ class Outbox:
         if run is None or flight is None or flight.batch.number != refusal.number or not flight.sent:
             return
         certain = refusal.definite and flight.sendings == 1
-        if refusal.code == "run_lost":
-            self._fail(run, refusal.message, "run_lost")
+        if refusal.code in _NOT_OURS:
+            self._fail(run, refusal.message, refusal.code)
         elif not refusal.retry:
             code = refusal.code if refusal.code in CODES else "internal"
             self._fail(run, f"the router answered {refusal.code}: {refusal.message}", code if certain else "")
@@ -431,8 +435,8 @@ class Outbox:
         run.waiting.clear()
         name = f"run {run.key.run_id!r} attempt {run.key.attempt}"
         if refused_code:
-            # Closing events that were refused are not tried again, and a lost run has its end.
-            run.closable = run.failure is None and refused_code != "run_lost"
+            # Closing events that were refused are not tried again, a lost run has its end, and another's attempt is not ours to end.
+            run.closable = run.failure is None and refused_code not in _NOT_OURS
             failure: RunFailure = RunRefusedError(f"{name} failed: {why}", code=refused_code, dropped=left.unsure + left.unsent)
         else:
             run.closable = False

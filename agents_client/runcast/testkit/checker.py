@@ -194,7 +194,8 @@ class _Checker:
                 self._acks[record.run, record.attempt].append((record.upto, parse_position(record.pos).seq))
             case Failed():
                 self._unsure.update((record.run, record.attempt, seq) for seq in record.unsure)
-                self._dropped.update(((record.run, record.attempt, seq), record.why) for seq in record.dropped)
+                if record.why != "attempt_taken":  # what is shown of the attempt is another producer's
+                    self._dropped.update(((record.run, record.attempt, seq), record.why) for seq in record.dropped)
             case Receipted():
                 self._receipts.append(record)
             case Taken():

@@ -120,9 +120,7 @@ class Worker:
             )
         )
         steps = ["thinking", "delta", "delta"]
-        # Of this process: tries begin anew when a nats-server is killed, so an attempt of another worker's run may not be a later one.
-        run_id = f"answer/{message.id}/{self._name}-{os.getpid()}"
-        if await self._perform(message.user, run_id, max(message.tries, 1), steps, message.id):
+        if await self._perform(message.user, f"answer/{message.id}", max(message.tries, 1), steps, message.id):
             await message.ack()
             self._pen.write(Handled(t=time.monotonic(), id=message.id, user=message.user, agent=self._name))
         else:

@@ -71,6 +71,8 @@ INBOX_DELIVERIES_MAX: Final = 64
 """Messages in one response: with the largest texts still below GRPC_MESSAGE_BYTES_MAX."""
 INBOX_ACK_WAIT_S: Final = 5.0
 """A message whose router neither extends nor acknowledges it for this long is delivered again: the router is gone."""
+INBOX_ACK_MARGIN_S: Final = 0.5
+"""So long before it the router itself gives the message up: the server's clock started before the router had the message."""
 INBOX_EXTEND_S: Final = 2.0
 """A router extends the messages that its workers hold this often: two extensions may be lost before INBOX_ACK_WAIT_S is over."""
 INBOX_PULL_S: Final = 2.0

@@ -6,10 +6,12 @@ are refused with `unavailable`; streams stay open.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Collection
 
+from google.protobuf.message import DecodeError
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
@@ -22,7 +24,9 @@ from runcast.router.cancels import CancelWatch
 from runcast.router.effects import BatchKey
 from runcast.router.leases import Holder, Leases
 from runcast.router.losses import Losses
+from runcast.router.lost import taken_error
 from runcast.router.receipt_watch import ReceiptWatch
+from runcast.v1.event_pb2 import Batch
 from runcast.wire import limits, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.ids import UserKey
@@ -169,7 +173,7 @@ class Node:
             Its position, and whether it had been stored before.
 
         Raises:
-            RuncastError: `run_lost`, `unavailable`, `indeterminate`, `storage_full` or `internal`.
+            RuncastError: `run_lost`, `attempt_taken`, `unavailable`, `indeterminate`, `storage_full` or `internal`.
             LifecycleError: the run has ended.
         """
         user = key.run.user
@@ -185,6 +189,8 @@ class Node:
             if exc.code.name == "storage_full":
                 storage.failed(time.monotonic(), exc.message)
             raise
+        if duplicate and key.number == 1:
+            await self._check_own(holder, key, shard, seq)
         if storage.state is State.DEGRADED:
             storage.verified(time.monotonic())
         self.leases.stored(holder, key, seq, ends=ends)
@@ -192,6 +198,22 @@ class Node:
             self.batches_stored += 1
             self.events_stored += events
         return str(Position(epoch, seq)), duplicate
+
+    async def _check_own(self, holder: Holder, key: BatchKey, shard: int, seq: int) -> None:
+        """See whether a first batch that storage had already was this producer's.
+
+        Raises:
+            RuncastError: `attempt_taken`: it is another one's.
+            UnavailableError: `indeterminate`: that can't be found out now.
+        """
+        try:
+            found = await self.bus.leaders.message(subjects.event_stream(shard), {"seq": seq}, 0.0)
+        except UnavailableError as exc:
+            raise UnavailableError(exc.message, code="indeterminate") from exc
+        with contextlib.suppress(DecodeError):
+            if found is not None and Batch.FromString(found.data).producer != holder.producer:
+                self.leases.withdraw(holder, key)
+                raise taken_error(key.attempt)
 
 
 class Leavable:
