@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
-import { complete, ended, Runs } from "../../edge/runcast/edge/static/client/runs.js";
+import { complete, ended, openRequests, Runs } from "../../edge/runcast/edge/static/client/runs.js";
 import { seeded } from "./model.mjs";
 
 /** An event of run `r`, attempt 1 unless told otherwise. */
@@ -38,7 +38,7 @@ describe("what each kind shows", () => {
       ["q", "r"],
     );
     assert.deepEqual([run.title, run.replyTo, run.status, run.agent], ["How?", "q", "running", "demo"]);
-    assert.deepEqual(run.thinking, { text: "Looking", progress: 0, step: 1, steps: 3 });
+    assert.deepEqual(run.thinking, { text: "Looking", progress: 0, step: 1, steps: 3, urgency: "normal", remainingMs: null });
     assert.deepEqual(
       run.items.map((item) => item.type),
       ["tool", "message"],
@@ -94,6 +94,21 @@ describe("what each kind shows", () => {
     assert.deepEqual(runs.get("r").items[0].options, ["a", "b"]);
     runs.apply(event(3, "agent_thinking", { text: "thanks" }));
     assert.equal(runs.get("r").status, "running");
+  });
+
+  test("questions are dropped when they are settled, and when their run ends", () => {
+    const runs = applied(
+      event(1, "agent_started"),
+      event(2, "input_requested", { request_id: "a", type: "approval" }),
+      event(3, "input_requested", { request_id: "b", type: "question" }),
+    );
+    const open = () => openRequests(runs.get("r")).map((request) => request.requestId);
+    assert.deepEqual(open(), ["a", "b"]);
+    const change = runs.apply(event(4, "input_resolved", { request_id: "a", outcome: "answered", value: false, device: "tab-2" }));
+    assert.deepEqual([change.item.status, change.item.value, change.item.device], ["answered", false, "tab-2"]);
+    assert.deepEqual([open(), runs.get("r").status], [["b"], "waiting"]);
+    runs.apply(event(5, "agent_completed"));
+    assert.deepEqual([open(), runs.get("r").requests[1].status], [[], "withdrawn"]);
   });
 
   test("custom and unknown kinds pass through", () => {

@@ -14,7 +14,8 @@ import nats.js.errors
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from runcast.testkit.cluster import Cluster, Node
+from runcast.testkit.cluster import Cluster
+from runcast.testkit.node import Node
 from runcast.v1 import admin_pb2, admin_pb2_grpc, inbox_pb2_grpc, ingest_pb2_grpc
 from runcast.v1.event_pb2 import Batch, Event, User
 from runcast.v1.inbox_pb2 import (
@@ -23,10 +24,11 @@ from runcast.v1.inbox_pb2 import (
     InboxAck,
     InboxDelivery,
     InboxMessage,
+    KeptAnswer,
     ReceiveRequest,
     WorkerHello,
 )
-from runcast.v1.ingest_pb2 import ProducerHello, PublishRequest, PublishResponse
+from runcast.v1.ingest_pb2 import AnswerAsk, ProducerHello, PublishRequest, PublishResponse
 from runcast.wire import limits, subjects
 from runcast.wire.ids import UserKey
 
@@ -75,6 +77,7 @@ class Producer(Call):
         self.refusals: dict[tuple[str, int], Any] = {}
         self.cancels: list[Any] = []
         self.abandoned: list[Any] = []
+        self.answers: list[Any] = []
         self.gone_away = False
         self.horizon_ms = 0
 
@@ -96,7 +99,12 @@ class Producer(Call):
             self.refusals |= {(refusal.run_id, refusal.number): refusal for refusal in response.refusals}
             self.cancels += response.cancels
             self.abandoned += response.abandoned
+            self.answers += response.answers
             self.gone_away |= response.HasField("go_away")
+
+    async def ask(self, user: str, *request_ids: str, run_id: str = "r", dropped: bool = False) -> None:
+        asks = [AnswerAsk(user=User(tenant="default", id=user), run_id=run_id, request_id=name, dropped=dropped) for name in request_ids]
+        await self.call.write(PublishRequest(answer_asks=asks))
 
     async def store(self, *batches: Batch) -> list[Any]:
         """Send batches of different runs, and wait until they are stored."""
@@ -187,6 +195,15 @@ async def cancel(cluster: Cluster, user: str, run_id: str) -> None:
     async with jetstream(cluster) as js:
         headers = {"Nats-TTL": "60"}
         await js.publish(subjects.kv_subject(subjects.RUNS_BUCKET, name), request.SerializeToString(), headers=headers)
+
+
+async def answer(cluster: Cluster, user: str, run_id: str, request_id: str, value: bytes = b"true") -> None:
+    """What an edge does when a user answers."""
+    key = UserKey("default", user)
+    kept = KeptAnswer(user=User(tenant="default", id=user), run_id=run_id, request_id=request_id, value_json=value, device="d1")
+    name = subjects.answer_key(key, subjects.shard_of(key, await shards_of(cluster)), run_id, request_id)
+    async with jetstream(cluster) as js:
+        await js.publish(subjects.kv_subject(subjects.RUNS_BUCKET, name), kept.SerializeToString(), headers={"Nats-TTL": "60"})
 
 
 async def say(cluster: Cluster, user: str, group: str, message_id: str) -> None:

@@ -31,7 +31,7 @@ async def test_messages_are_handed_out_until_they_are_settled(runcast_cluster: C
         await again.ack()
         await watcher.send_message(group, "t-1", "never")
         await (await anext(inbox)).reject()
-        await watcher.answer(group, "t-1", "run-1", "request-1", True)
+        await watcher.answer("run-1", "request-1", True, group=group, thread="t-1")
         async for answered in inbox:
             assert answered.answer is not None
             assert (answered.answer.run_id, answered.answer.request_id, answered.answer.value) == ("run-1", "request-1", True)

@@ -60,6 +60,21 @@ async def test_a_position_that_cannot_be_continued_is_told_and_all_is_given(runc
     await second.wait_count(5)
 
 
+async def test_a_place_that_comes_true_at_once_is_no_future(runcast_cluster, device, user):
+    """As when the storage has a new leader, which does not know yet all that is stored."""
+    first = await device(device="a")
+    await emit(runcast_cluster, user, 5)
+    await first.wait_count(5)
+    epoch, _, seq = first.position.partition("-")
+    early = f"{epoch}-{int(seq) + 1:016d}"
+    async with asyncio.TaskGroup() as tasks:
+        second = tasks.create_task(device(device="b", position=early))
+        await asyncio.sleep(0.2)  # the edge has asked the leader once by then, and for 0.7 s it asks again
+        await first.send_message("nobody", "t", "the message that makes it true")
+    told = second.result().welcome
+    assert (told.outcome, told.reason) == ("resumed", "")
+
+
 async def test_a_position_of_another_user_gives_nothing_of_theirs(runcast_cluster, device, user):
     # Among a few users two share a shard, and so an epoch: the position is well formed for both.
     first = await device(device="a")

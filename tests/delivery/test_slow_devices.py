@@ -7,12 +7,12 @@ import psutil
 import pytest
 
 from runcast.client import Run, Runcast
-from runcast.edge.entry import is_critical
 from runcast.testkit.cluster import Cluster
 from runcast.testkit.device import Device
 from runcast.v1.event_pb2 import Event
 from runcast.wire import limits
 from runcast.wire.frames import CODECS, Batch
+from runcast.wire.lifecycle import is_critical
 from runcast.wire.position import SNAPSHOT_EPOCH, Position
 from runcast.wire.runstate import reduce_frames
 

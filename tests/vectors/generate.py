@@ -82,7 +82,10 @@ class Stream:
     def thought(self, run: str = "r1", attempt: int = 1) -> Event:
         """agent_thinking."""
         step = self.random.randint(1, 9)
-        return self.event(run, attempt, agent_thinking=pb.AgentThinking(text=f"step {step}", progress=step / 10, step=step, steps=9))
+        thinking = pb.AgentThinking(text=f"step {step}", progress=step / 10, step=step, steps=9)
+        if step > 5:
+            thinking.urgency, thinking.remaining_ms = pb.URGENCY_HIGH, 100 * (9 - step)
+        return self.event(run, attempt, agent_thinking=thinking)
 
     def tool(self, run: str = "r1", attempt: int = 1, *, call: str = "c1") -> Event:
         """tool_executing."""
@@ -167,7 +170,8 @@ def every_kind() -> list[ServerFrame]:
     asked = pb.InputRequested(request_id="i1", type=pb.INPUT_TYPE_CHOICE, prompt="Which?", options=["a", "b"], default_json=b'"a"')
     asked.expires_unix_ms = 1_800_000_000_000
     s.put([s.event(input_requested=asked)])
-    s.put([s.say("a1", "b")])
+    answered = pb.InputResolved(request_id="i1", outcome=pb.INPUT_OUTCOME_ANSWERED, value_json=b'"b"', device="tab-1")
+    s.put([s.say("a1", "b"), s.event(input_resolved=answered)])
     s.put([s.delta(), s.delta(), s.delta(final=True), s.complete()])
     s.put(
         [s.start("r2"), s.event("r2", agent_response=pb.AgentResponse(message_id="w", text="whole", mode=pb.TEXT_MODE_WHOLE, final=True))]
@@ -210,6 +214,29 @@ def joined_midway() -> list[ServerFrame]:
     s.put([s.start("r2"), s.delta()])
     s.put([s.complete()])
     return [welcome(s, s.entries[0].seq, outcome="reset", reason="expired"), *raw(s, s.entries[1:])]
+
+
+def requests() -> list[ServerFrame]:
+    """Questions, several at once: answered, defaulted, withdrawn, left open by a run that ends, is lost or tried again."""
+    s = Stream(SEED + 10)
+
+    def asked(request: str, run: str = "r1", attempt: int = 1, **fields: Any) -> Event:
+        return s.event(run, attempt, input_requested=pb.InputRequested(request_id=request, prompt=f"{request}?", **fields))
+
+    def resolved(request: str, outcome: pb.InputOutcome, run: str = "r1", **fields: Any) -> Event:
+        return s.event(run, input_resolved=pb.InputResolved(request_id=request, outcome=outcome, **fields))
+
+    s.put([s.start(), asked("i1", type=pb.INPUT_TYPE_APPROVAL), asked("i2", type=pb.INPUT_TYPE_QUESTION, default_json=b"null")])
+    s.put([resolved("i1", pb.INPUT_OUTCOME_ANSWERED, value_json=b"false", device="tab-2")])
+    s.put([s.thought(), s.delta(), s.delta(), resolved("unknown", pb.INPUT_OUTCOME_WITHDRAWN)])
+    s.put([resolved("i2", pb.INPUT_OUTCOME_DEFAULTED, value_json=b"null"), resolved("i2", pb.INPUT_OUTCOME_ANSWERED, value_json=b'"late"')])
+    s.put([asked("i3", type=pb.INPUT_TYPE_CHOICE, options=["a", "b"]), s.thought(), s.thought()])
+    s.put([resolved("i3", pb.INPUT_OUTCOME_WITHDRAWN), s.delta(final=True), asked("i4")])
+    s.put([s.start("r2"), asked("i1", "r2"), s.complete("r2")])
+    s.put([s.start("r3"), asked("i1", "r3"), s.event("r3", run_lost=pb.RunLost(reason="its agent went away"))])
+    s.put([s.start("r4"), asked("i1", "r4"), s.start("r4", 2), asked("i1", "r4", 2), s.event("r4", 2, input_resolved=pb.InputResolved())])
+    first, rest = s.entries[:5], s.entries[5:]
+    return [welcome(s), *raw(s, first), *merged(s, first[-1].seq, rest), *snapshot(s, s.entries)]
 
 
 def conversation(seed: int) -> Stream:
@@ -289,6 +316,7 @@ TRANSCRIPTS: tuple[Callable[[], list[ServerFrame]], ...] = (
     tool_pairs,
     attempts,
     joined_midway,
+    requests,
     merges,
     merges_with_repeats,
     reset,

@@ -10,16 +10,21 @@ async with Runcast("127.0.0.1:7400", agent="analyst") as rc:
         await message.ack()
 """
 
+from runcast.client.classify import Classification
+from runcast.client.context import current_run
 from runcast.client.errors import (
     EventTooLargeError,
     Leftover,
+    NoAnswerError,
     OutboxClosedError,
     RunIndeterminateError,
     RunKey,
     RunRefusedError,
+    SpillError,
     UnsentError,
 )
 from runcast.client.inbox import Answer, Inbox, InboxMessage
+from runcast.client.instrument import instrument, tool
 from runcast.client.receipts import Receipt
 from runcast.client.run import Run
 from runcast.client.runcast import Runcast
@@ -28,12 +33,14 @@ from runcast.wire.errors import IdInvalidError, LifecycleError, RefusedError, Ru
 
 __all__ = [
     "Answer",
+    "Classification",
     "EventTooLargeError",
     "IdInvalidError",
     "Inbox",
     "InboxMessage",
     "Leftover",
     "LifecycleError",
+    "NoAnswerError",
     "OutboxClosedError",
     "Receipt",
     "RefusedError",
@@ -43,7 +50,11 @@ __all__ = [
     "RunRefusedError",
     "Runcast",
     "RuncastError",
+    "SpillError",
     "ToolCall",
     "UnavailableError",
     "UnsentError",
+    "current_run",
+    "instrument",
+    "tool",
 ]

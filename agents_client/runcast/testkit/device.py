@@ -1,16 +1,10 @@
-"""A real WebSocket client of one user: `DeviceSession` decides, aiohttp carries out.
+"""A real WebSocket client of one user, as tests see it: `DeviceSession` decides, `Link` keeps the line, this records, waits and controls.
 
 Rules: every event is recorded in the order of its arrival; a broken chain fails whoever waits and, when `strict`, the closing of the
-device; a connection that ends unasked fails whoever waits, unless the device comes back by itself (`reconnect=True`). One task reads;
-it is awaited when the device closes.
+device; a connection that ends unasked fails whoever waits, unless the device comes back by itself (`reconnect=True`).
 """
 
 import asyncio
-import contextlib
-import os
-import random
-import socket
-import struct
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -20,36 +14,12 @@ from typing import Self
 import aiohttp
 import msgspec
 
-from runcast.testkit.device_session import (
-    Answered,
-    Broken,
-    ChainBrokenError,
-    Deliver,
-    DeviceSession,
-    GiveUp,
-    Opened,
-    Received,
-    Transmit,
-)
+from runcast.testkit.device_link import Link
+from runcast.testkit.device_session import Answered, ChainBrokenError, DeviceSession, Received
 from runcast.v1.event_pb2 import Event
-from runcast.wire import limits
 from runcast.wire.codes import CODES
-from runcast.wire.errors import FrameInvalidError, RefusedError
+from runcast.wire.errors import RefusedError
 from runcast.wire.frames import CODECS, JSON_SUBPROTOCOL, Error, Send, ServerFrame, Welcome
-
-_DATA = (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
-
-
-class DeviceClosedError(Exception):
-    """The connection ended, or could not be made, and the device does not come back by itself.
-
-    Attributes:
-        close_code: of the WebSocket; None when it ended without one or was never open.
-    """
-
-    def __init__(self, message: str, close_code: int | None) -> None:
-        self.close_code = close_code
-        super().__init__(message)
 
 
 class Device:
@@ -76,8 +46,6 @@ class Device:
         received: what was delivered, with position and time.
         frames: every frame from the edge.
         session: the machine; its position, repeats and resets may be read.
-        chain_breaks: how the chain broke, should it have.
-        close_code: of the last connection that ended.
         welcome: the newest one.
     """
 
@@ -100,34 +68,20 @@ class Device:
         on_lost: Callable[[str], None] | None = None,
         http: aiohttp.ClientSession | None = None,
     ) -> None:
-        self._urls = [urls] if isinstance(urls, str) else list(urls)
-        self._url_index = 0
-        self._token = token
-        self._codec = CODECS[subprotocol]
-        self._ack = ack
-        self._reconnect = reconnect
         self._strict = strict
         self._record = record
         self._on_event = on_event
         self._on_frame = on_frame
         self._on_opened = on_opened
         self._on_lost = on_lost
-        self._http = http
-        self._own_http = http is None
-        self._ws: aiohttp.ClientWebSocketResponse | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._closing = asyncio.Event()
-        self._rng = random.Random()  # noqa: S311 # jitter, not a secret
         self._waiters: list[tuple[Callable[[Event], bool], asyncio.Future[Event]]] = []
         self._opened_waiters: list[asyncio.Future[Welcome]] = []
         self._answers: dict[str, asyncio.Future[Answered]] = {}
-        self._refusal: Error | None = None
-        self._gave_up = ""
         self.session = DeviceSession(device, position or "", ack=ack, snapshot=snapshot)
+        urls = [urls] if isinstance(urls, str) else urls
+        self._link = Link(urls, token, CODECS[subprotocol], self.session, self, reconnect=reconnect, strict=strict, http=http)
         self.received: list[Received] = []
         self.frames: list[ServerFrame] = []
-        self.chain_breaks: list[str] = []
-        self.close_code: int | None = None
         self.welcome: Welcome | None = None
 
     async def __aenter__(self) -> Self:
@@ -163,7 +117,17 @@ class Device:
     @property
     def connected(self) -> bool:
         """Whether a connection is open now."""
-        return self._ws is not None and not self._ws.closed
+        return self._link.connected
+
+    @property
+    def chain_breaks(self) -> list[str]:
+        """How the chain broke, should it have."""
+        return self._link.chain_breaks
+
+    @property
+    def close_code(self) -> int | None:
+        """Of the last connection that ended; None when it ended without one."""
+        return self._link.close_code
 
     def check_chain(self) -> None:
         """Raise ChainBrokenError when the chain broke and the device is strict."""
@@ -177,16 +141,10 @@ class Device:
             DeviceClosedError: refused, or ended before the welcome.
             TimeoutError: no welcome in time.
         """
-        if self._task is not None:
-            raise RuntimeError("connected already; disconnect first")
-        if url is not None:
-            self._urls, self._url_index = [url], 0
-        loop = asyncio.get_running_loop()
-        opened: asyncio.Future[Welcome] = loop.create_future()
+        opened: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
         self._opened_waiters.append(opened)
-        self._closing.clear()
-        self._task = loop.create_task(self._live(), name=f"device {self.device}")
         try:
+            self._link.begin(url)
             async with asyncio.timeout(timeout):
                 return await opened
         finally:
@@ -204,36 +162,14 @@ class Device:
         Raises:
             Exception: what made the reading task fail, such as an exception of `on_event`.
         """
-        self._closing.set()
-        if self._task is None:
-            return
-        ws = self._ws
-        if ws is not None and not ws.closed:
-            if abruptly:
-                _reset(ws)
-            else:
-                if self._ack and self.session.unacknowledged:
-                    self.session.acknowledge()
-                    await self._carry_out()
-                await ws.close()
-        done, _ = await asyncio.wait((self._task,), timeout=limits.DEVICE_CLOSE_S)
-        if not done:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
-        task, self._task = self._task, None
-        if ws is not None and not abruptly:
-            self.close_code = ws.close_code
-        if not task.cancelled():
-            task.result()
+        await self._link.leave(abruptly=abruptly)
 
     async def close(self) -> None:
         """Disconnect and give everything back. Safe to call twice."""
         try:
             await self.disconnect()
         finally:
-            if self._own_http and self._http is not None:
-                await self._http.close()
-                self._http = None
+            await self._link.close()
 
     async def wait_for(self, predicate: Callable[[Event], bool], timeout: float = 10.0, *, start: int = 0) -> Event:
         """The first event that satisfies `predicate`, among those received from index `start` on, or to come.
@@ -246,8 +182,8 @@ class Device:
         for received in self.received[start:]:
             if predicate(received.event):
                 return received.event
-        if self._task is None or self._task.done():
-            raise self._end()
+        if not self._link.alive:
+            raise self._link.why()
         future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
         self._waiters.append((predicate, future))
         try:
@@ -274,7 +210,7 @@ class Device:
     @property
     def ended(self) -> str:
         """Why the last connection ended, for people."""
-        return str(self._end())
+        return str(self._link.why())
 
     async def wait_closed(self, timeout: float | None = 10.0) -> int | None:
         """Wait until the connection ended for good; returns its close code.
@@ -283,9 +219,8 @@ class Device:
             TimeoutError: it did not within `timeout` seconds (None: any time).
             Exception: what made the reading task fail, such as an exception of `on_event`.
         """
-        if self._task is not None:
-            async with asyncio.timeout(timeout):
-                await asyncio.shield(self._task)
+        async with asyncio.timeout(timeout):
+            await self._link.wait_closed()
         return self.close_code
 
     async def send_message(
@@ -308,10 +243,23 @@ class Device:
         """Ask for the end of a run and wait until the wish is stored; see `send`."""
         return await self.send(Send(id or str(uuid.uuid4()), "cancel", run_id=run_id, reason=reason), timeout=timeout)
 
-    async def answer(self, group: str, thread: str, run_id: str, request_id: str, value: object, *, timeout: float = 10.0) -> Answered:
-        """Answer an input_requested and wait until the answer is stored; see `send`."""
+    async def answer(
+        self,
+        run_id: str,
+        request_id: str,
+        value: object,
+        *,
+        group: str = "",
+        thread: str = "",
+        id: str | None = None,  # noqa: A002 # the frame's own word
+        timeout: float = 10.0,
+    ) -> Answered:
+        """Answer an input_requested and wait until the answer is stored; see `send`.
+
+        Without `group` it is for the process that asked, otherwise for the inbox of that group.
+        """
         raw = msgspec.Raw(msgspec.json.encode(value))
-        frame = Send(str(uuid.uuid4()), "answer", group, thread, run_id=run_id, request_id=request_id, data=raw)
+        frame = Send(id or str(uuid.uuid4()), "answer", group, thread, run_id=run_id, request_id=request_id, data=raw)
         return await self.send(frame, timeout=timeout)
 
     async def send(self, frame: Send, *, timeout: float = 10.0) -> Answered:
@@ -322,13 +270,13 @@ class Device:
             TimeoutError: no answer in time: it may have been stored.
             DeviceClosedError: the connection ended: it may have been stored.
         """
-        if self._task is None or self._task.done():
-            raise self._end()
+        if not self._link.alive:
+            raise self._link.why()
         future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
         self._answers[frame.id] = future
         try:
             self.session.send(frame)
-            await self._carry_out()
+            await self._link.carry_out()
             async with asyncio.timeout(timeout):
                 answered = await future
         finally:
@@ -341,135 +289,55 @@ class Device:
     async def acknowledge(self) -> None:
         """Acknowledge everything received so far."""
         self.session.acknowledge()
-        await self._carry_out()
+        await self._link.carry_out()
 
     async def send_raw(self, payload: str | bytes) -> None:
         """Send a WebSocket message as it is, text or binary; for trying what an edge does with nonsense."""
-        if self._ws is None:
-            raise self._end()
-        if isinstance(payload, str):
-            await self._ws.send_str(payload)
-        else:
-            await self._ws.send_bytes(payload)
+        await self._link.send_raw(payload)
 
-    # --- the reading task ---
+    # --- control ---
 
-    async def _live(self) -> None:
-        failure: BaseException | None = None
-        try:
-            while True:
-                await self._one_connection(self._urls[self._url_index % len(self._urls)])
-                self._url_index += 1
-                if self._closing.is_set() or not self._reconnect or (self._strict and self.chain_breaks):
-                    return
-                wait_s = self.session.reconnect_wait(self.close_code, self._rng.random())
-                if wait_s is None:
-                    return
-                if self._on_lost is not None:
-                    self._on_lost(str(self._end()))
-                try:
-                    async with asyncio.timeout(wait_s):
-                        await self._closing.wait()
-                    return
-                except TimeoutError:
-                    pass  # the wait is over: connect again
-        except BaseException as exc:
-            failure = exc
-            raise
-        finally:
-            self._fail_waiters(failure if isinstance(failure, Exception) else self._end())
+    def hold_acks(self) -> None:
+        """Acknowledge nothing from now on: the edge sends on until its window is full, and receipts wait."""
+        self.session.acknowledging = False
 
-    async def _one_connection(self, url: str) -> None:
-        """Connect, read until the end, and note how it ended."""
-        self.close_code, self._refusal, self._gave_up = None, None, ""
-        if self._http is None:
-            self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-        try:
-            async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):
-                ws = await self._http.ws_connect(
-                    url,
-                    protocols=(self._codec.subprotocol, f"runcast.token.{self._token}"),
-                    max_msg_size=limits.DEVICE_FRAME_BYTES_MAX,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=limits.DEVICE_CLOSE_S),
-                )
-        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-            self._gave_up = f"{url} can't be reached: {reason_of(exc)}"
-            return
-        self._ws = ws
-        try:
-            self.session.connected(_now())
-            await self._carry_out()
-            await self._read(ws)
-        except (ConnectionError, aiohttp.ClientConnectionError):
-            pass  # the other side went away while we wrote; `close_code` says what is known
-        finally:
-            self.close_code = ws.close_code if ws.close_code != aiohttp.WSCloseCode.ABNORMAL_CLOSURE else None
-            self.session.lost()
-            if not ws.closed:
-                await ws.close()
-            self._ws = None
+    async def release_acks(self) -> None:
+        """Acknowledge everything received so far, and what comes as it comes."""
+        self.session.acknowledging = True
+        await self.acknowledge()
 
-    async def _read(self, ws: aiohttp.ClientWebSocketResponse) -> None:
-        while not (self._gave_up and ws.closed):
-            deadline = self.session.deadline()
-            wait_s = None if deadline is None else max(deadline - _now(), 0.001)
-            try:
-                message = await ws.receive(timeout=wait_s)
-            except TimeoutError:
-                self.session.tick(_now())
-            else:
-                if message.type not in _DATA:
-                    return
-                payload = message.data.encode() if isinstance(message.data, str) else message.data
-                try:
-                    frame = self._codec.decode_server(payload)
-                except FrameInvalidError as exc:
-                    self.chain_breaks.append(f"the edge sent what is not a frame: {exc.message}")
-                    return
-                if self._record:
-                    self.frames.append(frame)
-                if self._on_frame is not None:
-                    self._on_frame(frame)
-                if isinstance(frame, Error) and not frame.id:
-                    self._refusal = frame
-                self.session.receive_frame(frame, _now())
-                self.session.tick(_now())
-            await self._carry_out()
+    def freeze(self) -> None:
+        """Read nothing from now on, as a page does whose machine is too busy; the connection stays."""
+        self._link.freeze()
 
-    async def _carry_out(self) -> None:
-        for effect in self.session.take_effects():
-            match effect:
-                case Transmit(frame):
-                    if self._ws is not None and not self._ws.closed:
-                        payload = self._codec.encode(frame)
-                        # The reader sees the end of a broken connection; what has to go out again, does on the next one.
-                        with contextlib.suppress(ConnectionError, aiohttp.ClientConnectionError):
-                            await (self._ws.send_bytes(payload) if self._codec.binary else self._ws.send_str(payload.decode()))
-                case Deliver(events, pos):
-                    self._deliver(events, pos)
-                case Opened(welcome):
-                    self.welcome = welcome
-                    for waiter in self._opened_waiters:
-                        if not waiter.done():
-                            waiter.set_result(welcome)
-                    if self._on_opened is not None:
-                        self._on_opened(welcome)
-                case Answered():
-                    future = self._answers.get(effect.id)
-                    if future is not None and not future.done():
-                        future.set_result(effect)
-                case Broken(message):
-                    self.chain_breaks.append(message)
-                    await self._give_up(f"the chain is broken: {message}")
-                case GiveUp(reason):
-                    await self._give_up(reason)
+    def thaw(self) -> None:
+        """Read again."""
+        self._link.thaw()
 
-    async def _give_up(self, reason: str) -> None:
-        self._gave_up = reason
-        if self._ws is not None:
-            await self._ws.close()
+    def go_slow(self, frame_s: float) -> None:
+        """Take so long for each frame, seconds; 0 for as quick as can be."""
+        self._link.frame_s = frame_s
 
-    def _deliver(self, events: Sequence[Event], pos: str) -> None:
+    # --- what the line tells ---
+
+    def take_frame(self, frame: ServerFrame) -> None:
+        """A frame came; called by the line."""
+        if self._record:
+            self.frames.append(frame)
+        if self._on_frame is not None:
+            self._on_frame(frame)
+
+    def take_welcome(self, welcome: Welcome) -> None:
+        """The session is open; called by the line."""
+        self.welcome = welcome
+        for waiter in self._opened_waiters:
+            if not waiter.done():
+                waiter.set_result(welcome)
+        if self._on_opened is not None:
+            self._on_opened(welcome)
+
+    def take_events(self, events: Sequence[Event], pos: str) -> None:
+        """Events came; called by the line."""
         at = time.time()
         for event in events:
             received = Received(event, pos, at)
@@ -481,51 +349,28 @@ class Device:
                 if not future.done() and predicate(event):
                     future.set_result(event)
 
-    def _end(self) -> Exception:
-        """Why nothing more comes."""
-        if self.chain_breaks and self._strict:
-            return ChainBrokenError(f"device {self.device}: {'; '.join(self.chain_breaks)}")
-        why = self._gave_up or "the connection ended"
-        if self.close_code is not None:
-            why += f" (close code {self.close_code})"
-        if self._refusal is not None:
-            why += f": {self._refusal.code}: {self._refusal.message}"
-        return DeviceClosedError(f"device {self.device}: {why}", self.close_code)
+    def take_answer(self, answered: Answered) -> None:
+        """A send was answered; called by the line."""
+        future = self._answers.get(answered.id)
+        if future is not None and not future.done():
+            future.set_result(answered)
 
-    def _fail_waiters(self, exc: Exception) -> None:
+    def lose(self, why: str) -> None:
+        """The connection ended and is opened again; called by the line."""
+        if self._on_lost is not None:
+            self._on_lost(why)
+
+    def end(self, why: Exception) -> None:
+        """Nothing more comes: fail whoever waits; called by the line."""
         futures: list[asyncio.Future[Event] | asyncio.Future[Welcome] | asyncio.Future[Answered]] = []
         futures += [future for _, future in self._waiters]
         futures += self._opened_waiters
         futures += self._answers.values()
         for future in futures:
             if not future.done():
-                future.set_exception(exc)
-
-
-def reason_of(exc: BaseException) -> str:
-    """Why a connection failed, in few words."""
-    if isinstance(exc, aiohttp.WSServerHandshakeError):
-        return f"HTTP status {exc.status}"
-    if isinstance(exc, OSError) and exc.errno and exc.errno > 0:
-        return os.strerror(exc.errno).lower()
-    return str(exc) or type(exc).__name__
-
-
-def _now() -> float:
-    return time.monotonic()
+                future.set_exception(why)
 
 
 def _refused(error: Error) -> RefusedError:
     code = error.code if error.code in CODES else "internal"
     return RefusedError(error.message, code=code, retry_after_s=error.retry_after_ms / 1000)
-
-
-def _reset(ws: aiohttp.ClientWebSocketResponse) -> None:
-    """Tear the TCP connection down without a word: what the other side sees when a laptop goes to sleep, but at once."""
-    transport_socket = ws.get_extra_info("socket")
-    if transport_socket is None:
-        return
-    # It may have been reset from the other side just now; then there is nothing left to do.
-    with contextlib.suppress(OSError), socket.socket(fileno=socket.dup(transport_socket.fileno())) as twin:
-        twin.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        twin.shutdown(socket.SHUT_RDWR)

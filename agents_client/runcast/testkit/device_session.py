@@ -127,6 +127,7 @@ class DeviceSession:
         snapshots: how often an edge gave a snapshot.
         superseded: events dropped because their attempt was superseded or lost.
         unacknowledged: events delivered and not yet acknowledged.
+        acknowledging: acknowledge what is delivered.
     """
 
     def __init__(self, device: str, position: str = "", *, ack: bool = True, snapshot: bool | None = False) -> None:
@@ -140,7 +141,7 @@ class DeviceSession:
         self.superseded = 0
         self._fence = Fence()
         self.unacknowledged = 0
-        self._ack = ack
+        self.acknowledging = ack
         self._snapshot = snapshot
         self._ack_at: float | None = None
         self._heard_at = 0.0
@@ -288,7 +289,7 @@ class DeviceSession:
             self._break(f"resumed at {frame.position}, asked for {self.position}")
             return
         self._move(Step.WELCOMED)
-        again = self._ack and self._handled and frame.outcome == "resumed" and frame.position == self.position
+        again = self.acknowledging and self._handled and frame.outcome == "resumed" and frame.position == self.position
         if frame.outcome == "reset":
             self.resets += 1
             self._fence = Fence()
@@ -323,9 +324,9 @@ class DeviceSession:
         self._effects.append(Deliver(events, frame.pos))
         self._handled = True
         self.unacknowledged += max(len(frame.events), 1)
-        if self._ack and self.unacknowledged >= limits.DEVICE_ACK_EVENTS:
+        if self.acknowledging and self.unacknowledged >= limits.DEVICE_ACK_EVENTS:
             self.acknowledge()
-        elif self._ack and self._ack_at is None:
+        elif self.acknowledging and self._ack_at is None:
             self._ack_at = now + limits.DEVICE_ACK_DELAY_S
 
     def _note_caught_up(self) -> None:

@@ -30,9 +30,10 @@ from nats.aio.msg import Msg
 
 from runcast.client import Runcast
 from runcast.client.run import Run
-from runcast.testkit.cluster import Cluster, Node
+from runcast.testkit.cluster import Cluster
 from runcast.testkit.device import Device
 from runcast.testkit.device_session import Received
+from runcast.testkit.node import Node
 from runcast.wire import subjects
 from runcast.wire.ids import UserKey
 

@@ -7,8 +7,9 @@ Rules:
   fork and exec of a process that has threads.)
 - A child has its own session: Ctrl-C in a terminal reaches the parent only, which then stops its children in order.
 - Output is read by protocol callbacks, so no task can be forgotten. All of it goes to a log file whose size is bounded.
+- It belongs to the loop that started it, and can be started, awaited and ended from any (`home.py`).
 
-Never imports the rest of the testkit.
+Never imports the rest of the testkit but `home`.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
+from runcast.testkit.home import Homed, at_home
 from runcast.wire import limits
 
 _GUARD: Final = """\
@@ -79,7 +81,7 @@ class _Output(asyncio.SubprocessProtocol):
             self.closed.set_result(None)
 
 
-class Process:
+class Process(Homed):
     """A program that can be started many times, one life after the other.
 
     Args:
@@ -140,6 +142,7 @@ class Process:
         """The newest lines of its stderr."""
         return "\n".join(self._tail)
 
+    @at_home
     async def start(self, *, ready_s: float = limits.CHILD_READY_S) -> str:
         """Begin a life and wait until it takes work.
 
@@ -175,6 +178,7 @@ class Process:
         why = f"was not ready in {ready_s:g} s" if late else f"ended with exit status {self.returncode} before it was ready"
         raise ProcessError(f"{self.name} {why}; its last words:\n{self.tail() or '(none)'}")
 
+    @at_home
     async def stop(self, *, bound_s: float = limits.CHILD_STOP_S) -> int:
         """Ask it to end (SIGTERM), kill it after `bound_s` seconds; returns its exit status."""
         if self.running and self._output is not None:
@@ -183,6 +187,7 @@ class Process:
             await asyncio.wait((self._output.exited,), timeout=bound_s)
         return await self.kill()
 
+    @at_home
     async def kill(self) -> int:
         """End it at once (SIGKILL); returns its exit status, 0 when it never lived."""
         if self._output is None:
@@ -193,6 +198,7 @@ class Process:
         self._close()
         return self.returncode or 0
 
+    @at_home
     async def wait(self) -> int:
         """Wait until it ends by itself; returns its exit status."""
         if self._output is None:
@@ -200,6 +206,7 @@ class Process:
         await asyncio.shield(self._output.exited)
         return self.returncode or 0
 
+    @at_home
     async def pause(self) -> None:
         """Freeze it (SIGSTOP), and wait until it is frozen: its sockets stay open and silent."""
         self._signal(signal.SIGSTOP)

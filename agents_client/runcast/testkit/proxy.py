@@ -11,7 +11,9 @@ Rules:
 
 Every connection is a task of the proxy's; `close` ends them all, and raises what one of them failed with.
 
-Never imports the rest of the testkit but `ports` and `nats_filter`.
+It belongs to the loop that started it, and can be told from any thread (`home.py`).
+
+Never imports the rest of the testkit but `home`, `ports` and `nats_filter`.
 """
 
 import asyncio
@@ -21,6 +23,7 @@ import struct
 from types import TracebackType
 from typing import Final, Self
 
+from runcast.testkit.home import Homed, at_home, at_home_now
 from runcast.testkit.nats_filter import NatsFilter, matches
 from runcast.testkit.ports import HOST
 
@@ -50,7 +53,7 @@ class _Line:
             writer.transport.abort()
 
 
-class Proxy:
+class Proxy(Homed):
     """Listens on a port of loopback, and passes what comes to a target, from `start` to `close`, or with `async with`.
 
     Args:
@@ -102,6 +105,7 @@ class Proxy:
         """See `close`."""
         await self.close()
 
+    @at_home
     async def start(self) -> None:
         """Listen.
 
@@ -111,6 +115,7 @@ class Proxy:
         self._listener = await asyncio.start_server(self._accept, HOST, self.port, limit=CHUNK_BYTES)
         self.port = self._listener.sockets[0].getsockname()[1]
 
+    @at_home
     async def close(self) -> None:
         """Stop listening and reset all connections. Safe to call twice.
 
@@ -131,15 +136,18 @@ class Proxy:
 
     # --- what can go wrong ---
 
+    @at_home_now
     def cut(self, *, stay: bool = False) -> None:
         """Reset all connections; with `stay`, also those that are tried until `heal`."""
         self._refusing = self._refusing or stay
         self.reset()
 
+    @at_home_now
     def half_open(self) -> None:
         """From now on nothing comes through, and nobody is told."""
         self._half_open = True
 
+    @at_home_now
     def drop(self, pattern: str) -> None:
         """Leave out messages to the client whose subject matches a NATS pattern, such as `live.>`, from now on.
 
@@ -150,6 +158,7 @@ class Proxy:
             raise ValueError("only a line to a NATS server has messages to leave out; open the proxy with nats=True")
         self._patterns.append(pattern)
 
+    @at_home_now
     def heal(self) -> None:
         """Nothing is wrong any more. Connections from which bytes are missing are reset."""
         self._half_open = self._refusing = False
@@ -159,6 +168,7 @@ class Proxy:
             if line.lossy:
                 line.reset()
 
+    @at_home_now
     def reset(self) -> None:
         """Reset all connections."""
         for line in tuple(self._lines):

@@ -122,6 +122,20 @@ class DirectReader:
         found = await self._bus.leaders.message(stream, {"last_by_subj": subject}, within_s)
         return found.seq if found is not None else 0
 
+    async def leader_holds(self, stream: str, subject: str, seq: int) -> bool:
+        """Whether the message at `seq` is there and is one of `subject`, asked of the stream's leader.
+
+        Raises:
+            UnavailableError: no answer in time; ask again.
+        """
+        try:
+            message = await self._bus.js.get_msg(stream, seq)
+        except nats.js.errors.NotFoundError:
+            return False
+        except (TimeoutError, nats.errors.Error, nats.js.errors.APIError) as exc:
+            raise _unavailable(exc) from exc
+        return message.subject == subject
+
     async def _request(self, stream: str, request: dict[str, object]) -> list[Message]:
         async with self._slots:
             self._next += 1

@@ -4,20 +4,16 @@ Rules: always one line (line breaks and control characters are shown as signs, s
 caller's decision.
 """
 
-import unicodedata
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 import msgspec
 
-from runcast.v1 import event_pb2
+from runcast.testkit.gist import RUN_WIDTH, gist, plain, short_run
 from runcast.v1.event_pb2 import Event
 from runcast.wire.eventjson import UNKNOWN, event_to_json
 
-RUN_WIDTH: Final = 8
 KIND_WIDTH: Final = 16
-JSON_CHARS_MAX: Final = 100
-"""Of arguments and results."""
 
 _COLOURS: Final[dict[str, str]] = {
     "agent_started": "36",
@@ -31,70 +27,8 @@ _COLOURS: Final[dict[str, str]] = {
     "run_lost": "31",
     "user_message": "34",
     "input_requested": "35",
+    "input_resolved": "35",
 }
-
-
-def plain(text: str) -> str:
-    """`text` on one line, without anything that a terminal would obey."""
-    out = []
-    for sign in text:
-        if sign in "\n\r":
-            out.append("\u21b5")
-        elif sign == "\t":
-            out.append(" ")
-        elif unicodedata.category(sign) in ("Cc", "Cf", "Zl", "Zp", "Cs"):
-            out.append("\ufffd")
-        else:
-            out.append(sign)
-    return "".join(out)
-
-
-def short_run(run_id: str) -> str:
-    """The end of a run id: with generated ids that is where they differ."""
-    return plain(run_id)[-RUN_WIDTH:] or "-"
-
-
-def gist(event: Event) -> str:
-    """What an event says, in few words."""
-    kind = event.WhichOneof("kind")
-    match kind:
-        case "agent_started":
-            return event.agent_started.title
-        case "agent_thinking":
-            m = event.agent_thinking
-            marks = [f"{round(100 * m.progress)} %"] if m.HasField("progress") else []
-            marks += [f"{m.step}/{m.steps}"] if m.steps else []
-            return f"{m.text} ({', '.join(marks)})" if marks else m.text
-        case "tool_executing":
-            t = event.tool_executing
-            return f"{t.tool} {_text(t.args_json)}" + (f"  # {t.purpose}" if t.purpose else "")
-        case "tool_completed":
-            c = event.tool_completed
-            if c.status == event_pb2.TOOL_STATUS_ERROR:
-                return f"{c.tool} failed: {c.error} ({c.duration_ms} ms)"
-            word = " cancelled" if c.status == event_pb2.TOOL_STATUS_CANCELLED else ""
-            return f"{c.tool}{word} ({c.duration_ms} ms) {_text(c.result_json)}"
-        case "agent_response":
-            r = event.agent_response
-            return r.text if r.text else "(end of message)" if r.final else ""
-        case "agent_completed":
-            return event.agent_completed.summary
-        case "agent_error":
-            e = event.agent_error
-            word = event_pb2.Severity.Name(e.severity).removeprefix("SEVERITY_").lower()
-            return f"{word}: {e.message}" + (f" ({'; '.join(e.suggestions)})" if e.suggestions else "")
-        case "user_message":
-            return event.user_message.text
-        case "run_cancelled":
-            return event.run_cancelled.reason
-        case "run_lost":
-            return event.run_lost.reason
-        case "input_requested":
-            i = event.input_requested
-            return i.prompt + (f" [{' / '.join(i.options)}]" if i.options else "")
-        case "custom":
-            return f"{event.custom.name} {_text(event.custom.data_json)}"
-    return f"(a kind that this version does not know, {event.ByteSize()} bytes)"
 
 
 def human_line(event: Event, *, width: int = 0, colours: bool = False, zone: tzinfo | None = None) -> str:
@@ -123,9 +57,3 @@ def json_line(event: Event, pos: str) -> str:
     """One event for programs: its JSON form, with the position of its frame added."""
     form = msgspec.to_builtins(event_to_json(event), builtin_types=(msgspec.Raw,))
     return msgspec.json.format(msgspec.json.encode({"pos": pos, **form}), indent=-1).decode()  # an agent's JSON may hold line breaks
-
-
-def _text(raw: bytes) -> str:
-    """JSON of any size, as much of it as a line bears; `--json` shows all."""
-    text = raw.decode(errors="replace")
-    return text if len(text) <= JSON_CHARS_MAX else f"{text[: JSON_CHARS_MAX - 1]}\u2026"

@@ -17,9 +17,10 @@ Rules
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from runcast.edge.entry import Entry, is_critical
+from runcast.edge.entry import Entry
 from runcast.v1.event_pb2 import TEXT_MODE_DELTA, Event
 from runcast.wire import limits
+from runcast.wire.lifecycle import is_critical
 
 _TEXTS_MAX: Final = 256
 """Pieces of text that are kept apart before they become one: a piece takes fifty bytes besides its text."""

@@ -10,21 +10,14 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from runcast.v1.event_pb2 import TEXT_MODE_DELTA, Event
 from runcast.v1.event_pb2 import Batch as StoredBatch
+from runcast.v1.event_pb2 import Event
 from runcast.wire.fence import Fence
 from runcast.wire.frames import Batch, Codec
+from runcast.wire.lifecycle import is_critical
 from runcast.wire.position import Position
 
 _NOTHING: Final = StoredBatch()
-
-
-def is_critical(event: Event) -> bool:
-    """Whether an event may never be left out or merged: every kind but thinking and text deltas (a message's end is critical)."""
-    kind: str | None = event.WhichOneof("kind")
-    if kind == "agent_response" and event.agent_response.mode == TEXT_MODE_DELTA and not event.agent_response.final:
-        return False
-    return kind != "agent_thinking"
 
 
 class Entry:

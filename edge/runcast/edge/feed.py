@@ -26,6 +26,7 @@ from runcast.bus.leaders import StreamMissingError
 from runcast.bus.presence import Presence
 from runcast.bus.storage import storage_error
 from runcast.edge.entry import Entry
+from runcast.edge.open_requests import OpenRequests
 from runcast.edge.replay import Splice
 from runcast.edge.vigil import Vigil
 from runcast.wire import limits, subjects
@@ -82,6 +83,9 @@ class Feed:
         log: told when a feed breaks.
         edge: id of this edge, for presence.
         vigil: watches what is critical.
+
+    Attributes:
+        requests: what the user is asked.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class Feed:
         self.listeners: set[Listener] = set()
         self.verify_at = 0.0
         self.vigil = vigil
+        self.requests = OpenRequests()
         self._edge = edge
         self._bus = bus
         self._reader = reader
@@ -168,6 +173,8 @@ class Feed:
 
     def _leave_out(self, entry: Entry) -> None:
         entry.leave_out(self._fence)
+        for event in entry.events:
+            self.requests.note(event, entry.seq)
         if entry.void and entry.awaited and entry.seq not in self._void:
             self._void.append(entry.seq)
 
@@ -209,12 +216,19 @@ class Feed:
     async def reach(self, seq: int) -> None:
         """Before a place past the feed's own is called one that never was: ask the leader, and catch up with it.
 
-        What is live may be late here, or lost, while another edge has shown it to the device long ago.
+        What is live may be late here, or lost, while another edge has shown it to the device long ago. A leader that was elected a
+        moment ago may not know yet all that is stored: it is asked again, `limits.PLACE_TRIES_MAX` times.
 
         Raises:
             UnavailableError: the leader did not answer, or the log did not give what the leader has; connect again.
         """
-        tip = await self._reader.leader_tip(self.stream, self.subject, limits.LEADER_WAIT_S)
+        tip = 0
+        for attempt in range(limits.PLACE_TRIES_MAX):
+            if attempt:
+                await asyncio.sleep(_BACKOFF_S * 2**attempt)
+            tip = await self._reader.leader_tip(self.stream, self.subject, limits.LEADER_WAIT_S)
+            if max(tip, self.pos) >= seq or self.closed:
+                break
         if tip <= self.pos or self.closed:
             return
         self._splice.outrun(tip, time.monotonic())
@@ -312,7 +326,9 @@ class Feed:
                 why = exc
                 continue
             if seq and messages and messages[0].seq != seq:
-                return [], False
+                if not await self._reader.leader_holds(self.stream, self.subject, seq):
+                    return [], False
+                continue  # a replica with a hole: it is being mended
             entries = self._entries(seq, messages)
             for entry in entries:  # the one at `seq` too: an attempt may have begun there
                 self._leave_out(entry)
@@ -340,6 +356,8 @@ class Feed:
                 continue
             if messages:
                 first = messages[0]
+                if seq not in (0, first.seq) and await self._reader.leader_holds(self.stream, self.subject, seq):
+                    continue  # a replica with a hole: it is being mended
                 return seq in (0, first.seq), first.pending + (first.seq != seq)
         raise why
 

@@ -341,7 +341,7 @@ class Connection:
             self.session.refused(send.id, RuncastError("the session is not open yet; wait for welcome", code="hello_expected"))
         else:
             try:
-                duplicate = await self._edge.upstream.store(feed.user, feed.shard, self.session.device, send)
+                duplicate = await self._edge.upstream.store(feed.user, feed.shard, self.session.device, send, feed.requests)
                 self.session.stored(send.id, duplicate=duplicate)
             except RuncastError as exc:
                 self.session.refused(send.id, exc)

@@ -2,19 +2,23 @@
 
 A message is first echoed into the user's own stream, so that every device sees it in the one order and before any answer to it,
 then stored in the inbox. Both carry a `Nats-Msg-Id` made from the sender's own id, so a resend repeats nothing. A cancel is kept
-beside the run in the RUNS bucket.
+beside the run in the RUNS bucket. So is an answer that names no group: for the process that asked. The first one stays: its key is made
+only where there is none.
 """
 
 from collections.abc import Callable
 
 import msgspec
+from google.protobuf.message import DecodeError
 
 from runcast.bus.connection import Bus
+from runcast.bus.keys import Bucket, RevisionError
 from runcast.bus.storage import store
+from runcast.edge.open_requests import OpenRequests
 from runcast.v1.event_pb2 import Batch, Event, User, UserMessage
-from runcast.v1.inbox_pb2 import Answer, CancelRequest, InboxMessage, TextMessage
+from runcast.v1.inbox_pb2 import Answer, CancelRequest, InboxMessage, KeptAnswer, TextMessage
 from runcast.wire import limits, subjects
-from runcast.wire.errors import RuncastError
+from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.frames import Send
 from runcast.wire.ids import UserKey, check_id
 
@@ -29,17 +33,27 @@ class Upstream:
 
     def __init__(self, bus: Bus, wall_ms: Callable[[], int]) -> None:
         self._bus = bus
+        self._runs = Bucket(bus, subjects.RUNS_BUCKET)
         self._wall_ms = wall_ms
 
-    async def store(self, user: UserKey, shard: int, device: str, send: Send) -> bool:
+    async def store(self, user: UserKey, shard: int, device: str, send: Send, requests: OpenRequests) -> bool:
         """Store one send; return whether it had been stored before.
 
+        Args:
+            user: who sent it.
+            shard: the user's.
+            device: which one sent it.
+            send: what it sent.
+            requests: what the user is asked, as far as it is known here.
+
         Raises:
-            RuncastError: `id_invalid`, `send_invalid`, `send_too_large`, `storage_full`.
+            RuncastError: `id_invalid`, `send_invalid`, `send_too_large`, `storage_full`, `request_closed`.
             UnavailableError: `unavailable` or `indeterminate`; the same may be sent again.
         """
         if send.kind == "cancel":
             return await self._store_cancel(user, shard, device, send)
+        if send.kind == "answer" and not send.group:
+            return await self._store_answer(user, shard, device, send, requests)
         check_id(send.group, "group")
         if send.thread:
             check_id(send.thread, "thread")
@@ -87,9 +101,56 @@ class Upstream:
         )
         return False
 
+    async def _store_answer(self, user: UserKey, shard: int, device: str, send: Send, requests: OpenRequests) -> bool:
+        check_id(send.run_id, "run_id")
+        check_id(send.request_id, "request_id")
+        value = _checked_json(send)
+        if not value:
+            raise RuncastError("the answer has no value; give one as data", code="send_invalid")
+        key = subjects.answer_key(user, shard, send.run_id, send.request_id)
+        try:
+            requests.check(send.run_id, send.request_id, value)
+        except RuncastError:
+            kept = await self._runs.get(key)
+            if kept is not None and _sent_by(kept.value) == send.id:
+                return True  # a resend of what settled it
+            raise
+        if len(await self._runs.names(subjects.answer_keys(user, shard))) >= limits.ANSWERS_PER_USER_MAX:
+            raise RuncastError(f"{limits.ANSWERS_PER_USER_MAX} answers of this user are kept; try again later", code="storage_full")
+        answer = KeptAnswer(
+            user=User(tenant=user.tenant, id=user.user),
+            run_id=send.run_id,
+            request_id=send.request_id,
+            value_json=value,
+            device=device,
+            id=send.id,
+            time_unix_ms=self._wall_ms(),
+        )
+        for _ in range(limits.CLAIM_TRIES_MAX):
+            found = await self._runs.get(key)
+            if found is not None and found.value:
+                if _sent_by(found.value) == send.id:
+                    return True
+                raise RuncastError("another answer came first; drop the question", code="request_closed")
+            try:
+                expected = 0 if found is None else found.revision  # a marker, where an old answer's time was over
+                await self._runs.put(key, answer.SerializeToString(), expected=expected, ttl_s=limits.ANSWER_AGE_S)
+            except RevisionError:
+                continue
+            return False
+        raise UnavailableError("others answer this at the same time; send it again", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
+
     async def _put(self, subject: str, payload: bytes, msg_id: str) -> bool:
         stored = await store(self._bus, subject, payload, msg_id=msg_id, timeout_s=limits.SEND_TIMEOUT_S)
         return stored.duplicate
+
+
+def _sent_by(value: bytes) -> str:
+    """The id of the send that a kept answer came by; "" when it is none."""
+    try:
+        return KeptAnswer.FromString(value).id
+    except DecodeError:
+        return ""
 
 
 def _checked_json(send: Send) -> bytes:

@@ -7,6 +7,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Urgency(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    URGENCY_UNSPECIFIED: _ClassVar[Urgency]
+    URGENCY_LOW: _ClassVar[Urgency]
+    URGENCY_NORMAL: _ClassVar[Urgency]
+    URGENCY_HIGH: _ClassVar[Urgency]
+
 class ToolStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     TOOL_STATUS_UNSPECIFIED: _ClassVar[ToolStatus]
@@ -33,6 +40,17 @@ class InputType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     INPUT_TYPE_APPROVAL: _ClassVar[InputType]
     INPUT_TYPE_QUESTION: _ClassVar[InputType]
     INPUT_TYPE_CHOICE: _ClassVar[InputType]
+
+class InputOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    INPUT_OUTCOME_UNSPECIFIED: _ClassVar[InputOutcome]
+    INPUT_OUTCOME_ANSWERED: _ClassVar[InputOutcome]
+    INPUT_OUTCOME_DEFAULTED: _ClassVar[InputOutcome]
+    INPUT_OUTCOME_WITHDRAWN: _ClassVar[InputOutcome]
+URGENCY_UNSPECIFIED: Urgency
+URGENCY_LOW: Urgency
+URGENCY_NORMAL: Urgency
+URGENCY_HIGH: Urgency
 TOOL_STATUS_UNSPECIFIED: ToolStatus
 TOOL_STATUS_OK: ToolStatus
 TOOL_STATUS_ERROR: ToolStatus
@@ -48,9 +66,13 @@ INPUT_TYPE_UNSPECIFIED: InputType
 INPUT_TYPE_APPROVAL: InputType
 INPUT_TYPE_QUESTION: InputType
 INPUT_TYPE_CHOICE: InputType
+INPUT_OUTCOME_UNSPECIFIED: InputOutcome
+INPUT_OUTCOME_ANSWERED: InputOutcome
+INPUT_OUTCOME_DEFAULTED: InputOutcome
+INPUT_OUTCOME_WITHDRAWN: InputOutcome
 
 class Event(_message.Message):
-    __slots__ = ("id", "run_id", "attempt", "seq", "time_unix_ms", "agent", "thread", "parent_run_id", "traceparent", "first_seq", "agent_started", "agent_thinking", "tool_executing", "tool_completed", "agent_response", "agent_completed", "agent_error", "user_message", "run_cancelled", "run_lost", "input_requested", "custom")
+    __slots__ = ("id", "run_id", "attempt", "seq", "time_unix_ms", "agent", "thread", "parent_run_id", "traceparent", "first_seq", "agent_started", "agent_thinking", "tool_executing", "tool_completed", "agent_response", "agent_completed", "agent_error", "user_message", "run_cancelled", "run_lost", "input_requested", "custom", "input_resolved")
     ID_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -73,6 +95,7 @@ class Event(_message.Message):
     RUN_LOST_FIELD_NUMBER: _ClassVar[int]
     INPUT_REQUESTED_FIELD_NUMBER: _ClassVar[int]
     CUSTOM_FIELD_NUMBER: _ClassVar[int]
+    INPUT_RESOLVED_FIELD_NUMBER: _ClassVar[int]
     id: str
     run_id: str
     attempt: int
@@ -95,7 +118,8 @@ class Event(_message.Message):
     run_lost: RunLost
     input_requested: InputRequested
     custom: Custom
-    def __init__(self, id: _Optional[str] = ..., run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., seq: _Optional[int] = ..., time_unix_ms: _Optional[int] = ..., agent: _Optional[str] = ..., thread: _Optional[str] = ..., parent_run_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., first_seq: _Optional[int] = ..., agent_started: _Optional[_Union[AgentStarted, _Mapping]] = ..., agent_thinking: _Optional[_Union[AgentThinking, _Mapping]] = ..., tool_executing: _Optional[_Union[ToolExecuting, _Mapping]] = ..., tool_completed: _Optional[_Union[ToolCompleted, _Mapping]] = ..., agent_response: _Optional[_Union[AgentResponse, _Mapping]] = ..., agent_completed: _Optional[_Union[AgentCompleted, _Mapping]] = ..., agent_error: _Optional[_Union[AgentError, _Mapping]] = ..., user_message: _Optional[_Union[UserMessage, _Mapping]] = ..., run_cancelled: _Optional[_Union[RunCancelled, _Mapping]] = ..., run_lost: _Optional[_Union[RunLost, _Mapping]] = ..., input_requested: _Optional[_Union[InputRequested, _Mapping]] = ..., custom: _Optional[_Union[Custom, _Mapping]] = ...) -> None: ...
+    input_resolved: InputResolved
+    def __init__(self, id: _Optional[str] = ..., run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., seq: _Optional[int] = ..., time_unix_ms: _Optional[int] = ..., agent: _Optional[str] = ..., thread: _Optional[str] = ..., parent_run_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., first_seq: _Optional[int] = ..., agent_started: _Optional[_Union[AgentStarted, _Mapping]] = ..., agent_thinking: _Optional[_Union[AgentThinking, _Mapping]] = ..., tool_executing: _Optional[_Union[ToolExecuting, _Mapping]] = ..., tool_completed: _Optional[_Union[ToolCompleted, _Mapping]] = ..., agent_response: _Optional[_Union[AgentResponse, _Mapping]] = ..., agent_completed: _Optional[_Union[AgentCompleted, _Mapping]] = ..., agent_error: _Optional[_Union[AgentError, _Mapping]] = ..., user_message: _Optional[_Union[UserMessage, _Mapping]] = ..., run_cancelled: _Optional[_Union[RunCancelled, _Mapping]] = ..., run_lost: _Optional[_Union[RunLost, _Mapping]] = ..., input_requested: _Optional[_Union[InputRequested, _Mapping]] = ..., custom: _Optional[_Union[Custom, _Mapping]] = ..., input_resolved: _Optional[_Union[InputResolved, _Mapping]] = ...) -> None: ...
 
 class AgentStarted(_message.Message):
     __slots__ = ("title", "reply_to", "input_json")
@@ -108,16 +132,20 @@ class AgentStarted(_message.Message):
     def __init__(self, title: _Optional[str] = ..., reply_to: _Optional[str] = ..., input_json: _Optional[bytes] = ...) -> None: ...
 
 class AgentThinking(_message.Message):
-    __slots__ = ("text", "progress", "step", "steps")
+    __slots__ = ("text", "progress", "step", "steps", "urgency", "remaining_ms")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
+    URGENCY_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_MS_FIELD_NUMBER: _ClassVar[int]
     text: str
     progress: float
     step: int
     steps: int
-    def __init__(self, text: _Optional[str] = ..., progress: _Optional[float] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ...) -> None: ...
+    urgency: Urgency
+    remaining_ms: int
+    def __init__(self, text: _Optional[str] = ..., progress: _Optional[float] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., urgency: _Optional[_Union[Urgency, str]] = ..., remaining_ms: _Optional[int] = ...) -> None: ...
 
 class ToolExecuting(_message.Message):
     __slots__ = ("tool_call_id", "tool", "args_json", "purpose", "estimate_ms")
@@ -224,6 +252,18 @@ class InputRequested(_message.Message):
     default_json: bytes
     expires_unix_ms: int
     def __init__(self, request_id: _Optional[str] = ..., type: _Optional[_Union[InputType, str]] = ..., prompt: _Optional[str] = ..., options: _Optional[_Iterable[str]] = ..., default_json: _Optional[bytes] = ..., expires_unix_ms: _Optional[int] = ...) -> None: ...
+
+class InputResolved(_message.Message):
+    __slots__ = ("request_id", "outcome", "value_json", "device")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_JSON_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    outcome: InputOutcome
+    value_json: bytes
+    device: str
+    def __init__(self, request_id: _Optional[str] = ..., outcome: _Optional[_Union[InputOutcome, str]] = ..., value_json: _Optional[bytes] = ..., device: _Optional[str] = ...) -> None: ...
 
 class Custom(_message.Message):
     __slots__ = ("name", "data_json")

@@ -114,3 +114,21 @@ class CancelRequest(_message.Message):
     reason: str
     time_unix_ms: int
     def __init__(self, user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., run_id: _Optional[str] = ..., device: _Optional[str] = ..., reason: _Optional[str] = ..., time_unix_ms: _Optional[int] = ...) -> None: ...
+
+class KeptAnswer(_message.Message):
+    __slots__ = ("user", "run_id", "request_id", "value_json", "device", "id", "time_unix_ms")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALUE_JSON_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TIME_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    user: _event_pb2.User
+    run_id: str
+    request_id: str
+    value_json: bytes
+    device: str
+    id: str
+    time_unix_ms: int
+    def __init__(self, user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., run_id: _Optional[str] = ..., request_id: _Optional[str] = ..., value_json: _Optional[bytes] = ..., device: _Optional[str] = ..., id: _Optional[str] = ..., time_unix_ms: _Optional[int] = ...) -> None: ...

@@ -22,16 +22,30 @@ RECEIPT_OUTCOME_OFFLINE: ReceiptOutcome
 RECEIPT_OUTCOME_STORED: ReceiptOutcome
 
 class PublishRequest(_message.Message):
-    __slots__ = ("hello", "batches", "abandons", "receipt_asks")
+    __slots__ = ("hello", "batches", "abandons", "receipt_asks", "answer_asks")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     BATCHES_FIELD_NUMBER: _ClassVar[int]
     ABANDONS_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_ASKS_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_ASKS_FIELD_NUMBER: _ClassVar[int]
     hello: ProducerHello
     batches: _containers.RepeatedCompositeFieldContainer[_event_pb2.Batch]
     abandons: _containers.RepeatedCompositeFieldContainer[RunAbandon]
     receipt_asks: _containers.RepeatedCompositeFieldContainer[ReceiptAsk]
-    def __init__(self, hello: _Optional[_Union[ProducerHello, _Mapping]] = ..., batches: _Optional[_Iterable[_Union[_event_pb2.Batch, _Mapping]]] = ..., abandons: _Optional[_Iterable[_Union[RunAbandon, _Mapping]]] = ..., receipt_asks: _Optional[_Iterable[_Union[ReceiptAsk, _Mapping]]] = ...) -> None: ...
+    answer_asks: _containers.RepeatedCompositeFieldContainer[AnswerAsk]
+    def __init__(self, hello: _Optional[_Union[ProducerHello, _Mapping]] = ..., batches: _Optional[_Iterable[_Union[_event_pb2.Batch, _Mapping]]] = ..., abandons: _Optional[_Iterable[_Union[RunAbandon, _Mapping]]] = ..., receipt_asks: _Optional[_Iterable[_Union[ReceiptAsk, _Mapping]]] = ..., answer_asks: _Optional[_Iterable[_Union[AnswerAsk, _Mapping]]] = ...) -> None: ...
+
+class AnswerAsk(_message.Message):
+    __slots__ = ("user", "run_id", "request_id", "dropped")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    user: _event_pb2.User
+    run_id: str
+    request_id: str
+    dropped: bool
+    def __init__(self, user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., run_id: _Optional[str] = ..., request_id: _Optional[str] = ..., dropped: bool = ...) -> None: ...
 
 class ReceiptAsk(_message.Message):
     __slots__ = ("user", "run_id", "attempt", "number", "position", "deadline_ms", "elapsed_ms")
@@ -62,7 +76,7 @@ class ProducerHello(_message.Message):
     def __init__(self, producer: _Optional[str] = ..., agent: _Optional[str] = ..., client_version: _Optional[str] = ...) -> None: ...
 
 class PublishResponse(_message.Message):
-    __slots__ = ("hello", "acks", "refusals", "window", "go_away", "cancels", "receipts", "abandoned")
+    __slots__ = ("hello", "acks", "refusals", "window", "go_away", "cancels", "receipts", "abandoned", "answers")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     ACKS_FIELD_NUMBER: _ClassVar[int]
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +85,7 @@ class PublishResponse(_message.Message):
     CANCELS_FIELD_NUMBER: _ClassVar[int]
     RECEIPTS_FIELD_NUMBER: _ClassVar[int]
     ABANDONED_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
     hello: RouterHello
     acks: _containers.RepeatedCompositeFieldContainer[BatchAck]
     refusals: _containers.RepeatedCompositeFieldContainer[BatchRefusal]
@@ -79,7 +94,8 @@ class PublishResponse(_message.Message):
     cancels: _containers.RepeatedCompositeFieldContainer[RunCancel]
     receipts: _containers.RepeatedCompositeFieldContainer[Receipt]
     abandoned: _containers.RepeatedCompositeFieldContainer[RunAbandon]
-    def __init__(self, hello: _Optional[_Union[RouterHello, _Mapping]] = ..., acks: _Optional[_Iterable[_Union[BatchAck, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[BatchRefusal, _Mapping]]] = ..., window: _Optional[_Union[Window, _Mapping]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ..., cancels: _Optional[_Iterable[_Union[RunCancel, _Mapping]]] = ..., receipts: _Optional[_Iterable[_Union[Receipt, _Mapping]]] = ..., abandoned: _Optional[_Iterable[_Union[RunAbandon, _Mapping]]] = ...) -> None: ...
+    answers: _containers.RepeatedCompositeFieldContainer[RunAnswer]
+    def __init__(self, hello: _Optional[_Union[RouterHello, _Mapping]] = ..., acks: _Optional[_Iterable[_Union[BatchAck, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[BatchRefusal, _Mapping]]] = ..., window: _Optional[_Union[Window, _Mapping]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ..., cancels: _Optional[_Iterable[_Union[RunCancel, _Mapping]]] = ..., receipts: _Optional[_Iterable[_Union[Receipt, _Mapping]]] = ..., abandoned: _Optional[_Iterable[_Union[RunAbandon, _Mapping]]] = ..., answers: _Optional[_Iterable[_Union[RunAnswer, _Mapping]]] = ...) -> None: ...
 
 class RouterHello(_message.Message):
     __slots__ = ("router", "version", "window", "resend_horizon_ms")
@@ -178,3 +194,17 @@ class RunCancel(_message.Message):
     run_id: str
     reason: str
     def __init__(self, user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., run_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class RunAnswer(_message.Message):
+    __slots__ = ("user", "run_id", "request_id", "value_json", "device")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALUE_JSON_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    user: _event_pb2.User
+    run_id: str
+    request_id: str
+    value_json: bytes
+    device: str
+    def __init__(self, user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., run_id: _Optional[str] = ..., request_id: _Optional[str] = ..., value_json: _Optional[bytes] = ..., device: _Optional[str] = ...) -> None: ...

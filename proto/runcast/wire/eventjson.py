@@ -114,6 +114,8 @@ KINDS: Final[dict[str, tuple[Field, ...]]] = {
         _field("progress", _number, optional=True),
         _field("step", _integer),
         _field("steps", _integer),
+        _enum("urgency", event_pb2.Urgency, "URGENCY_"),
+        _field("remaining_ms", _integer, optional=True),
     ),
     "tool_executing": (
         _field("tool_call_id", _text),
@@ -157,6 +159,12 @@ KINDS: Final[dict[str, tuple[Field, ...]]] = {
         _field("expires_unix_ms", _integer, optional=True),
     ),
     "custom": (_field("name", _text), _json("data")),
+    "input_resolved": (
+        _field("request_id", _text),
+        _enum("outcome", event_pb2.InputOutcome, "INPUT_OUTCOME_"),
+        _json("value"),
+        _field("device", _text),
+    ),
 }
 """Fields by kind; the kinds are exactly those of `Event.kind` (a test compares them)."""
 

@@ -15,7 +15,7 @@ The table below is the whole truth; the tests are generated from it.
 import enum
 from typing import Final
 
-from runcast.v1.event_pb2 import SEVERITY_FATAL, Event
+from runcast.v1.event_pb2 import SEVERITY_FATAL, TEXT_MODE_DELTA, Event
 from runcast.wire import limits
 from runcast.wire.errors import LifecycleError
 
@@ -95,6 +95,14 @@ def ends_run(event: Event) -> bool:
     return step_of(event) in (Step.END, Step.LOST)
 
 
+def is_critical(event: Event) -> bool:
+    """Whether an event may never be left out or merged: every kind but thinking and text deltas (a message's end is critical)."""
+    kind: str | None = event.WhichOneof("kind")
+    if kind == "agent_response" and event.agent_response.mode == TEXT_MODE_DELTA and not event.agent_response.final:
+        return False
+    return kind != "agent_thinking"
+
+
 class Lifecycle:
     """Checks the events of one attempt, one by one.
 
@@ -150,7 +158,10 @@ class Lifecycle:
         Raises:
             LifecycleError: it may not come here; the state is unchanged.
         """
-        step = self.check(event)
+        self.apply(event, self.check(event))
+
+    def apply(self, event: Event, step: Step) -> None:
+        """Take `event` as the next one; `step` is what `check` has just said of it."""
         if step is Step.TOOL_BEGIN:
             self._tools[event.tool_executing.tool_call_id] = event.tool_executing.tool
         elif step is Step.TOOL_END:

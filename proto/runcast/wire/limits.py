@@ -103,6 +103,17 @@ CANCELS_RECENT_MAX: Final = 1024
 """Cancels that a router remembers, for runs that it first sees just after. Past it the oldest is forgotten (the bucket has it)."""
 CANCEL_AGE_S: Final = 3600.0
 """How long a cancel waits for its run to appear."""
+ANSWER_AGE_S: Final = 3600.0
+"""How long an answer is kept for the process that asked, or the one that comes in its place."""
+ANSWERS_PER_USER_MAX: Final = 1_000
+"""Answers of one user that are kept. The next is refused (`storage_full`)."""
+ANSWERS_AWAITED_MAX: Final = 1024
+"""Answers that one Publish stream, and one agent process, waits for. A client refuses to ask for more (`rate_limited`); a stream that goes
+past it ends (`flow_control`)."""
+ANSWER_LOOK_S: Final = 0.5
+"""How soon a kept answer is looked for again after it was first asked for: the replica that answered may have lagged."""
+ANSWER_ROUND_S: Final = 15.0
+"""All answers that are waited for are looked for this often, should the news of one have been lost."""
 
 RECEIPTS_PER_STREAM_MAX: Final = 1024
 """Receipts that one Publish stream awaits at a router, and one agent process at its client. The next is answered `stored` at once: the
@@ -159,7 +170,7 @@ LEASE_PUT_S: Final = 1.5
 LEASES_AT_ONCE: Final = 64
 """Such requests under way at once on one router. Further ones wait."""
 CLAIM_TRIES_MAX: Final = 5
-"""Tries to claim a run whose key others change at the same time. Then its batch is refused with `unavailable`."""
+"""Tries to claim a run whose key others change at the same time, or to keep an answer. Then it is refused with `unavailable`."""
 SWEEP_S: Final = 10.0
 """Every router looks for producers without a lease this often (give or take a quarter), for those whose end nobody heard of."""
 SWEEP_RETRY_S: Final = 1.0
@@ -238,6 +249,11 @@ SNAPSHOTS_BYTES_MAX: Final = 64 * MIB
 """What all snapshots of an edge hold together; the same."""
 SNAPSHOT_OVERHEAD_BYTES: Final = 512
 """What holding an event takes besides its serialized size, estimated."""
+REQUESTS_KNOWN_MAX: Final = 64
+"""What a connected user was asked, of which an edge knows how it may be answered, and whether it still may. Past it the oldest is
+forgotten, and answers to it are checked by the agent alone."""
+REQUEST_OPTIONS_BYTES_MAX: Final = 4 * KIB
+"""Options that are remembered of one of them, bytes. Of more none are, and any text is let through."""
 RING_ENTRIES_MAX: Final = 256
 """Newest batches of a connected user that an edge keeps, so that short gaps are filled without asking NATS."""
 RING_BYTES_MAX: Final = 256 * KIB
@@ -257,6 +273,8 @@ HISTORY_TIMEOUT_S: Final = 5.0
 """One Direct Get in all; the same."""
 HISTORY_TRIES_MAX: Final = 6
 """Tries of one read, with backoff. Then the device is closed with `unavailable` and comes back."""
+PLACE_TRIES_MAX: Final = 4
+"""Times that the leader is asked for a place that nobody here knows, with backoff (0.7 s in all), before it is one that never was."""
 VERIFY_INTERVAL_S: Final = 15.0
 """Slow round: every connected user's tip is compared with what was delivered."""
 VERIFY_SUBJECTS_MAX: Final = 1024
@@ -320,10 +338,42 @@ RUN_EXIT_S: Final = 2.0
 """How long a run that was cancelled or failed waits for its closing events to be stored. They are sent on after it."""
 GOODBYE_S: Final = 1.0
 """How long a client that closes waits for the router to end the stream. Then it drops the stream."""
+SPILL_BYTES_MAX: Final = 256 * MIB
+"""Events in a spill file, bytes: several outboxes. At it the stored part of the longest runs is forgotten; then the outbox is full."""
+SPILL_FREE_BYTES: Final = 32 * MIB
+"""So much of it is made free at once (of a smaller one: an eighth), so that it is not done event by event."""
+SPILL_BUSY_S: Final = 1.0
+"""How long a write waits for somebody else (a person with a SQLite shell). Then the spill is given up."""
+RETELLS_MAX: Final = 3
+"""How often in a process's life what a dead one left of a run is told again as another attempt. Then it is left out, and logged."""
+LOOP_END_S: Final = 0.25
+"""How long what is left on the loop of a blocking client may take to end once it is cancelled. Then it is cancelled again."""
+LOOP_END_CANCELS_MAX: Final = 3
+"""How often: the second time cuts short what the first one began to send. Then the thread is left to end with the process."""
 TURN_APPENDS_MAX: Final = 32
 """Events appended in a row before the caller yields to the event loop, so that a busy agent's events leave at once."""
 ERROR_TEXT_CHARS_MAX: Final = 2_000
 """Text of an exception in `agent_error` and `tool_completed`, characters. Longer: cut, with an ellipsis."""
+EVENT_NAMES_BYTES: Final = 2 * KIB
+"""Of EVENT_BYTES_MAX, what an event's ids and attributes may take. What is cut is cut to the rest."""
+INSTRUMENT_BYTES_MAX: Final = 64 * KIB
+"""Arguments, and result, of a call of an instrumented function, as JSON. Larger ones are cut: no function is to fail by being watched."""
+PURPOSE_CHARS_MAX: Final = 200
+"""What an instrumented function's docstring gives as purpose. The rest is left out."""
+THREAD_WAIT_S: Final = 0.25
+"""A thread that waits for its run's event loop looks so often whether the loop is still there."""
+ESTIMATE_TOOLS_MAX: Final = 256
+"""Tools whose durations a client remembers. Past it the longest unused is forgotten."""
+ESTIMATE_CALLS_MAX: Final = 15
+"""Newest calls of a tool that its estimate comes from."""
+CAUSES_MAX: Final = 8
+"""How far an exception's causes, and the groups within groups, are followed to find out what happened."""
+ASK_WAIT_MAX_S: Final = RETENTION_S
+"""Longest that a run waits for an answer: after that the question has left the log, and no device shows it."""
+ASK_OPTIONS_MAX: Final = 64
+"""Options of one question. More: refused to the caller: nobody reads them."""
+ASK_TRIES_MAX: Final = 5
+"""How often a question is asked, when the answers do not fit it. Then it counts as unanswered."""
 DONE_MESSAGES_MAX: Final = 1_000
 """Settled upstream messages that an inbox remembers by id, so that a redelivery is answered and not handled again."""
 

@@ -61,7 +61,7 @@ class RunError(_Shown, tag="error"):
 
 
 class InputRequest(_Shown, tag="input"):
-    """The run asked the user."""
+    """The run asked the user. `status`: open, answered, defaulted or withdrawn; a run that ended asks no more."""
 
     request_id: str
     input_type: str
@@ -69,6 +69,9 @@ class InputRequest(_Shown, tag="input"):
     options: list[str]
     default: Value
     expires_at: int | None
+    status: str = "open"
+    value: Value = msgspec.UNSET
+    device: str = ""
 
 
 class CustomItem(_Shown, tag="custom"):
@@ -88,6 +91,8 @@ class Thinking(msgspec.Struct, rename="camel"):
     progress: float | None
     step: int
     steps: int
+    urgency: str
+    remaining_ms: int | None
 
 
 class Run(_Shown, tag="run"):
@@ -110,6 +115,7 @@ class Run(_Shown, tag="run"):
     tools: list[Tool] = []
     messages: list[Message] = []
     errors: list[RunError] = []
+    requests: list[InputRequest] = []
     summary: str = ""
     result: Value = msgspec.UNSET
     reason: str = ""
@@ -118,6 +124,11 @@ class Run(_Shown, tag="run"):
     def ended(self) -> bool:
         """Whether nothing more is to come of it."""
         return self.status not in ("running", "waiting")
+
+    @property
+    def open_requests(self) -> list[InputRequest]:
+        """What it asks the user just now, oldest first."""
+        return [request for request in self.requests if request.status == "open"]
 
 
 class UserMessage(_Shown, tag="user"):
@@ -256,7 +267,14 @@ def _started(run: Run, form: EventJson) -> None:
 
 def _thought(run: Run, form: EventJson) -> None:
     data = form.data
-    run.thinking = Thinking(data.get("text", ""), data.get("progress"), data.get("step", 0), data.get("steps", 0))
+    run.thinking = Thinking(
+        data.get("text", ""),
+        data.get("progress"),
+        data.get("step", 0),
+        data.get("steps", 0),
+        data.get("urgency", "normal"),
+        data.get("remaining_ms"),
+    )
 
 
 def _tool(run: Run, form: EventJson) -> Tool:
@@ -331,17 +349,28 @@ def _lost(run: Run, form: EventJson) -> None:
 
 def _asked(run: Run, form: EventJson) -> None:
     data = form.data
-    run.items.append(
-        InputRequest(
-            data.get("request_id", ""),
-            data.get("type", ""),
-            data.get("prompt", ""),
-            data.get("options", []),
-            _value(data, "default"),
-            data.get("expires_unix_ms"),
-        )
+    request = InputRequest(
+        data.get("request_id", ""),
+        data.get("type", ""),
+        data.get("prompt", ""),
+        data.get("options", []),
+        _value(data, "default"),
+        data.get("expires_unix_ms"),
     )
+    run.requests.append(request)
+    run.items.append(request)
     run.status = "waiting"
+
+
+def _resolved(run: Run, form: EventJson) -> None:
+    request_id = form.data.get("request_id", "")
+    request = next((known for known in run.open_requests if known.request_id == request_id), None)
+    if request is not None:
+        request.status = form.data.get("outcome", "")
+        request.value = _value(form.data, "value")
+        request.device = form.data.get("device", "")
+    if run.open_requests:
+        run.status = "waiting"
 
 
 def _custom(run: Run, form: EventJson) -> None:
@@ -355,6 +384,8 @@ def _end(run: Run, status: str, form: EventJson) -> None:
     for tool in run.tools:
         if tool.status == "running":
             tool.status = "lost"  # nobody knows what became of it
+    for request in run.open_requests:
+        request.status = "withdrawn"
 
 
 _STEPS: Final[dict[str, Callable[[Run, EventJson], None]]] = {
@@ -368,5 +399,6 @@ _STEPS: Final[dict[str, Callable[[Run, EventJson], None]]] = {
     "run_cancelled": _cancelled,
     "run_lost": _lost,
     "input_requested": _asked,
+    "input_resolved": _resolved,
     "custom": _custom,
 }

@@ -132,6 +132,11 @@ def run_cancels() -> str:
     return kv_subject(RUNS_BUCKET, "cancel.>")
 
 
+def run_answers() -> str:
+    """All subjects of answers that are kept beside their runs."""
+    return kv_subject(RUNS_BUCKET, "answer.>")
+
+
 def cursor_key(user: UserKey, shard: int, device: str) -> str:
     """Key of a device's cursor in CURSORS."""
     return f"{shard}.{user.token}.{encode_token(device)}"
@@ -159,6 +164,16 @@ def alert_key(user: UserKey, shard: int, run_id: str) -> str:
 def cancel_key(user: UserKey, shard: int, run_id: str) -> str:
     """Key of the wish to cancel a run, in RUNS."""
     return f"cancel.{shard}.{user.token}.{encode_token(run_id)}"
+
+
+def answer_key(user: UserKey, shard: int, run_id: str, request_id: str) -> str:
+    """Key of the answer to what a run asked, in RUNS."""
+    return f"answer.{shard}.{user.token}.{encode_token(run_id)}.{encode_token(request_id)}"
+
+
+def answer_keys(user: UserKey, shard: int) -> str:
+    """Keys of all answers of a user that are kept."""
+    return f"answer.{shard}.{user.token}.>"
 
 
 def tries_key(seq: int) -> str:

@@ -102,6 +102,7 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
             parts = [
                 group.create_task(_keep_connected(node, health, settings, port), name="connection"),
                 group.create_task(node.cancels.run(), name="cancels"),
+                group.create_task(node.answers.run(), name="answers"),
                 group.create_task(node.receipts.run(), name="receipts"),
                 group.create_task(tell_statistics(bus, "router", node.id, node.collect, log), name="statistics"),
                 group.create_task(node.losses.run(), name="losses"),
@@ -156,6 +157,7 @@ async def _keep_connected(node: Node, health: Health, settings: RouterSettings, 
     bus.reconnected.append(back.set)
     await bus.open(settings)
     await node.cancels.open()
+    await node.answers.open()
     await node.receipts.open()
     await node.statistics.open()
     await node.losses.open()

@@ -5,7 +5,7 @@ Pure: imports no asyncio, clock, random, logging, grpc, nats.
 
 from typing import NamedTuple
 
-from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, GoAway, ProducerHello, RunAbandon, RunCancel
+from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, GoAway, ProducerHello, RunAbandon, RunAnswer, RunCancel
 from runcast.wire.errors import RuncastError
 from runcast.wire.ids import UserKey
 from runcast.wire.position import Position
@@ -16,6 +16,13 @@ class RunKey(NamedTuple):
 
     user: UserKey
     run_id: str
+
+
+class RequestKey(NamedTuple):
+    """What a run asked its user."""
+
+    run: RunKey
+    request_id: str
 
 
 class BatchKey(NamedTuple):
@@ -94,6 +101,24 @@ class Cancelled(NamedTuple):
     cancel: RunCancel
 
 
+class Asked(NamedTuple):
+    """Look for the answer to what a run asked, and pass it on by `answered`, now or when it comes."""
+
+    request: RequestKey
+
+
+class Dropped(NamedTuple):
+    """That answer is not waited for any more."""
+
+    request: RequestKey
+
+
+class Answered(NamedTuple):
+    """Tell the producer what the user answered."""
+
+    answer: RunAnswer
+
+
 class Left(NamedTuple):
     """Tell the producer to go to another router."""
 
@@ -106,4 +131,6 @@ class End(NamedTuple):
     error: RuncastError
 
 
-Effect = Greeted | Store | Await | GivenUp | Settled | Acked | Refused | Opened | Closed | Cancelled | Left | End
+Effect = (
+    Greeted | Store | Await | GivenUp | Settled | Acked | Refused | Opened | Closed | Cancelled | Asked | Dropped | Answered | Left | End
+)

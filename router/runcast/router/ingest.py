@@ -12,7 +12,9 @@ Rules:
     - After batch n is stored comes n+1. A batch up to n is a resend and goes to storage, which recognises it by its message
       id.
     - A refused or failed batch changes nothing of its run: another batch may come under the same number.
-    - A question for a receipt (`Await`) is passed on; one that can't be read breaks the protocol.
+    - A question for a receipt (`Await`) is passed on; one that can't be read breaks the protocol. So it is with answers of users
+      (`Asked`), at most `limits.ANSWERS_AWAITED_MAX` at once; each is told once. A run whose answer is asked for counts as open here: it
+      may have nothing to send for hours, and is to hear of a cancel all the same.
     - Nothing follows a run's end, as long as the stream remembers it (`limits.STREAM_ENDED_MAX`).
 
 Invariants: `unanswered` is the number of `Store` effects not yet answered by `stored` or `failed`; an attempt has at most one
@@ -26,10 +28,13 @@ from collections import OrderedDict
 
 from runcast.router.effects import (
     Acked,
+    Answered,
+    Asked,
     Await,
     BatchKey,
     Cancelled,
     Closed,
+    Dropped,
     Effect,
     End,
     GivenUp,
@@ -37,13 +42,24 @@ from runcast.router.effects import (
     Left,
     Opened,
     Refused,
+    RequestKey,
     RunKey,
     Settled,
     Store,
 )
 from runcast.router.validation import check_batch
 from runcast.v1.event_pb2 import Batch, User
-from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, GoAway, PublishRequest, ReceiptAsk, RunAbandon, RunCancel
+from runcast.v1.ingest_pb2 import (
+    AnswerAsk,
+    BatchAck,
+    BatchRefusal,
+    GoAway,
+    PublishRequest,
+    ReceiptAsk,
+    RunAbandon,
+    RunAnswer,
+    RunCancel,
+)
 from runcast.wire import limits
 from runcast.wire.errors import LifecycleError, RuncastError
 from runcast.wire.ids import UserKey, check_id
@@ -77,12 +93,12 @@ class _Attempt:
 
 
 class _Run:
-    """An open run: how many of its attempts are, and whether the producer was told of a cancel."""
+    """An open run: how many attempts and awaited answers hold it open, and whether the producer was told of a cancel."""
 
-    __slots__ = ("attempts", "cancelled")
+    __slots__ = ("cancelled", "holds")
 
     def __init__(self) -> None:
-        self.attempts = 0
+        self.holds = 0
         self.cancelled = False
 
 
@@ -107,6 +123,7 @@ class ProducerStream:
         window_bytes: int = limits.STREAM_WINDOW_BYTES,
         runs_max: int = limits.STREAM_RUNS_MAX,
         ended_max: int = limits.STREAM_ENDED_MAX,
+        answers_max: int = limits.ANSWERS_AWAITED_MAX,
     ) -> None:
         self.producer = ""
         self.unanswered = 0
@@ -117,10 +134,12 @@ class ProducerStream:
         self._window_bytes = window_bytes
         self._runs_max = runs_max
         self._ended_max = ended_max
+        self._answers_max = answers_max
         self._effects: list[Effect] = []
         self._open: OrderedDict[_AttemptKey, _Attempt] = OrderedDict()
         self._ended: OrderedDict[_AttemptKey, _Attempt] = OrderedDict()
         self._runs: dict[RunKey, _Run] = {}
+        self._asked: set[RequestKey] = set()
         self._leaving = False
         self._over = False
 
@@ -153,6 +172,8 @@ class ProducerStream:
                 self._receive_batch(batch)
             for ask in request.receipt_asks:
                 self._effects.append(_await(ask))
+            for question in request.answer_asks:
+                self._receive_question(question)
             for abandon in request.abandons:
                 self._receive_abandon(abandon)
         except RuncastError as exc:
@@ -190,6 +211,18 @@ class ProducerStream:
         user = User(tenant=run.user.tenant, id=run.user.user)
         self._effects.append(Cancelled(RunCancel(user=user, run_id=run.run_id, reason=reason)))
 
+    def answered(self, request: RequestKey, value_json: bytes, device: str) -> None:
+        """The user answered what a run asked. The producer is told once, if it waits for that."""
+        if request not in self._asked or self._over:
+            return
+        (user, run_id), request_id = request
+        answer = RunAnswer(
+            user=User(tenant=user.tenant, id=user.user), run_id=run_id, request_id=request_id, value_json=value_json, device=device
+        )
+        self._effects.append(Answered(answer))
+        self._asked.remove(request)
+        self._release(request.run)
+
     def leave(self, reason: str, grace_ms: int) -> None:
         """The router is about to stop: what comes from now on is refused, what is under way is finished."""
         if self._leaving or self._over:
@@ -206,8 +239,9 @@ class ProducerStream:
     def close(self) -> None:
         """The stream is gone, with or without `end`: its runs go on here no more."""
         self._over = True
-        self._effects = [Closed(run) for run in self._runs]
+        self._effects = [*(Closed(run) for run in self._runs), *(Dropped(request) for request in self._asked)]
         self._runs.clear()
+        self._asked.clear()
 
     # --- the stream ---
 
@@ -254,6 +288,27 @@ class ProducerStream:
         if abandon.attempt < 1:
             raise RuncastError("attempt is 0; count the tries of a run from 1", code="batch_invalid")
         self._effects.append(GivenUp(RunKey(user, check_id(abandon.run_id, "run id")), abandon.attempt))
+
+    def _receive_question(self, question: AnswerAsk) -> None:
+        """Wait for a user's answer, or do not wait any more.
+
+        Raises:
+            RuncastError: `id_invalid` or `flow_control`: the stream ends.
+        """
+        user = UserKey(check_id(question.user.tenant, "tenant id"), check_id(question.user.id, "user id"))
+        request = RequestKey(RunKey(user, check_id(question.run_id, "run id")), check_id(question.request_id, "request_id"))
+        if question.dropped == (request not in self._asked):
+            return  # known, or not known, already
+        if question.dropped:
+            self._asked.remove(request)
+            self._effects.append(Dropped(request))
+            self._release(request.run)
+            return
+        if len(self._asked) >= self._answers_max:
+            raise RuncastError(f"{self._answers_max} answers are waited for; drop some before you ask for more", code="flow_control")
+        self._asked.add(request)
+        self._effects.append(Asked(request))
+        self._hold(request.run)
 
     def _take(self, batch: Batch, payload: bytes) -> None:
         """Pass the batch on to storage, if it may come now."""
@@ -312,19 +367,26 @@ class ProducerStream:
 
     def _announce(self, run: RunKey, attempt: _Attempt) -> None:
         attempt.announced = True
+        self._hold(run)
+
+    def _withdraw(self, run: RunKey, attempt: _Attempt) -> None:
+        if attempt.announced:
+            attempt.announced = False
+            self._release(run)
+
+    def _hold(self, run: RunKey) -> None:
         if run not in self._runs:
             self._runs[run] = _Run()
             self.runs_seen += 1
             self._effects.append(Opened(run))
-        self._runs[run].attempts += 1
+        self._runs[run].holds += 1
 
-    def _withdraw(self, run: RunKey, attempt: _Attempt) -> None:
+    def _release(self, run: RunKey) -> None:
         known = self._runs.get(run)
-        if not attempt.announced or known is None:
+        if known is None:
             return
-        attempt.announced = False
-        known.attempts -= 1
-        if not known.attempts:
+        known.holds -= 1
+        if not known.holds:
             del self._runs[run]
             self._effects.append(Closed(run))
 

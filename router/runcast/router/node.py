@@ -20,6 +20,7 @@ from runcast.bus.health import State
 from runcast.bus.shards import Shards
 from runcast.bus.statistics import StatisticsBoard
 from runcast.bus.storage import store
+from runcast.router.answer_watch import AnswerWatch
 from runcast.router.cancels import CancelWatch
 from runcast.router.effects import BatchKey
 from runcast.router.leases import Holder, Leases
@@ -48,6 +49,7 @@ class Node:
         events_stored: in them.
         started: `time.monotonic()` of the start, seconds.
         cancels: passes users' cancels on to the streams.
+        answers: passes on what users answer.
         receipts: awaits what devices acknowledge.
         refusals: of batches since the start, by code.
         statistics: what all processes tell about themselves.
@@ -69,6 +71,7 @@ class Node:
         self.started = time.monotonic()
         self.leaving = False
         self.cancels = CancelWatch(bus, log)
+        self.answers = AnswerWatch(bus, log)
         self.receipts = ReceiptWatch(bus, log)
         self.refusals: Counter[str] = Counter()
         self.statistics = StatisticsBoard(bus)
@@ -110,7 +113,7 @@ class Node:
         self.shards.begin(count)
         if not self._begun:
             self._begun = True
-            for part in (self.cancels, self.receipts, self.leases, self.losses):
+            for part in (self.cancels, self.answers, self.receipts, self.leases, self.losses):
                 part.look_again(count)
 
     def verified(self, number: int, shard: Shard) -> None:

@@ -21,15 +21,19 @@ from google.protobuf.message import DecodeError
 from runcast.router.auth import Authenticator, Principal, admit
 from runcast.router.effects import (
     Acked,
+    Answered,
+    Asked,
     Await,
     Cancelled,
     Closed,
+    Dropped,
     End,
     GivenUp,
     Greeted,
     Left,
     Opened,
     Refused,
+    RequestKey,
     RunKey,
     Settled,
     Store,
@@ -49,6 +53,7 @@ from runcast.v1.ingest_pb2 import (
     Receipt,
     RouterHello,
     RunAbandon,
+    RunAnswer,
     RunCancel,
     Window,
 )
@@ -158,6 +163,11 @@ class _Stream(Publishing):
         self._answers.receipts.append(receipt)
         self._wake.set()
 
+    def answer(self, request: RequestKey, value_json: bytes, device: str) -> None:
+        """The user answered what a run asked."""
+        self._machine.answered(request, value_json, device)
+        self._carry_out()
+
     def close(self) -> None:
         """Withdraw the runs, and write the stream's line."""
         machine = self._machine
@@ -255,6 +265,12 @@ class _Stream(Publishing):
                     self._node.cancels.remove(run, self)
                 case Cancelled(cancel):
                     answers.cancels.append(cancel)
+                case Asked(request):
+                    self._node.answers.ask(self, request)
+                case Dropped(request):
+                    self._node.answers.drop(self, request)
+                case Answered(answer):
+                    answers.given.append(answer)
                 case Greeted(hello):
                     self._greet(hello)
                 case Left(go_away):
@@ -297,16 +313,18 @@ class _Answers:
         self.cancels: list[RunCancel] = []
         self.receipts: list[Receipt] = []
         self.abandoned: list[RunAbandon] = []
+        self.given: list[RunAnswer] = []
         self.go_away: GoAway | None = None
 
     @property
     def waiting(self) -> int:
-        """Acks, refusals and receipts."""
-        return len(self.acks) + len(self.refusals) + len(self.receipts)
+        """Acks, refusals, receipts, and answers of users."""
+        return len(self.acks) + len(self.refusals) + len(self.receipts) + len(self.given)
 
     def take(self) -> PublishResponse | None:
         """The next response, with as much in it as one may hold; None when nothing waits."""
-        if not (self.acks or self.refusals or self.cancels or self.receipts or self.abandoned or self.hello or self.go_away):
+        lists = (self.acks, self.refusals, self.cancels, self.receipts, self.abandoned, self.given)
+        if not (any(lists) or self.hello or self.go_away):
             return None
         most = limits.ANSWERS_MAX
         response = PublishResponse(
@@ -315,10 +333,11 @@ class _Answers:
             refusals=self.refusals[:most],
             cancels=self.cancels[:most],
             abandoned=self.abandoned[:most],
+            answers=self.given[: limits.INBOX_DELIVERIES_MAX],
             receipts=[] if len(self.acks) > most else self.receipts[:most],  # a receipt never goes ahead of its batch's ack
             go_away=self.go_away,
         )
         del self.acks[:most], self.refusals[:most], self.cancels[:most], self.abandoned[:most]
-        del self.receipts[: len(response.receipts)]
+        del self.receipts[: len(response.receipts)], self.given[: len(response.answers)]
         self.hello = self.go_away = None
         return response

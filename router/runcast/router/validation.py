@@ -26,6 +26,7 @@ JSON_FIELDS: Final[dict[str, str]] = {
     "agent_completed": "result_json",
     "user_message": "data_json",
     "input_requested": "default_json",
+    "input_resolved": "value_json",
     "custom": "data_json",
 }
 """The field that holds JSON, of the kinds that have one (a test compares them with the proto)."""
@@ -36,8 +37,8 @@ NOT_FOR_AGENTS: Final[dict[str, str]] = {
 }
 """Kinds that an agent can't emit, and who does."""
 
-_KIND_NUMBER_MIN: Final = 32
-"""Field numbers of kinds to come (event.proto reserves 32 to 63 for them)."""
+_KIND_NUMBER_MIN: Final = 33
+"""Field numbers of kinds to come (event.proto reserves 33 to 63 for them)."""
 
 
 def check_batch(batch: Batch, size: int, producer: str) -> UserKey:
@@ -136,6 +137,8 @@ def check_kind(event: Event) -> None:
         _check_short(event.agent_response.message_id, "message_id")
     elif kind == "input_requested":
         check_id(event.input_requested.request_id, "request_id")
+    elif kind == "input_resolved":
+        check_id(event.input_resolved.request_id, "request_id")
     elif kind == "agent_thinking" and event.agent_thinking.HasField("progress") and not 0.0 <= event.agent_thinking.progress <= 1.0:
         raise _invalid(f"event seq {event.seq}: agent_thinking.progress is {event.agent_thinking.progress}; use 0.0 to 1.0")
 

@@ -51,6 +51,13 @@ async def test_history_of_one_user_in_order_and_in_pages(bus: Bus, reader: Direc
     assert pages == [[1, 3], [5, 7], [9]]
 
 
+async def test_whether_the_leader_has_a_message(bus: Bus, reader: DirectReader) -> None:
+    await fill(bus)
+    await bus.js.delete_msg(STREAM, 5)
+    held = [seq for seq in range(1, 12) if await reader.leader_holds(STREAM, ALICE, seq)]
+    assert held == [1, 3, 7, 9], "hers, and not what was deleted"
+
+
 async def test_where_there_is_nothing(bus: Bus, reader: DirectReader) -> None:
     assert await reader.history(STREAM, NOBODY, 0) == []
     assert await reader.leader_tip(STREAM, NOBODY) == 0

@@ -3,7 +3,8 @@
 import pytest
 
 from runcast.client.errors import EventTooLargeError, OutboxFullError, RunIndeterminateError, RunKey, RunRefusedError
-from runcast.client.outbox import MESSAGE_BYTES_MAX, Failed, Outbox, Stored
+from runcast.client.line import MESSAGE_BYTES_MAX
+from runcast.client.outbox import Failed, Outbox, Stored
 from runcast.v1.event_pb2 import Batch
 from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, RunAbandon, Window
 from runcast.wire import limits
@@ -47,7 +48,7 @@ def refuse(
 def begin(outbox: Outbox, run_id: str, user: str = "alice") -> RunKey:
     run = key(run_id, user)
     outbox.open_run(run)
-    outbox.append(run, started())
+    outbox.append(0.0, run, started())
     return run
 
 
@@ -67,7 +68,7 @@ def test_events_get_their_identity_and_pile_up_behind_the_batch_in_flight() -> N
     connect(outbox)
     run = begin(outbox, "r1")
     [first] = outbox.take_batches(0.0)
-    assert [outbox.append(run, said(text)) for text in "abc"] == [2, 3, 4]
+    assert [outbox.append(0.0, run, said(text)) for text in "abc"] == [2, 3, 4]
     assert outbox.take_batches(0.0) == []
     ack(outbox, first)
     [second] = outbox.take_batches(0.0)
@@ -83,7 +84,7 @@ def test_events_get_their_identity_and_pile_up_behind_the_batch_in_flight() -> N
 def test_a_batch_is_bounded_by_count() -> None:
     outbox, run = opened()
     for _ in range(limits.BATCH_EVENTS_MAX + 5):
-        outbox.append(run, said("x"))
+        outbox.append(0.0, run, said("x"))
     [batch] = outbox.take_batches(0.0)
     assert len(batch.events) == limits.BATCH_EVENTS_MAX
     ack(outbox, batch)
@@ -94,7 +95,7 @@ def test_a_batch_is_bounded_by_count() -> None:
 def test_a_batch_is_bounded_by_bytes() -> None:
     outbox, run = opened()
     for _ in range(5):
-        outbox.append(run, said("x" * 200 * limits.KIB))
+        outbox.append(0.0, run, said("x" * 200 * limits.KIB))
     sizes = []
     while batches := outbox.take_batches(0.0):
         sizes.append(len(batches[0].events))
@@ -109,7 +110,7 @@ def test_one_message_is_bounded_and_serves_all_runs_in_turn() -> None:
     runs = [begin(outbox, f"r{index}") for index in range(6)]
     for run in runs:
         for _ in range(2):
-            outbox.append(run, said("x" * 200 * limits.KIB))
+            outbox.append(0.0, run, said("x" * 200 * limits.KIB))
     first = outbox.take_batches(0.0)
     assert sum(batch.ByteSize() for batch in first) <= MESSAGE_BYTES_MAX
     second = outbox.take_batches(0.0)
@@ -124,7 +125,7 @@ def test_runs_take_turns_under_a_narrow_window() -> None:
     served = []
     for _ in range(9):
         for run in runs:
-            outbox.append(run, said("x"))
+            outbox.append(0.0, run, said("x"))
         [batch] = outbox.take_batches(0.0)
         served.append(batch.run_id)
         ack(outbox, batch)
@@ -158,7 +159,7 @@ def test_what_is_unanswered_is_sent_again_first_and_unchanged() -> None:
     lost = [batch.SerializeToString(deterministic=True) for batch in outbox.take_batches(0.0)]
     begin(outbox, "c")
     for run in runs:
-        outbox.append(run, said("later"))
+        outbox.append(0.0, run, said("later"))
     outbox.disconnected()
     assert outbox.take_batches(1.0) == []
     connect(outbox, 2.0)
@@ -169,7 +170,7 @@ def test_what_is_unanswered_is_sent_again_first_and_unchanged() -> None:
 
 def test_a_late_or_repeated_answer_changes_nothing() -> None:
     outbox, run = opened()
-    outbox.append(run, said("x"))
+    outbox.append(0.0, run, said("x"))
     [batch] = outbox.take_batches(0.0)
     ack(outbox, batch)
     outbox.take_results()
@@ -185,11 +186,11 @@ def test_a_late_or_repeated_answer_changes_nothing() -> None:
 def test_full_refuses_and_keeps_a_reserve_for_closing_events() -> None:
     outbox = Outbox("p", events_max=3)
     run = begin(outbox, "r1")
-    outbox.append(run, said("a"))
-    outbox.append(run, said("b"))
+    outbox.append(0.0, run, said("a"))
+    outbox.append(0.0, run, said("b"))
     with pytest.raises(OutboxFullError):
-        outbox.append(run, said("c"))
-    assert outbox.append(run, fatal(), closing=True) == 4
+        outbox.append(0.0, run, said("c"))
+    assert outbox.append(0.0, run, fatal(), closing=True) == 4
     connect(outbox)
     [batch] = outbox.take_batches(0.0)
     assert [event.seq for event in batch.events] == [1, 2, 3, 4]
@@ -199,18 +200,18 @@ def test_full_counts_bytes() -> None:
     outbox = Outbox("p", bytes_max=1000)
     run = begin(outbox, "r1")
     with pytest.raises(OutboxFullError):
-        outbox.append(run, said("x" * 1000))
-    outbox.append(run, said("x" * 500))
+        outbox.append(0.0, run, said("x" * 1000))
+    outbox.append(0.0, run, said("x" * 500))
 
 
 def test_too_large_and_out_of_life_are_refused_and_nothing_is_queued() -> None:
     outbox, run = opened()
     with pytest.raises(EventTooLargeError, match="agent_response has"):
-        outbox.append(run, said("x" * limits.EVENT_BYTES_MAX))
+        outbox.append(0.0, run, said("x" * limits.EVENT_BYTES_MAX))
     with pytest.raises(LifecycleError, match="started already"):
-        outbox.append(run, started())
+        outbox.append(0.0, run, started())
     assert outbox.events == 0
-    assert outbox.append(run, said("fine")) == 2
+    assert outbox.append(0.0, run, said("fine")) == 2
 
 
 def test_a_run_id_is_used_once() -> None:
@@ -221,13 +222,13 @@ def test_a_run_id_is_used_once() -> None:
     with pytest.raises(LifecycleError, match="next attempt"):
         outbox.open_run(run)
     with pytest.raises(LifecycleError, match="not open"):
-        outbox.append(run, said("x"))
+        outbox.append(0.0, run, said("x"))
     outbox.open_run(key("r1", attempt=2))
 
 
 def test_a_released_run_is_still_sent() -> None:
     outbox, run = opened()
-    outbox.append(run, fatal())
+    outbox.append(0.0, run, fatal())
     outbox.release_run(run)
     [batch] = outbox.take_batches(0.0)
     ack(outbox, batch)
@@ -238,11 +239,11 @@ def test_a_released_run_is_still_sent() -> None:
 @pytest.mark.parametrize("definite", [True, False])
 def test_a_refusal_with_retry_sends_the_same_later(definite: bool) -> None:
     outbox, run = opened()
-    outbox.append(run, said("x"))
+    outbox.append(0.0, run, said("x"))
     [batch] = outbox.take_batches(10.0)
     refuse(outbox, batch, 10.0, code="unavailable", retry=True, definite=definite, after_ms=3000)
     assert outbox.unanswered == (0, 0)
-    outbox.append(run, said("y"))
+    outbox.append(0.0, run, said("y"))
     assert outbox.take_batches(12.9) == []
     assert outbox.deadline() == 13.0
     assert outbox.take_batches(13.0) == [batch]
@@ -250,7 +251,7 @@ def test_a_refusal_with_retry_sends_the_same_later(definite: bool) -> None:
 
 def test_a_refusal_without_advice_pauses_too_but_not_on_another_stream() -> None:
     outbox, run = opened()
-    outbox.append(run, said("x"))
+    outbox.append(0.0, run, said("x"))
     [batch] = outbox.take_batches(10.0)
     refuse(outbox, batch, 10.0, code="draining", retry=True)
     assert outbox.take_batches(10.0) == []
@@ -261,7 +262,7 @@ def test_a_refusal_without_advice_pauses_too_but_not_on_another_stream() -> None
 
 def test_a_pause_that_the_router_asked_for_outlives_the_stream() -> None:
     outbox, run = opened()
-    outbox.append(run, said("x"))
+    outbox.append(0.0, run, said("x"))
     [batch] = outbox.take_batches(10.0)
     refuse(outbox, batch, 10.0, code="storage_full", retry=True, after_ms=3000)
     connect(outbox, 10.0)
@@ -271,9 +272,9 @@ def test_a_pause_that_the_router_asked_for_outlives_the_stream() -> None:
 
 def test_a_definite_refusal_fails_the_run_and_hands_back_what_waited() -> None:
     outbox, run = opened()
-    outbox.append(run, said("bad"))
+    outbox.append(0.0, run, said("bad"))
     [batch] = outbox.take_batches(0.0)
-    outbox.append(run, said("behind"))
+    outbox.append(0.0, run, said("behind"))
     refuse(outbox, batch)
     [failed] = outbox.take_results()
     assert isinstance(failed, Failed)
@@ -282,24 +283,24 @@ def test_a_definite_refusal_fails_the_run_and_hands_back_what_waited() -> None:
     assert [event.agent_response.text for event in failed.error.dropped] == ["bad", "behind"]
     assert outbox.events == outbox.bytes == 0
     with pytest.raises(RunRefusedError):
-        outbox.append(run, said("more"))
+        outbox.append(0.0, run, said("more"))
 
 
 def test_closing_events_continue_from_what_is_stored() -> None:
     outbox, run = opened()
-    outbox.append(run, tool_began("t1"))
+    outbox.append(0.0, run, tool_began("t1"))
     [batch] = outbox.take_batches(0.0)
     ack(outbox, batch)
-    outbox.append(run, said("bad"))
+    outbox.append(0.0, run, said("bad"))
     [batch] = outbox.take_batches(0.0)
     refuse(outbox, batch)
-    assert outbox.close_failed(run, closing)
-    assert not outbox.close_failed(run, closing), "once"
+    assert outbox.close_failed(0.0, run, closing)
+    assert not outbox.close_failed(0.0, run, closing), "once"
     [end] = outbox.take_batches(0.0)
     assert end.number == 3
     assert [(event.seq, event.WhichOneof("kind")) for event in end.events] == [(3, "tool_completed"), (4, "agent_error")]
     refuse(outbox, end)
-    assert not outbox.close_failed(run, closing), "a refused ending is not tried again"
+    assert not outbox.close_failed(0.0, run, closing), "a refused ending is not tried again"
 
 
 def test_nothing_is_closed_when_nothing_was_stored() -> None:
@@ -308,12 +309,12 @@ def test_nothing_is_closed_when_nothing_was_stored() -> None:
     run = begin(outbox, "r1")
     [batch] = outbox.take_batches(0.0)
     refuse(outbox, batch)
-    assert not outbox.close_failed(run, closing)
+    assert not outbox.close_failed(0.0, run, closing)
 
 
 def test_a_refusal_of_a_batch_that_may_be_stored_is_indeterminate() -> None:
     outbox, run = opened()
-    outbox.append(run, said("x"))
+    outbox.append(0.0, run, said("x"))
     [batch] = outbox.take_batches(0.0)
     outbox.disconnected()
     connect(outbox, 1.0)
@@ -322,16 +323,16 @@ def test_a_refusal_of_a_batch_that_may_be_stored_is_indeterminate() -> None:
     [failed] = outbox.take_results()
     assert isinstance(failed, Failed)
     assert isinstance(failed.error, RunIndeterminateError)
-    assert not outbox.close_failed(run, closing), "no number is safe to use"
+    assert not outbox.close_failed(0.0, run, closing), "no number is safe to use"
 
 
 def test_past_the_horizon_a_batch_is_indeterminate_and_never_sent_again() -> None:
     outbox, run = opened()
     waiting = begin(outbox, "r2")
-    outbox.append(run, said("x"))
+    outbox.append(0.0, run, said("x"))
     outbox.take_batches(10.0)
-    outbox.append(run, said("behind"))
-    outbox.append(waiting, said("never sent"))
+    outbox.append(0.0, run, said("behind"))
+    outbox.append(0.0, waiting, said("never sent"))
     outbox.disconnected()
     assert outbox.deadline() == 110.0
     connect(outbox, 110.0)
@@ -355,7 +356,7 @@ def test_what_was_never_sent_waits_as_long_as_it_takes() -> None:
 
 def test_a_certain_refusal_starts_the_horizon_anew() -> None:
     outbox, run = opened()
-    outbox.append(run, said("x"))
+    outbox.append(0.0, run, said("x"))
     [batch] = outbox.take_batches(0.0)
     refuse(outbox, batch, 90.0, code="unavailable", retry=True)
     assert outbox.take_batches(95.0) == [batch]
@@ -368,7 +369,7 @@ def test_a_certain_refusal_starts_the_horizon_anew() -> None:
 
 def test_an_uncertain_refusal_does_not() -> None:
     outbox, run = opened()
-    outbox.append(run, said("x"))
+    outbox.append(0.0, run, said("x"))
     [batch] = outbox.take_batches(0.0)
     refuse(outbox, batch, 90.0, code="indeterminate", retry=True, definite=False)
     assert outbox.take_batches(95.0) == [batch]
@@ -388,7 +389,7 @@ def test_a_silent_router_is_overdue_and_a_busy_one_gets_longer() -> None:
     now = 2.0
     while now < limits.ACK_TIMEOUT_S:
         assert not outbox.overdue(now)
-        outbox.append(runs[0], said("x"))
+        outbox.append(0.0, runs[0], said("x"))
         for batch in outbox.take_batches(now):
             ack(outbox, batch, now)
         now += 1.0
@@ -402,7 +403,7 @@ def test_leftovers_say_what_may_be_stored() -> None:
     connect(outbox)
     run = begin(outbox, "r1")
     outbox.take_batches(0.0)
-    outbox.append(run, said("waits"))
+    outbox.append(0.0, run, said("waits"))
     [left] = outbox.leftovers()
     assert ([event.seq for event in left.unsure], [event.seq for event in left.unsent]) == ([1], [2])
 
@@ -411,7 +412,7 @@ def test_leftovers_say_what_may_be_stored() -> None:
 @pytest.mark.parametrize("sendings", [1, 2])
 def test_a_run_that_is_not_ours_is_refused_whatever_was_under_way_and_not_closed_again(sendings: int, code: str) -> None:
     outbox, run = opened()
-    outbox.append(run, said("a"))
+    outbox.append(0.0, run, said("a"))
     for _ in range(sendings):
         outbox.disconnected()
         connect(outbox)
@@ -422,13 +423,13 @@ def test_a_run_that_is_not_ours_is_refused_whatever_was_under_way_and_not_closed
     assert isinstance(failed.error, RunRefusedError)
     assert failed.error.code.name == code
     assert [event.seq for event in failed.error.dropped] == [2]
-    assert not outbox.close_failed(run, closing)
+    assert not outbox.close_failed(0.0, run, closing)
     assert outbox.take_abandons() == []
 
 
 def test_an_indeterminate_run_is_given_up_on_every_stream_until_that_is_settled() -> None:
     outbox, run = opened()
-    outbox.append(run, said("a"))
+    outbox.append(0.0, run, said("a"))
     outbox.take_batches(0.0)
     outbox.tick(1000.0)
     [abandon] = outbox.take_abandons()

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from runcast.client.errors import OutboxFullError, RunIndeterminateError, RunKey
-from runcast.client.outbox import MESSAGE_BYTES_MAX, Failed, Outbox, Stored
+from runcast.client.line import MESSAGE_BYTES_MAX
+from runcast.client.outbox import Failed, Outbox, Stored
 from runcast.v1.event_pb2 import Batch
 from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, Window
 from runcast.wire import limits
@@ -99,7 +100,7 @@ class OutboxMachine(RuleBasedStateMachine):
         for _ in range(count):
             event = said("x" * size) if self.appended[run] else started()
             try:
-                seq = self.outbox.append(run, event)
+                seq = self.outbox.append(self.now, run, event)
             except OutboxFullError:
                 assert self.outbox.events == EVENTS_MAX or self.outbox.bytes + size > BYTES_MAX - 1000
                 return
@@ -201,7 +202,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def close_failed(self, data: st.DataObject) -> None:
         run = data.draw(st.sampled_from(list(self.failed)))
         try:
-            if self.outbox.close_failed(run, closing):
+            if self.outbox.close_failed(self.now, run, closing):
                 assert run not in self.closings
                 assert not isinstance(self.failed[run][0].error, RunIndeterminateError)
                 self.closings.add(run)

@@ -131,8 +131,8 @@ def test_an_event_that_asks_is_the_last_of_its_batch(asks: list[int]) -> None:
     outbox = Outbox("p")
     outbox.connected(0.0, RouterHello(window=Window(batches=10, bytes=limits.MIB), resend_horizon_ms=100_000))
     outbox.open_run(RUN)
-    outbox.append(RUN, started(), receipt_ms=0)
-    deadlines = {outbox.append(RUN, said("x"), receipt_ms=ask * 100): ask * 100 for ask in asks}
+    outbox.append(0.0, RUN, started(), receipt_ms=0)
+    deadlines = {outbox.append(0.0, RUN, said("x"), receipt_ms=ask * 100): ask * 100 for ask in asks}
     told: dict[int, int] = {}
     while batches := outbox.take_batches(0.0):
         [batch] = batches
@@ -149,8 +149,8 @@ def test_what_waits_can_be_made_to_ask_and_what_was_sent_can_not() -> None:
     outbox = Outbox("p")
     outbox.connected(0.0, RouterHello(window=Window(batches=10, bytes=limits.MIB), resend_horizon_ms=100_000))
     outbox.open_run(RUN)
-    outbox.append(RUN, started())
-    outbox.append(RUN, said("x"))
+    outbox.append(0.0, RUN, started())
+    outbox.append(0.0, RUN, said("x"))
     assert outbox.ask_receipt(RUN, 500)
     [batch] = outbox.take_batches(0.0)
     assert (len(batch.events), batch.receipt_deadline_ms) == (2, 500)

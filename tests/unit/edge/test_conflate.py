@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runcast.edge.conflate import merge
-from runcast.edge.entry import Entry, is_critical
+from runcast.edge.entry import Entry
 from runcast.v1 import event_pb2 as pb
 from runcast.v1.event_pb2 import Batch, Event
 from runcast.wire import limits
+from runcast.wire.lifecycle import is_critical
 from runcast.wire.runstate import reduce_events
 from tests.unit.edge.streams import EPOCH, assert_ranges, events_of, streams
 

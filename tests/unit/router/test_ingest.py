@@ -11,9 +11,12 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from runcast.router.effects import (
     Acked,
+    Answered,
+    Asked,
     BatchKey,
     Cancelled,
     Closed,
+    Dropped,
     Effect,
     End,
     GivenUp,
@@ -21,13 +24,14 @@ from runcast.router.effects import (
     Left,
     Opened,
     Refused,
+    RequestKey,
     RunKey,
     Settled,
     Store,
 )
 from runcast.router.ingest import ProducerStream
 from runcast.v1.event_pb2 import TOOL_STATUS_OK, Batch, Event, User
-from runcast.v1.ingest_pb2 import BatchRefusal, ProducerHello, PublishRequest, RunAbandon
+from runcast.v1.ingest_pb2 import AnswerAsk, BatchRefusal, ProducerHello, PublishRequest, RunAbandon
 from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.ids import UserKey
 
@@ -82,6 +86,71 @@ class Stream:
 
 
 RUN = RunKey(UserKey("default", "alice"), "r")
+
+
+# --- answers of users ---
+
+QUESTION = RequestKey(RUN, "q")
+
+
+def ask(request_id: str = "q", *, run_id: str = "r", dropped: bool = False) -> PublishRequest:
+    user = User(tenant="default", id="alice")
+    return PublishRequest(answer_asks=[AnswerAsk(user=user, run_id=run_id, request_id=request_id, dropped=dropped)])
+
+
+def test_an_answer_is_told_once_to_who_waits_for_it() -> None:
+    stream = Stream()
+    stream.machine.answered(QUESTION, b"true", "d1")
+    assert stream.machine.take_effects() == []
+    stream.machine.receive(ask())
+    stream.machine.receive(ask())
+    assert stream.machine.take_effects() == [Asked(QUESTION), Opened(RUN)]
+    for _ in range(2):
+        stream.machine.answered(QUESTION, b"true", "d1")
+    answered, closed = stream.machine.take_effects()
+    assert isinstance(answered, Answered)
+    told = answered.answer
+    assert (told.user.id, told.run_id, told.request_id, told.value_json, told.device) == ("alice", "r", "q", b"true", "d1")
+    assert closed == Closed(RUN)
+
+
+def test_an_answer_that_was_dropped_is_not_told() -> None:
+    stream = Stream()
+    stream.machine.receive(ask())
+    stream.machine.receive(ask(dropped=True))
+    stream.machine.receive(ask(dropped=True))
+    assert stream.machine.take_effects()[2:] == [Dropped(QUESTION), Closed(RUN)]
+    stream.machine.answered(QUESTION, b"true", "d1")
+    stream.machine.receive(ask())
+    stream.machine.take_effects()
+    stream.machine.close()
+    stream.machine.answered(QUESTION, b"true", "d1")
+    assert stream.machine.take_effects() == [Closed(RUN), Dropped(QUESTION)]
+
+
+def test_a_run_that_only_waits_for_an_answer_hears_of_a_cancel() -> None:
+    """Another router had it before, and it has nothing to send."""
+    stream = Stream()
+    stream.machine.receive(ask())
+    stream.machine.cancel(RUN, "enough")
+    assert len(of(Cancelled, stream.machine.take_effects())) == 1
+    assert of(Closed, stream.store(make_batch(7, 9, END))) == [], "the answer is still waited for"
+    stream.machine.receive(ask(dropped=True))
+    assert of(Closed, stream.machine.take_effects()) == [Closed(RUN)]
+
+
+@pytest.mark.parametrize(
+    ("code", "request_"),
+    [("id_invalid", ask("")), ("id_invalid", ask(run_id="")), ("id_invalid", ask("q" * 129)), ("flow_control", ask("third"))],
+)
+def test_what_asks_for_too_much_or_nothing_ends_the_stream(code: str, request_: PublishRequest) -> None:
+    stream = Stream(answers_max=2)
+    for known in ("one", "two"):
+        stream.machine.receive(ask(known))
+    stream.machine.take_effects()
+    stream.machine.receive(request_)
+    (end,) = of(End, stream.machine.take_effects())
+    assert end.error.code.name == code
 
 
 # --- runs that are given up, and ends ---

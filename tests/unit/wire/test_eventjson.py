@@ -134,6 +134,7 @@ def test_the_form_is_pinned() -> None:
         (event_pb2.TextMode, ["unspecified", "whole", "delta"]),
         (event_pb2.Severity, ["unspecified", "recoverable", "degraded", "fatal"]),
         (event_pb2.InputType, ["unspecified", "approval", "question", "choice"]),
+        (event_pb2.InputOutcome, ["unspecified", "answered", "defaulted", "withdrawn"]),
     ],
 )
 def test_enums_are_words(enum: Any, words: list[str]) -> None:
@@ -150,7 +151,7 @@ def _is_word_of(field: Any, enum: Any) -> bool:
 
 def event_from_later() -> bytes:
     """An event whose kind is field 32, which no version knows yet; kind's content: one text field."""
-    return Event(id="e", run_id="r", seq=7).SerializeToString() + b"\x82\x02\x05\x0a\x03new"
+    return Event(id="e", run_id="r", seq=7).SerializeToString() + b"\x8a\x02\x05\x0a\x03new"
 
 
 def test_an_unknown_kind_keeps_its_bytes() -> None:
@@ -191,6 +192,7 @@ def test_a_number_that_json_lacks_is_left_out(value: float) -> None:
         ("agent_thinking", {"step": True}, "agent_thinking.step: expected an integer, got bool"),
         ("agent_thinking", {"step": -1}, "agent_thinking.step: "),
         ("agent_thinking", {"step": 2**32}, "agent_thinking.step: "),
+        ("agent_thinking", {"urgency": "dire"}, "agent_thinking.urgency: 'dire' is not one of high, low, normal, unspecified"),
         ("agent_response", {"final": 1}, "agent_response.final: expected true or false, got int"),
         ("agent_response", {"mode": "half"}, "agent_response.mode: 'half' is not one of delta, unspecified, whole"),
         ("agent_response", {"mode": 2}, "agent_response.mode: 2 is not one of"),

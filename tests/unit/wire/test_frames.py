@@ -52,7 +52,7 @@ def _event(id_: str, kind: int, value: str) -> Event:
     elif kind == 3:
         event.run_lost.SetInParent()
     else:
-        event = Event.FromString(Event(id=id_).SerializeToString() + b"\x82\x02\x02\x0a\x00")  # a kind of a later version
+        event = Event.FromString(Event(id=id_).SerializeToString() + b"\x8a\x02\x02\x0a\x00")  # a kind of a later version
     return event
 
 

@@ -27,6 +27,7 @@ STEPS: dict[str, Step] = {
     "run_cancelled": Step.END,
     "run_lost": Step.LOST,
     "input_requested": Step.WORK,
+    "input_resolved": Step.WORK,
     "custom": Step.WORK,
     "": Step.WORK,  # a kind of a later version
 }
@@ -36,7 +37,7 @@ STEPS: dict[str, Step] = {
 def make(kind: str, call: str = "c") -> Event:
     event = Event(id="e")
     if not kind:
-        return Event.FromString(event.SerializeToString() + b"\x82\x02\x00")
+        return Event.FromString(event.SerializeToString() + b"\x8a\x02\x00")
     name, _, severity = kind.partition("/")
     getattr(event, name).SetInParent()
     if severity:

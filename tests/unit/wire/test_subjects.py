@@ -57,6 +57,8 @@ def test_names_are_pinned() -> None:
     assert subjects.inbox_consumer("my group") == "group_my_20group"
     assert subjects.cursor_key(user, 3, "tab 1") == "3.acme.a_2Eb.tab_201"
     assert subjects.cancel_key(user, 3, "run.1") == "cancel.3.acme.a_2Eb.run_2E1"
+    assert subjects.answer_key(user, 3, "run.1", "q 1") == "answer.3.acme.a_2Eb.run_2E1.q_201"
+    assert subjects.answer_keys(user, 3) == "answer.3.acme.a_2Eb.>"
     assert subjects.kv_subject("B", "k.>") == "$KV.B.k.>"
     assert subjects.batch_msg_id(user, "p.1", "r", 2, 7) == "acme.a_2Eb.p_2E1.r.2.7"
     assert subjects.send_msg_id(user, "m") == "send.acme.a_2Eb.m"
@@ -78,6 +80,7 @@ def test_names_hold_no_wildcard_and_stay_in_their_own_tree(user: UserKey, shard:
         (subjects.inbox_subject(other, user, shard), "in", 5),
         (subjects.cursor_key(user, shard, other), str(shard), 4),
         (subjects.cancel_key(user, shard, other), "cancel", 5),
+        (subjects.answer_key(user, shard, other, other), "answer", 6),
         (subjects.inbox_consumer(other), subjects.inbox_consumer(other), 1),
     ):
         assert CONCRETE.fullmatch(name)

@@ -15,6 +15,7 @@ export type Kind =
   | "run_cancelled"
   | "run_lost"
   | "input_requested"
+  | "input_resolved"
   | "custom"
   | "unknown";
 
@@ -81,6 +82,12 @@ export interface InputRequest {
   options: string[];
   default: unknown;
   expiresAt: number | null;
+  /** Show it as a question while it is open. A run that has ended asks no more: what was open then is withdrawn. */
+  status: "open" | "answered" | "defaulted" | "withdrawn" | (string & {});
+  /** What the run went on with; undefined while it is open, and when it was withdrawn. */
+  value: unknown;
+  /** The device that answered; "" otherwise. */
+  device: string;
 }
 
 export interface CustomItem {
@@ -108,13 +115,15 @@ export interface Run {
   /** Milliseconds since the Unix epoch; null when its beginning was not seen. */
   startedAt: number | null;
   endedAt: number | null;
-  /** What it is occupied with; null when it has said nothing, or has ended. */
-  thinking: { text: string; progress: number | null; step: number; steps: number } | null;
+  /** What it is occupied with; null when it has said nothing, or has ended. `urgency`: "low", "normal" or "high"; `remainingMs`: an estimate. */
+  thinking: { text: string; progress: number | null; step: number; steps: number; urgency: string; remainingMs: number | null } | null;
   /** Everything below, in the order in which it began. */
   items: Item[];
   tools: Tool[];
   messages: Message[];
   errors: RunError[];
+  /** All that it asked the user; `openRequests(run)` are those that are not settled. */
+  requests: InputRequest[];
   summary: string;
   result: unknown;
   /** Why it was cancelled or lost. */
@@ -220,7 +229,8 @@ export interface SendMessage {
 }
 
 export interface SendAnswer {
-  group: string;
+  /** The agent group whose inbox the answer goes to. Absent: to the process that asked. */
+  group?: string;
   runId: string;
   requestId: string;
   value: unknown;
@@ -263,7 +273,13 @@ export interface Connection {
   send(message: SendMessage): Promise<Sent>;
   /** Ask for a run to stop; resolves when that is stored. The run's end is an event. */
   cancel(runId: string, reason?: string): Promise<Sent>;
-  /** Answer an `input_requested`. */
+  /**
+   * Answer what a run asked: true or false for an approval, a text for a question, one of the options for a choice. Resolves when the answer
+   * is kept for the process that asked; what it makes of it is the event `input_resolved`. Rejects with code `request_closed` when another
+   * answer came first or the run asks no more: drop the question.
+   */
+  answer(run: Run | string, request: InputRequest | string, value: unknown): Promise<Sent>;
+  /** The same in one object; with `group`, the answer goes to that group's inbox as a message. */
   answer(answer: SendAnswer): Promise<Sent>;
   /** A new token for the same user, before the old one expires. */
   refresh(token: string): void;
@@ -273,6 +289,9 @@ export interface Connection {
 
 /** Connect to an edge, and stay connected until `close`. `url` may be relative to the page: "/v1/ws". */
 export function connect(url: string, options: Options): Connection;
+
+/** What a run asks the user just now, oldest first. */
+export function openRequests(run: Run): InputRequest[];
 
 /** A development token (loopback deployments only). */
 export function devToken(user: string, tenant?: string): string;

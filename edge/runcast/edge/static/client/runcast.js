@@ -18,6 +18,8 @@ import { complete, Runs } from "./runs.js";
 import { notAfter } from "./position.js";
 import { Session } from "./session.js";
 
+export { openRequests } from "./runs.js";
+
 export class RuncastError extends Error {
   /** @param {import("./runcast.d.ts").ErrorInfo} info */
   constructor({ code, message, id, retry, definite }) {
@@ -133,9 +135,19 @@ class Connection {
     return this.#send({ kind: "cancel", run_id: runId, reason });
   }
 
-  /** @param {import("./runcast.d.ts").SendAnswer} answer */
-  answer({ group, thread, runId, requestId, value }) {
-    return this.#send({ kind: "answer", group, thread, run_id: runId, request_id: requestId, data: value });
+  /**
+   * @param {import("./runcast.d.ts").Run | string | import("./runcast.d.ts").SendAnswer} run
+   * @param {import("./runcast.d.ts").InputRequest | string} [request]
+   * @param {unknown} [value]
+   */
+  answer(run, request, value) {
+    if (typeof run === "object" && "runId" in run) {
+      const { group, thread, runId, requestId, value: answered } = run;
+      return this.#send({ kind: "answer", group, thread, run_id: runId, request_id: requestId, data: answered });
+    }
+    const runId = typeof run === "string" ? run : run.id;
+    const requestId = typeof request === "object" ? request.requestId : request;
+    return this.#send({ kind: "answer", run_id: runId, request_id: requestId, data: value });
   }
 
   /** @param {string} token */

@@ -14,6 +14,7 @@
  * @typedef {import("./runcast.d.ts").Run} Run
  * @typedef {import("./runcast.d.ts").Tool} Tool
  * @typedef {import("./runcast.d.ts").Message} Message
+ * @typedef {import("./runcast.d.ts").InputRequest} InputRequest
  * @typedef {import("./runcast.d.ts").Entry} Entry
  * @typedef {import("./runcast.d.ts").Change} Change
  */
@@ -28,7 +29,14 @@ const STEPS = {
   },
 
   agent_thinking(run, { data }) {
-    run.thinking = { text: data.text ?? "", progress: data.progress ?? null, step: data.step ?? 0, steps: data.steps ?? 0 };
+    run.thinking = {
+      text: data.text ?? "",
+      progress: data.progress ?? null,
+      step: data.step ?? 0,
+      steps: data.steps ?? 0,
+      urgency: data.urgency ?? "normal",
+      remainingMs: data.remaining_ms ?? null,
+    };
   },
 
   tool_executing(run, { data, time_unix_ms }) {
@@ -104,10 +112,25 @@ const STEPS = {
       options: data.options ?? [],
       default: data.default,
       expiresAt: data.expires_unix_ms ?? null,
+      status: "open",
+      value: undefined,
+      device: "",
     };
+    run.requests.push(input);
     run.items.push(input);
     run.status = "waiting";
     return input;
+  },
+
+  input_resolved(run, { data }) {
+    const request = openRequests(run).find((known) => known.requestId === (data.request_id ?? ""));
+    if (request !== undefined) {
+      request.status = data.outcome ?? "";
+      request.value = data.value;
+      request.device = data.device ?? "";
+    }
+    if (openRequests(run).length > 0) run.status = "waiting";
+    return request;
   },
 
   custom(run, { data }) {
@@ -148,6 +171,7 @@ function end(run, status, event) {
   run.thinking = null;
   // Only a run whose agent vanished ends with tools open; nobody knows what became of them.
   for (const tool of run.tools) if (tool.status === "running") tool.status = "lost";
+  for (const request of openRequests(run)) request.status = "withdrawn";
 }
 
 /** @param {RuncastEvent} event @returns {Run} */
@@ -171,6 +195,7 @@ function newRun(event) {
     tools: [],
     messages: [],
     errors: [],
+    requests: [],
     summary: "",
     result: undefined,
     reason: "",
@@ -180,6 +205,11 @@ function newRun(event) {
 /** Whether nothing more is to come of `run`. @param {Run} run */
 export function ended(run) {
   return run.status !== "running" && run.status !== "waiting";
+}
+
+/** What `run` asks the user just now, oldest first. @param {Run} run @returns {InputRequest[]} */
+export function openRequests(run) {
+  return run.requests.filter((request) => request.status === "open");
 }
 
 /** An event with all its fields: the wire leaves out those that are empty. @param {any} event @returns {RuncastEvent} */

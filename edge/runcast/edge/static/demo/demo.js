@@ -48,6 +48,7 @@ rc.on("event", ({ kind, data }, { run }) => {
   if (kind === "agent_started") announce("An agent has started.");
   else if (kind === "tool_executing") announce(data.purpose || `Running ${data.tool}.`);
   else if (kind === "agent_completed") announce(run?.messages.length ? "The answer is complete." : "The run is complete.");
+  else if (kind === "input_requested") announce(`The agent asks: ${data.prompt ?? ""}`);
   else if (kind === "agent_error") announce(data.message ?? "Something failed.");
   else if (kind === "run_cancelled") announce("The run was stopped.");
   else if (kind === "run_lost") announce("The agent went away; the run is lost.");
@@ -105,7 +106,8 @@ function show() {
     } else {
       if (!(view instanceof RunView) || view.attempt !== entry.attempt) {
         const made = new RunView(entry, (request, value) => {
-          rc.answer({ group, thread: entry.thread, runId: entry.id, requestId: request.requestId, value }).catch(refused);
+          // Closed: another device was faster, or the run asks no more. The stream shows it.
+          rc.answer(entry, request, value).catch((error) => error.code === "request_closed" || refused(error));
         });
         if (view) view.element.replaceWith(made.element);
         else timeline.append(made.element);

@@ -2,7 +2,7 @@
  * How runs and what users said look. Each view owns one list item; `sync` brings it to the newest state.
  *
  * Hooks for tests: `data-testid` says what an element is; runs carry `data-run-id`, `data-attempt`, `data-status`; tools `data-tool`,
- * `data-tool-call-id`, `data-status`; messages `data-message-id`, `data-final`; what users said `data-id`, `data-state`.
+ * `data-tool-call-id`, `data-status`; questions `data-request-id`, `data-status`; messages `data-message-id`, `data-final`; what users said `data-id`, `data-state`.
  *
  * @typedef {import("/client/runcast.js").Run} Run
  * @typedef {import("/client/runcast.js").Tool} Tool
@@ -125,7 +125,9 @@ export class RunView {
     this.#thinkingBox.hidden = thinking === null || endedAt !== null;
     if (thinking === null) return;
     setText(this.#thinking, thinking.text);
-    setText(this.#steps, thinking.steps ? `${thinking.step} of ${thinking.steps}` : "");
+    const left = thinking.remainingMs === null ? "" : `about ${Math.max(1, Math.round(thinking.remainingMs / 1000))} s left`;
+    setText(this.#steps, [thinking.steps ? `${thinking.step} of ${thinking.steps}` : "", left].filter(Boolean).join(", "));
+    this.#thinkingBox.dataset.urgency = thinking.urgency;
     if (thinking.progress === null) this.#progress.removeAttribute("value");
     else setAttribute(this.#progress, "value", thinking.progress);
   }
@@ -249,11 +251,12 @@ class MessageView {
 class RequestView {
   #request;
   #choices = element("form", { class: "choices" });
+  #outcome = element("p", { class: "outcome", "data-testid": "request-outcome", hidden: true });
 
   /** @param {InputRequest} request @param {(request: InputRequest, value: unknown) => void} answer */
   constructor(request, answer) {
     this.#request = request;
-    this.element = element("div", { class: "request", "data-testid": "request", "data-request-id": request.requestId }, element("p", {}, request.prompt), this.#choices);
+    this.element = element("div", { class: "request", "data-testid": "request", "data-request-id": request.requestId }, element("p", {}, request.prompt), this.#choices, this.#outcome);
     /** @type {[string, unknown][]} */
     const choices = request.inputType === "approval" ? [["Yes", true], ["No", false]] : request.options.map((option) => [option, option]);
     for (const [word, value] of choices) {
@@ -271,9 +274,13 @@ class RequestView {
     }
   }
 
-  /** @param {Run} run */
-  sync(run) {
-    this.#choices.hidden = run.status !== "waiting" || run.items.at(-1) !== this.#request;
+  sync() {
+    const { status, value } = this.#request;
+    setAttribute(this.element, "data-status", status);
+    this.#choices.hidden = status !== "open";
+    this.#outcome.hidden = status === "open";
+    const said = value === true ? "Yes" : value === false ? "No" : typeof value === "string" ? value : JSON.stringify(value ?? null);
+    setText(this.#outcome, { answered: `Answered: ${said}`, defaulted: `Not answered in time; assumed: ${said}` }[status] ?? "Not asked any more.");
   }
 }
 
