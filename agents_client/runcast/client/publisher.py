@@ -179,6 +179,14 @@ class Publisher:
         """Tool name by call id, of the run's open calls."""
         return self._outbox.open_tools(key)
 
+    def is_stored(self, key: RunKey) -> bool:
+        """Whether all that was appended to the run is stored, or nothing more of it will be."""
+        try:
+            appended, stored, _ = self._outbox.progress(key)
+        except RuncastError:
+            return True
+        return appended == stored
+
     async def wait_stored(self, key: RunKey) -> str:
         """Wait until all that was appended to the run is stored.
 

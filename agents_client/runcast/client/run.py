@@ -60,19 +60,17 @@ class Run(Speech, Asks, Family):
     ) -> None:
         Speech.__init__(self, workshop.classifier, workshop.estimates)
         Asks.__init__(self, workshop.clock_ms)
-        Family.__init__(self)
+        Family.__init__(self, parent)
         self._workshop = workshop
         self._publisher = workshop.publisher
         self._key = key
         self._context = context
         self._started = started
-        self._parent = parent
         self._token: Token[Run | None] | None = None
         self._exc: BaseException | None = None  # what the block raised
         self._entered = False
         self._begun = False
         self._leaving = False
-        self._exiting = False
         self._ended = False
         self.id = key.run_id
         self.attempt = key.attempt
@@ -221,8 +219,7 @@ class Run(Speech, Asks, Family):
         self._publisher.open_run(self._key)
         self._entered = True
         self._own_cancel = Stop(task)
-        if self._parent is not None:
-            self._parent._children.append(self)
+        self._join()
         try:
             await self.emit(Event(agent_started=self._started))
             self._begun = True
@@ -343,8 +340,6 @@ class Run(Speech, Asks, Family):
         open_tools = self._publisher.open_tools(self._key)
         if self.cancelled:
             return events.cancelled(open_tools, self.cancel_reason)
-        if self._doomed:
-            return events.cancelled(open_tools, self._doomed)
         if self._exc is None:
             final = [self._final()] if self._message_id else []
             return [*events.close_tools(open_tools), *final, Event(agent_completed=AgentCompleted())]
@@ -384,12 +379,15 @@ class Run(Speech, Asks, Family):
         return failure
 
     def _exit(self) -> None:
-        self._exiting = True
-        self._publisher.release_run(self._key)
-        if self._parent is not None:
-            self._parent._children.remove(self)
+        self._leave()
         if self._token is not None:
             leave_run(self, self._token)
+
+    def _is_stored(self) -> bool:
+        return self._publisher.is_stored(self._key)
+
+    def _release(self) -> None:
+        self._publisher.release_run(self._key)
 
     @staticmethod
     def _now() -> float:

@@ -7,6 +7,7 @@ from runcast.cli.demo import demo
 from runcast.cli.doctor import doctor
 from runcast.cli.failures import Debugging
 from runcast.cli.publish import publish
+from runcast.cli.soak.command import soak
 from runcast.cli.tail import tail
 from runcast.cli.up import up
 from runcast.cli.verify import verify
@@ -45,5 +46,5 @@ def runcast(
     Debugging.wanted = debug
 
 
-for command in (demo, up, publish, tail, doctor, bench, verify):
+for command in (demo, up, publish, tail, doctor, bench, soak, verify):
     app.command()(command)
