@@ -25,9 +25,9 @@ BATCH_EVENTS_MAX: Final = 256
 """Events in a batch, so that one frame never stalls a page. An outbox starts another batch; a router refuses it."""
 GRPC_MESSAGE_BYTES_MAX: Final = 4 * MIB
 """One gRPC message, both ways: gRPC's own default. An outbox packs batches up to half of it."""
-GRPC_KEEPALIVE_S: Final = 2.0
+GRPC_KEEPALIVE_S: Final = 1.5
 """A gRPC connection that was silent this long is pinged by the router."""
-GRPC_KEEPALIVE_TIMEOUT_S: Final = 4.0
+GRPC_KEEPALIVE_TIMEOUT_S: Final = 2.5
 """How long it waits for the answer. Then the connection is given up: what its worker held goes to another one, and its producer's lease
 is refreshed no more."""
 MESSAGE_PACE_S: Final = 0.002
@@ -312,7 +312,10 @@ OUTBOX_EVENTS_MAX: Final = 10_000
 OUTBOX_BYTES_MAX: Final = 32 * MIB
 """Bytes of them; the same."""
 CONNECT_TIMEOUT_S: Final = 5.0
-"""One attempt to reach a router."""
+"""One attempt to reach a server."""
+CONNECT_FIRST_S: Final = 1.5
+"""An agent's first attempt to reach a router, and to hear its hello: it may stand still, and another may not. Doubles with each failure in
+a row, up to CONNECT_TIMEOUT_S: it may be slow."""
 BACKOFF_FIRST_S: Final = 0.1
 """First wait before a reconnect; doubles, with full jitter."""
 BACKOFF_MAX_S: Final = 2.0
