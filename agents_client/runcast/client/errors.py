@@ -99,7 +99,8 @@ class RunRefusedError(RefusedError):
     """A router refused a batch for good; the run failed, and nothing of `dropped` is stored.
 
     With code `run_lost` the agent was away too long: a router has ended the attempt on the user's screen. What was under way when the agent
-    went away may be stored; the next attempt supersedes it all.
+    went away may be stored; the next attempt supersedes it all. With code `attempt_taken` another producer has begun the same attempt (it
+    was handed the same message, say), and goes on with it.
 
     Attributes:
         dropped: the refused events and those that waited behind them.
