@@ -48,6 +48,8 @@ STREAM_WINDOW_BYTES: Final = 8 * MIB
 """Bytes of them; the same."""
 STREAM_RUNS_MAX: Final = 10_000
 """Runs whose life one Publish stream tracks. Past it the longest untouched one is forgotten, and is checked less strictly."""
+OPEN_RUNS_TOLD_MAX: Final = 1_000
+"""Idle runs that a producer names in one message to a new router. The rest follows in the next."""
 STREAM_ENDED_MAX: Final = 10_000
 """Ended attempts that one Publish stream remembers, to refuse what comes after their end. Past it the oldest is forgotten."""
 REFUSAL_CHARS_MAX: Final = 512
