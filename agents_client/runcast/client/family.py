@@ -113,7 +113,7 @@ class Family(ABC):
     def _reason_below(self) -> str:
         """Why those below end when the block does."""
         if self.cancelled:
-            return self.cancel_reason
+            return self.cancel_reason or "the run that started it was stopped"
         if self._exc is None:
             return "the run that started it has ended"
         return "the run that started it failed" if isinstance(self._exc, Exception) else "the agent was stopped"
