@@ -21,7 +21,7 @@ from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, overload
 
-from runcast.client import events
+from runcast.client import events, tracing
 from runcast.client.answers import GivenAnswer
 from runcast.client.asking import Asks
 from runcast.client.context import enter_run, leave_run, running_loop
@@ -68,6 +68,8 @@ class Run(Speech, Asks, Family):
         self._started = started
         self._token: Token[Run | None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._span: tracing.Span | None = None
+        self._exc: BaseException | None = None  # what the block raised
         self._entered = False
         self._begun = False
         self._leaving = False
@@ -227,11 +229,14 @@ class Run(Speech, Asks, Family):
         self._own_cancel = Stop(task)
         self._loop = task.get_loop()
         self._join()
+        given = self._context.traceparent if self._parent is None else ""
+        self._span = tracing.begin_run(self._context.agent, self._context.thread, self.id, self.attempt, given)
         try:
             await self.emit(Event(agent_started=self._started))
             self._begun = True
             self._check_open()  # what started it may have ended meanwhile
         except BaseException as exc:
+            self._exc = exc
             self._end()
             self._exit()
             if self._own_cancel.take_back(exc):
@@ -319,6 +324,8 @@ class Run(Speech, Asks, Family):
             await self._end_all("the run that started it failed" if failed else "the run that started it has ended")
 
     def _dress(self, event: Event) -> Event:
+        if self._span is not None:
+            self._span.note(event)
         return self._workshop.dress(event, self._context)
 
     def _append_now(self, event: Event, *, closing: bool) -> int:
@@ -383,6 +390,8 @@ class Run(Speech, Asks, Family):
         self._leave()
         if self._token is not None:
             leave_run(self, self._token)
+        if self._span is not None:
+            self._span.end(self._exc)
 
     def _is_stored(self) -> bool:
         return self._publisher.is_stored(self._key)
