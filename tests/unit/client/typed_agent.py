@@ -14,6 +14,7 @@ from runcast.client import (
     Run,
     Runcast,
     RuncastError,
+    Statistics,
     ToolCall,
     UnsentError,
     current_run,
@@ -69,6 +70,7 @@ async def use_async() -> None:
         assert_type(rc, Runcast)
         assert_type(await rc.ready(1.0), None)
         assert_type(await rc.is_online("alice", tenant="t"), bool)
+        assert_type(rc.stats(), Statistics)
         inbox = rc.inbox("group", in_flight=2)
         assert_type(inbox, Inbox)
         async for message in inbox:
@@ -117,6 +119,7 @@ def use_blocking() -> None:
         assert_type(rc, sync.Runcast)
         assert_type(rc.ready(1.0), None)
         assert_type(rc.is_online("alice"), bool)
+        assert_type(rc.stats(), Statistics)
         for message in rc.inbox("group", in_flight=2):
             assert_type(message, sync.InboxMessage)
             with rc.run(user=message.user, thread=message.thread, reply_to=message.id) as run:
