@@ -12,6 +12,7 @@ import pytest
 
 from runcast.client import Run, Runcast, current_run, instrument, tool
 from runcast.client.errors import OutboxFullError
+from runcast.testkit import Cluster
 from runcast.testkit.device import Device
 from runcast.testkit.plugin import ClusterFactory, DeviceFactory
 from runcast.v1.event_pb2 import TOOL_STATUS_CANCELLED, TOOL_STATUS_ERROR, TOOL_STATUS_OK, Event, ToolCompleted, ToolExecuting
