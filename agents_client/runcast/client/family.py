@@ -36,6 +36,16 @@ class Family(ABC):
     def _block_task(self) -> "asyncio.Task[object] | None":
         """The one that runs its block."""
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop of the block; None before it. For adapters, whose frameworks call back on other threads."""
+        return self._block_task.get_loop() if self._block_task is not None else None
+
+    def stop(self, reason: str) -> None:
+        """Stop it and all below it, as the user does. For adapters, whose frameworks can't stop a part of their work alone."""
+        self._stop(reason, cancel_task=True)
+        self._stop_all(reason)
+
     @abstractmethod
     def _doom(self, reason: str) -> None:
         """Emit nothing from now on but what `end_now` does."""
