@@ -318,10 +318,11 @@ class Run(Speech, Family):
         return seq
 
     def _on_cancel(self, reason: str) -> None:
-        """The user asked the run to stop."""
+        """The user asked the run to stop. One that outlives its task is stopped with what started it."""
         if not (self.cancelled or self._ended or self._leaving):
-            self._stop(reason, cancel_task=True)
-            self._stop_all(reason)
+            self.stop(reason)
+            if self._parent is not None and self._block_task is not None and self._block_task.done():
+                self._parent._on_cancel(reason)
 
     def _reason_below(self) -> str:
         """Why the runs below end when the block does."""
