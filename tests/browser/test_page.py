@@ -1,5 +1,6 @@
 """The demo page in a real browser, against real edges, routers and an agent: what a person sees is what the stream holds."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -115,6 +116,38 @@ async def test_the_stop_button_cancels_the_run_on_all_tabs(runcast_cluster: Clus
             await expect(each.get_by_test_id("stop")).to_be_hidden()
         assert run.cancelled
         await expect(page.get_by_test_id("question")).to_be_focused()
+
+
+async def test_a_question_is_answered_on_one_page_and_dropped_on_the_other(
+    runcast_cluster: Cluster, user: str, open_page: OpenPage
+) -> None:
+    async with answering(routers(runcast_cluster), user) as agent, asyncio.TaskGroup() as group:
+        page = await open_page(runcast_cluster.edges[0].http_url)
+        other = await open_page(runcast_cluster.edges[1].http_url)
+        await ask(page, "Clean up")
+        _, run = await agent.next_run()
+        approval = group.create_task(run.ask("Delete 3 files?", kind="approval"))
+        choice = group.create_task(run.ask("Which one first?", options=["a.csv", "b.csv"]))
+        question = group.create_task(run.ask("And what for?"))
+        for each in (page, other):
+            await expect(each.locator('[data-testid="request"][data-status="open"]')).to_have_count(3)
+            await expect(each.get_by_test_id("run-status")).to_have_text("Waiting for you")
+        await page.get_by_role("button", name="Yes").click()
+        assert await approval is True
+        await other.get_by_role("button", name="b.csv").click()
+        assert await choice == "b.csv"
+        await other.get_by_role("textbox", name="And what for?").fill("for room")
+        await other.keyboard.press("Enter")
+        assert await question == "for room"
+        for each in (page, other):
+            await expect(each.get_by_test_id("request-outcome")).to_have_text(["Answered: Yes", "Answered: b.csv", "Answered: for room"])
+            await expect(each.locator(".choices:visible")).to_have_count(0)
+            await expect(each.get_by_test_id("run-status")).to_have_text("Working")
+        refused = """async ([run, request]) => {
+            try { await window.runcast.answer(run, request, true); } catch (error) { return error.code; }
+        }"""
+        first = await page.get_by_test_id("request").first.get_attribute("data-request-id")
+        assert await page.evaluate(refused, [run.id, first]) == "request_closed"
 
 
 async def test_what_agents_and_users_say_is_text(runcast_cluster: Cluster, user: str, open_page: OpenPage) -> None:

@@ -14,7 +14,8 @@ import nats.js.errors
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from runcast.testkit.cluster import Cluster, Node
+from runcast.testkit.cluster import Cluster
+from runcast.testkit.node import Node
 from runcast.v1 import admin_pb2, admin_pb2_grpc, inbox_pb2_grpc, ingest_pb2_grpc
 from runcast.v1.event_pb2 import Batch, Event, User
 from runcast.v1.inbox_pb2 import (

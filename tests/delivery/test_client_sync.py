@@ -35,7 +35,7 @@ def kinds(events: list[Event]) -> list[str | None]:
 
 
 def threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate() if thread.name.startswith("runcast analyst")}
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("runcast client")}
 
 
 async def test_a_run_reaches_the_user_as_it_happened(runcast_cluster: Cluster, user: str, device: DeviceFactory) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runcast.cli.demo_agent.answer import NOTHING_MEANT
 from runcast.cli.demo_agent.worker import ANSWERING_MAX, run_id_of
 from runcast.client import Runcast
 from runcast.testkit.cluster import Cluster
@@ -104,6 +105,20 @@ async def test_what_the_corpus_does_not_say_is_not_answered(device, start_agent:
     completed = await screen.wait_kind("agent_completed", run_id=run_id)
     assert completed.agent_completed.summary == "Found nothing that answers this."
     assert "no passage of the folder recipes speaks of repair or bicycle" in text_of(run_of(screen, run_id))
+
+
+@pytest.mark.parametrize("choose", [0, -1])
+async def test_who_asks_for_something_unknown_is_asked_what_was_meant(device, start_agent: StartAgent, folder: Path, choose: int):
+    screen, other = await device(), await device()
+    _process, group = await start_agent("--corpus", str(folder))
+    run_id = await ask(screen, group, "tarrts")
+    asked = (await other.wait_kind("input_requested", run_id=run_id)).input_requested
+    assert list(asked.options) == ["Tarts", NOTHING_MEANT]
+    await other.answer(run_id, asked.request_id, asked.options[choose])
+    await screen.wait_kind("agent_completed", run_id=run_id)
+    text = text_of(run_of(screen, run_id))
+    assert ("A tart needs plums." in text) == (choose == 0), text
+    assert ("I found" in text) == (choose == -1), text
 
 
 async def test_stop_ends_a_run_and_the_agent_goes_on(device, start_agent: StartAgent, folder: Path):

@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from runcast.testkit.cluster import find_nats_server
+from runcast.testkit.node import find_nats_server
 from runcast.wire import VERSION, limits
 
 BASE = Path(__file__).parents[2] / "deploy/kubernetes/base"

@@ -9,8 +9,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from nats.js.api import DiscardPolicy
 
 from runcast.client import Runcast
-from runcast.testkit.cluster import Cluster, Node
+from runcast.testkit.cluster import Cluster
 from runcast.testkit.device import Device
+from runcast.testkit.node import Node
 from runcast.testkit.plugin import ClusterFactory
 from runcast.v1 import admin_pb2, admin_pb2_grpc
 from runcast.wire import limits, subjects

@@ -15,13 +15,16 @@ from runcast.client.context import current_run
 from runcast.client.errors import (
     EventTooLargeError,
     Leftover,
+    NoAnswerError,
     OutboxClosedError,
     RunIndeterminateError,
     RunKey,
     RunRefusedError,
+    SpillError,
     UnsentError,
 )
 from runcast.client.inbox import Answer, Inbox, InboxMessage
+from runcast.client.instrument import instrument, tool
 from runcast.client.receipts import Receipt
 from runcast.client.run import Run
 from runcast.client.runcast import Runcast
@@ -37,6 +40,7 @@ __all__ = [
     "InboxMessage",
     "Leftover",
     "LifecycleError",
+    "NoAnswerError",
     "OutboxClosedError",
     "Receipt",
     "RefusedError",
@@ -46,8 +50,11 @@ __all__ = [
     "RunRefusedError",
     "Runcast",
     "RuncastError",
+    "SpillError",
     "ToolCall",
     "UnavailableError",
     "UnsentError",
     "current_run",
+    "instrument",
+    "tool",
 ]

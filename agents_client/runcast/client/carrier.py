@@ -6,7 +6,8 @@ Rules.
    the next router is tried: after a wait with full jitter, or at once when the stream had worked. What was unanswered is sent again.
 3. A router that says goodbye is heard a little longer, for answers under way; nothing more is sent to it.
 4. What can't get better by trying again (not let in) is raised by `run`.
-5. A receipt is awaited over all streams: on each new one the router is asked for those that the one before did not answer.
+5. A receipt, and a user's answer, is awaited over all streams: on each new one the router is asked for those that the one before did
+   not give.
 
 Invariant: between two awaits, everything the outbox concluded has been handed to those that wait for it (`settle`).
 
@@ -20,6 +21,7 @@ from typing import Any
 
 import grpc.aio
 
+from runcast.client.answers import AnswerBook
 from runcast.client.journal import Journal
 from runcast.client.outbox import Outbox
 from runcast.client.receipts import ReceiptBook
@@ -43,6 +45,7 @@ class Carrier:
         draw: randomness for waits, 0.0 to 1.0.
         outbox: what is to be sent.
         book: the receipts that are awaited.
+        answers: the answers of users that are waited for.
         settle: tells those that wait what `outbox` and `book` concluded.
         hear: takes what a response says to runs (cancels); the rest of it was taken before.
         journal: asked to commit before anything is sent.
@@ -59,6 +62,7 @@ class Carrier:
         draw: Callable[[], float],
         outbox: Outbox,
         book: ReceiptBook,
+        answers: AnswerBook,
         *,
         settle: Callable[[], None],
         hear: Callable[[PublishResponse], None],
@@ -69,6 +73,7 @@ class Carrier:
         self._draw = draw
         self._outbox = outbox
         self._book = book
+        self._answers = answers
         self._settle = settle
         self._hear = hear
         self._journal = journal
@@ -121,6 +126,7 @@ class Carrier:
             self.channel = None
             self._outbox.disconnected()
             self._book.disconnected()
+            self._answers.disconnected()
         if self._stopping:
             return
         wait_s = 0.0
@@ -163,12 +169,13 @@ class Carrier:
                 raise UnavailableError(f"{target} was silent, or left a batch unanswered, for too long")
             batches = self._outbox.take_batches(now)
             self._book.tick(now)
-            asks, abandons = self._book.take_asks(now), self._outbox.take_abandons()
+            asks, abandons, questions = self._book.take_asks(now), self._outbox.take_abandons(), self._answers.take_asks()
             self._settle()
-            if batches or asks or abandons:
+            if batches or asks or abandons or questions:
                 if self._journal is not None:
                     self._journal.commit()
-                await write(call, PublishRequest(batches=batches, receipt_asks=asks, abandons=abandons), target)
+                request = PublishRequest(batches=batches, receipt_asks=asks, abandons=abandons, answer_asks=questions)
+                await write(call, request, target)
                 await asyncio.sleep(limits.MESSAGE_PACE_S)  # what comes meanwhile shares the next message
             else:
                 await self._wait_wake(earlier(self._outbox.deadline(), self._book.deadline()))
@@ -189,7 +196,7 @@ class Carrier:
                 self._wake.set()
 
     def _take(self, response: PublishResponse) -> None:
-        """Hand a response to the outbox, the receipts and the runs."""
+        """Hand a response to the outbox, the receipts, the answers and the runs."""
         now = self._now()
         outbox = self._outbox
         for ack in response.acks:
@@ -205,6 +212,8 @@ class Carrier:
             outbox.abandoned(abandon)
         if response.HasField("window"):
             outbox.take_window(now, response.window)
+        for answer in response.answers:
+            self._answers.received(answer)
         self._hear(response)
         self._settle()
         self._wake.set()

@@ -4,6 +4,8 @@
     ├── EventTooLargeError           event_too_large: raised to the caller, nothing was queued
     ├── OutboxFullError              rate_limited: inside the library only; callers wait instead
     ├── OutboxClosedError            outbox_closed
+    ├── SpillError                   spill_unusable: another process has the file, or it is none
+    ├── NoAnswerError                no_answer: nobody answered in time; a TimeoutError too
     ├── UnsentError                  what `close()` could not get rid of
     ├── RefusedError
     │   └── RunRefusedError          the router did not take a batch; the run failed
@@ -59,6 +61,18 @@ class OutboxClosedError(RuncastError):
     """The Runcast was closed."""
 
     default_code = "outbox_closed"
+
+
+class SpillError(RuncastError):
+    """The spill file can't be used."""
+
+    default_code = "spill_unusable"
+
+
+class NoAnswerError(RuncastError, TimeoutError):
+    """Nobody answered a question in time, and it has no default."""
+
+    default_code = "no_answer"
 
 
 class UnsentError(RuncastError):

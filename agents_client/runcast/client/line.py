@@ -87,6 +87,13 @@ class Line:
             run.listed = True
             self._runs.append(run)
 
+    def take_up(self, run: RunQueue) -> None:
+        """A run that another process left: its batch may have been sent. Oldest batches first."""
+        if run.flight is not None:
+            self._unsure[run.name] = run
+        if not run.idle:
+            self.join(run)
+
     def put_off(self, now: float, run: RunQueue, flight: Flight, pause_s: float, *, certain: bool) -> None:
         """The router did not take a batch for now.
 

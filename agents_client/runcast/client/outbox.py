@@ -30,7 +30,7 @@ from typing import NamedTuple
 from runcast.client.errors import Leftover, OutboxFullError, RunIndeterminateError, RunKey, RunRefusedError
 from runcast.client.journal import Journal
 from runcast.client.line import Line
-from runcast.client.run_queue import Flight, RunFailure, RunQueue, Waiting
+from runcast.client.run_queue import Flight, Left, RunFailure, RunQueue, Waiting
 from runcast.v1.event_pb2 import Batch, Event, User
 from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, RunAbandon, Window
 from runcast.wire import limits
@@ -118,6 +118,21 @@ class Outbox:
         self._runs[name] = RunQueue(key, self._producer)
         if self._journal is not None:
             self._journal.opened(key)
+
+    def restore_run(self, now: float, left: Left) -> None:
+        """Take up a run that another process left under the same producer's id; the journal knows of it. Oldest batches first.
+
+        Raises:
+            LifecycleError: what is left can't have been, or the run is here already.
+        """
+        run = RunQueue(left.key, self._producer)
+        if run.name in self._runs or run.name in self._remembered:
+            raise LifecycleError(f"run {left.key.run_id!r} attempt {left.key.attempt} is here already")
+        run.restore(now, left)
+        self._runs[run.name] = run
+        self.events += len(left.flown) + len(left.waiting)
+        self.bytes += (run.flight.cost if run.flight else 0) + sum(entry.cost for entry in run.waiting)
+        self._line.take_up(run)
 
     def append(self, now: float, key: RunKey, event: Event, *, closing: bool = False, receipt_ms: int = 0) -> int:
         """Queue an event of a run, and give it its identity (run_id, attempt, seq, id are set here; the event is ours from now on).

@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from runcast.client.answers import AnswerBook, GivenAnswer
 from runcast.client.carrier import Carrier
 from runcast.client.errors import Leftover, OutboxClosedError, OutboxFullError, RunKey
 from runcast.client.journal import Journal
@@ -22,12 +23,13 @@ from runcast.client.outbox import Closing, Outbox, Stored
 from runcast.client.receipts import Receipt, ReceiptBook
 from runcast.client.rim import ask, time_limit
 from runcast.client.routers import Routers
+from runcast.client.run_queue import Left
 from runcast.v1.admin_pb2 import GetPresenceRequest
 from runcast.v1.admin_pb2_grpc import AdminServiceStub
 from runcast.v1.event_pb2 import Event, User
 from runcast.v1.ingest_pb2 import ProducerHello, PublishResponse
 from runcast.wire import limits
-from runcast.wire.errors import RuncastError, UnavailableError
+from runcast.wire.errors import LifecycleError, RuncastError, UnavailableError
 from runcast.wire.ids import UserKey
 
 _log = logging.getLogger("runcast.client")
@@ -48,7 +50,10 @@ class Publisher:
     def __init__(self, routers: Routers, hello: ProducerHello, draw: Callable[[], float], *, journal: Journal | None = None) -> None:
         self._outbox = Outbox(hello.producer, journal=journal)
         self._book = ReceiptBook()
-        self._carrier = Carrier(routers, hello, draw, self._outbox, self._book, settle=self._settle, hear=self._hear, journal=journal)
+        self._asked = AnswerBook()
+        self._carrier = Carrier(
+            routers, hello, draw, self._outbox, self._book, self._asked, settle=self._settle, hear=self._hear, journal=journal
+        )
         self._gate = asyncio.Lock()  # callers that append, in order; the first may wait for room
         self._room = asyncio.Event()
         self._empty = asyncio.Event()
@@ -65,6 +70,13 @@ class Publisher:
         self.check()
         self._outbox.open_run(key)
 
+    def restore_run(self, left: Left) -> None:
+        """Take up what another process left of a run; raises as `Outbox.restore_run`."""
+        self.check()
+        self._outbox.restore_run(self._now(), left)
+        self._empty.clear()
+        self._carrier.wake()
+
     def watch_cancel(self, key: RunKey, on_cancel: OnCancel) -> None:
         """Have `on_cancel` called when the user asks the run to stop, until it is released."""
         self._cancels[key.user, key.run_id] = on_cancel
@@ -73,6 +85,21 @@ class Publisher:
         """Say that nothing more will be appended; what is queued is still sent."""
         self._cancels.pop((key.user, key.run_id), None)
         self._outbox.release_run(key)
+        self._asked.failed(key, LifecycleError("the run ended while it waited for an answer; ask within the run's block"))
+        self._settle_tickets()
+
+    def await_answer(self, key: RunKey, request_id: str) -> "asyncio.Future[GivenAnswer]":
+        """The user's answer to what a run asks; raises as `AnswerBook.ask`, and when the publisher is closed or dead."""
+        self.check()
+        ticket: asyncio.Future[GivenAnswer] = asyncio.get_running_loop().create_future()
+        self._asked.ask(ticket, key, request_id)
+        self._carrier.wake()
+        return ticket
+
+    def drop_answer(self, key: RunKey, request_id: str) -> None:
+        """That answer is not waited for any more."""
+        self._asked.drop(key, request_id)
+        self._carrier.wake()
 
     async def append(self, key: RunKey, event: Event, *, receipt_ms: int = 0) -> int:
         """Queue an event, waiting for room; return its seq. Raises as `Outbox.append`, and when the publisher is closed or dead."""
@@ -195,6 +222,10 @@ class Publisher:
         await self._carrier.ready.wait()
         self.check()
 
+    def look_for_room(self) -> None:
+        """There may be room again for those that wait for it."""
+        self._room.set()
+
     async def drain(self, timeout_s: float) -> list[Leftover]:
         """Take nothing more, wait until all is answered, say goodbye; `run` returns after it.
 
@@ -202,6 +233,7 @@ class Publisher:
             What is still unanswered after `timeout_s` seconds.
         """
         self._closed = True
+        self._asked.close(OutboxClosedError("this Runcast was closed before the answer came"))
         self._room.set()  # who waits for room is told
         self._settle()
         try:
@@ -250,6 +282,7 @@ class Publisher:
                 self._book.stored(result.key, result.number, result.last_seq, result.position, self._now(), carried=result.awaited)
             else:
                 self._book.failed(result.key, result.error)
+                self._asked.failed(result.key, result.error)
             waiting = self._answers.pop(result.key, [])
             later = []
             for seq, answer in waiting:
@@ -265,26 +298,27 @@ class Publisher:
                 self._answers[result.key] = later
         if results:
             self._room.set()
-        self._settle_receipts()
+        self._settle_tickets()
         if self._failure is None and self._outbox.events:
             self._empty.clear()
         else:
             self._empty.set()  # nothing more will be answered
 
-    def _settle_receipts(self) -> None:
-        for ticket, result in self._book.take_results():
+    def _settle_tickets(self) -> None:
+        for ticket, result in (*self._book.take_results(), *self._asked.take_results()):
             assert isinstance(ticket, asyncio.Future)  # noqa: S101 # all tickets are made here
             if ticket.done():
                 continue  # whoever asked was cancelled
-            if isinstance(result, Receipt):
-                ticket.set_result(result)
-            else:
+            if isinstance(result, RuncastError):
                 ticket.set_exception(result)
+            else:
+                ticket.set_result(result)
 
     def _die(self, failure: RuncastError) -> None:
         self._failure = failure
         self._book.close(self._now(), failure)
-        self._settle_receipts()
+        self._asked.close(failure)
+        self._settle_tickets()
         for waiting in self._answers.values():
             for _, answer in waiting:
                 if not answer.done():

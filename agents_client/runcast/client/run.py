@@ -22,6 +22,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, overload
 
 from runcast.client import events
+from runcast.client.answers import GivenAnswer
+from runcast.client.asking import Asks
 from runcast.client.context import enter_run, leave_run
 from runcast.client.errors import OutboxFullError, RunKey
 from runcast.client.estimates import Pace
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("runcast.client")
 
 
-class Run(Speech, Family):
+class Run(Speech, Asks, Family):
     """One attempt of a run; made by `Runcast.run` or `Run.child`, used with `async with`.
 
     Attributes:
@@ -57,16 +59,15 @@ class Run(Speech, Family):
         self, workshop: "Workshop", key: RunKey, context: "RunContext", started: AgentStarted, parent: "Run | None" = None
     ) -> None:
         Speech.__init__(self, workshop.classifier, workshop.estimates)
-        Family.__init__(self)
+        Asks.__init__(self, workshop.clock_ms)
+        Family.__init__(self, parent)
         self._workshop = workshop
         self._publisher = workshop.publisher
         self._key = key
         self._context = context
         self._started = started
         self._parent = parent
-        self._own_cancel: Stop | None = None  # from the block's beginning
         self._token: Token[Run | None] | None = None
-        self._doomed = ""  # why it is ended from above
         self._exc: BaseException | None = None  # what the block raised
         self._entered = False
         self._begun = False
@@ -75,8 +76,6 @@ class Run(Speech, Family):
         self._ended = False
         self.id = key.run_id
         self.attempt = key.attempt
-        self.cancelled = False
-        self.cancel_reason = ""
 
     @property
     def is_open(self) -> bool:
@@ -89,9 +88,15 @@ class Run(Speech, Family):
         return self._ended or self._exiting or bool(self._doomed)
 
     @property
-    def _block_task(self) -> "asyncio.Task[object] | None":
-        """The task that runs its block; None before."""
-        return self._own_cancel.task if self._own_cancel is not None else None
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that it lives in.
+
+        Raises:
+            LifecycleError: it has not begun.
+        """
+        if self._own_cancel is None:
+            raise LifecycleError("the run has not begun; use it with `async with`")
+        return self._own_cancel.task.get_loop()
 
     # --- runs below it ---
 
@@ -163,6 +168,13 @@ class Run(Speech, Family):
         self._check_open()
         return await self._publisher.await_all(self._key, check_receipt(receipt))
 
+    def _await_answer(self, request_id: str) -> "asyncio.Future[GivenAnswer]":
+        self._check_open()
+        return self._publisher.await_answer(self._key, request_id)
+
+    def _drop_answer(self, request_id: str) -> None:
+        self._publisher.drop_answer(self._key, request_id)
+
     def emit_now(self, event: Event, *, closing: bool = True) -> int:
         """Queue an event at once, one that closes something from the reserve if need be; raises as `emit`, and OutboxFullError."""
         self._check_open()
@@ -222,7 +234,7 @@ class Run(Speech, Family):
                 raise LifecycleError(f"run {self.id} did not begin: {self._doomed or self.cancel_reason}") from None
             raise
         self._pace = Pace(self._now())
-        self._publisher.watch_cancel(self._key, self._on_cancel)
+        self._publisher.watch_cancel(self._key, self._stop_all)
         self._token = enter_run(self)
         return self
 
@@ -253,18 +265,9 @@ class Run(Speech, Family):
 
     # --- what its family asks of it ---
 
-    def _doom(self, reason: str) -> None:
-        """Refuse from now on whatever is to be emitted: the run is being ended from above."""
-        self._doomed = self._doomed or reason
-
-    def _stop(self, reason: str, *, cancel_task: bool) -> None:
-        """Take the run as cancelled, unless it is ending already; with `cancel_task`, cancel its task."""
-        if self.cancelled or self._ended or self._leaving or self._own_cancel is None:
-            return
-        self.cancelled = True
-        self.cancel_reason = reason
-        if cancel_task:
-            self._own_cancel.send(f"run {self.id} was stopped: {reason}")
+    @property
+    def _ending(self) -> bool:
+        return self._ended or self._leaving
 
     def _end_now(self) -> None:
         """Queue what ends the run, if it has begun and not ended."""
@@ -295,7 +298,7 @@ class Run(Speech, Family):
     def _check_may_start(self) -> None:
         """Whether children may start."""
         self._check_open()
-        if self._ended or self._leaving:
+        if self._ending:
             raise LifecycleError(f"run {self.id} has ended; start children before its end")
         if self.cancelled:
             raise LifecycleError(f"run {self.id} was stopped ({self.cancel_reason}); start nothing more in it")
@@ -316,13 +319,6 @@ class Run(Speech, Family):
         seq = self._publisher.append_now(self._key, self._dress(event), closing=closing)
         self._ended = self._ended or ends_run(event)
         return seq
-
-    def _on_cancel(self, reason: str) -> None:
-        """The user asked the run to stop. One that outlives its task is stopped with what started it."""
-        if not (self.cancelled or self._ended or self._leaving):
-            self.stop(reason)
-            if self._parent is not None and self._block_task is not None and self._block_task.done():
-                self._parent._on_cancel(reason)
 
     def _reason_below(self) -> str:
         """Why the runs below end when the block does."""

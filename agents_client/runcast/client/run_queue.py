@@ -10,6 +10,7 @@ Pure: never imports asyncio, a clock, randomness, logging or grpc.
 """
 
 from collections import deque
+from typing import NamedTuple
 
 from runcast.client.errors import EventTooLargeError, Leftover, RunIndeterminateError, RunKey, RunRefusedError
 from runcast.v1.event_pb2 import Batch, Event, User
@@ -41,6 +42,30 @@ class Waiting:
         self.cost = cost
         self.receipt_ms = receipt_ms
         self.since = since
+
+
+class Left(NamedTuple):
+    """What another process left of a run.
+
+    Attributes:
+        key: the run.
+        number: its last stored batch.
+        seq: its last stored event.
+        stored_life: its life up to there.
+        flown: events of the next batch, which may have been sent.
+        receipt_ms: as that batch has it.
+        age_s: how long ago it may first have been sent, seconds.
+        waiting: events that were not sent.
+    """
+
+    key: RunKey
+    number: int
+    seq: int
+    stored_life: Lifecycle
+    flown: tuple[Event, ...]
+    receipt_ms: int
+    age_s: float
+    waiting: tuple[Event, ...]
 
 
 class Flight:
@@ -151,7 +176,25 @@ class RunQueue:
         if size > limits.EVENT_BYTES_MAX:
             kind = event.WhichOneof("kind")
             raise EventTooLargeError(f"{kind} has {size} bytes of at most {limits.EVENT_BYTES_MAX}; send a reference to what is larger")
-        return 1 + (size.bit_length() + 6) // 7 + size  # tag, length, content
+        return cost_of(size)
+
+    def restore(self, now: float, left: "Left") -> None:
+        """Take up what another process left of the run, as it was.
+
+        Raises:
+            LifecycleError: that can't have been.
+        """
+        self.number, self.seq = left.number, left.seq
+        self.next_seq = left.seq + 1 + len(left.flown) + len(left.waiting)
+        self.stored_life = left.stored_life
+        self.life = left.stored_life.copy()
+        for event in (*left.flown, *left.waiting):
+            self.life.advance(event)
+        if left.flown:
+            cost = sum(cost_of(event.ByteSize()) for event in left.flown)
+            self.flight = Flight(self._batch(left.number + 1, list(left.flown), left.receipt_ms), cost, now)
+            self.flight.sendings, self.flight.first_sent, self.flight.fresh = 1, now - left.age_s, False
+        self.waiting.extend(Waiting(event, cost_of(event.ByteSize()), 0, now) for event in left.waiting)
 
     def next_flight(self, bytes_max: int) -> Flight | None:
         """The batch to send: the one in flight, or a new one of all that waits and fits; None when nothing fits `bytes_max`."""
@@ -202,3 +245,8 @@ class RunQueue:
             events=events,
             receipt_deadline_ms=receipt_ms,
         )
+
+
+def cost_of(size: int) -> int:
+    """Bytes that an event of `size` bytes takes in a batch: tag, length, content."""
+    return 1 + (size.bit_length() + 6) // 7 + size

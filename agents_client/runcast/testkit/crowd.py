@@ -20,9 +20,9 @@ import aiohttp
 
 from runcast.testkit.device import Device
 from runcast.testkit.device_link import DeviceClosedError
-from runcast.testkit.history import Answered, AnyRecord, Dropped, Framed, Opened, Seen, Sent
+from runcast.testkit.history import Answered, AnyRecord, Dropped, Sent
+from runcast.testkit.sightings import framed, opened
 from runcast.testkit.trial_agent import GROUP
-from runcast.v1.event_pb2 import Event
 from runcast.wire.errors import PositionMalformedError, RuncastError
 from runcast.wire.frames import CODECS, Batch, ServerFrame, Welcome
 from runcast.wire.position import EARLIEST, Position, parse_position
@@ -87,38 +87,13 @@ class Member:
     def _on_frame(self, frame: ServerFrame) -> None:
         now = time.monotonic()
         if isinstance(frame, Batch):
-            seen = [_seen(event) for event in frame.events]
-            self._write(
-                Framed(
-                    t=now,
-                    user=self.user,
-                    device=self.kind,
-                    prev=frame.prev,
-                    pos=frame.pos,
-                    events=seen,
-                    ms=time.time_ns() // 1_000_000,
-                )
-            )
+            self._write(framed(frame, self.user, self.kind, now, time.time_ns() // 1_000_000))
             if len(self._places) < OLD_POSITIONS_MAX:
                 self._places.append(frame.pos)
             else:
                 self._places[self._rng.randrange(OLD_POSITIONS_MAX)] = frame.pos
         elif isinstance(frame, Welcome):
-            self._write(
-                Opened(
-                    t=now,
-                    user=self.user,
-                    device=self.kind,
-                    edge=frame.edge,
-                    asked=self.device.session.position,
-                    trick=self._trick,
-                    outcome=frame.outcome,
-                    reason=frame.reason,
-                    position=frame.position,
-                    tip=frame.tip,
-                    slow=self.kind == "slow",
-                )
-            )
+            self._write(opened(frame, self.user, self.kind, now, self.device.session.position, self._trick, slow=self.kind == "slow"))
             self._trick = ""
 
     def _on_lost(self, _: str) -> None:
@@ -236,8 +211,3 @@ async def _wait(calm: asyncio.Event, seconds: float) -> bool:
         async with asyncio.timeout(seconds):
             await calm.wait()
     return calm.is_set()
-
-
-def _seen(event: Event) -> Seen:
-    kind = event.WhichOneof("kind") or "unknown"
-    return Seen(event.id, kind, event.run_id, event.attempt, event.seq, event.first_seq, event.time_unix_ms)

@@ -1,132 +1,170 @@
-"""The pytest plugin: fixtures with a real cluster and real devices. pytest loads it by itself (entry point `runcast`).
+"""The pytest plugin: fixtures with a real cluster, an agent's client and devices. pytest loads it by itself (entry point `runcast`).
 
-Rules: nothing is imported or started before a fixture is asked for, since pytest loads this in every project that has Runcast
-installed. The shared cluster lives on a thread of its own, with its own event loop, so it does not matter which loops tests use; it is
-for tests that leave it as it is. Tests that kill or restart something take a cluster of their own from `runcast_cluster_factory`.
+Rules:
+- Nothing is imported or started before a fixture is asked for, since pytest loads this in every project that has Runcast installed.
+- No fixture here is async. The cluster lives on a thread of its own, with its own event loop, and can be used from any (`home.py`). Agent
+  and devices live in the test's own task: an async test that asks for them is wrapped in `async with scope` (`scope.py`). So
+  it does not matter which plugin runs async tests, pytest-asyncio or anyio, nor which scope its loops have.
+- Every test has a tenant of its own. Every process of pytest-xdist has a cluster of its own. So tests can't meet, and a test may
+  break its cluster, by the context managers that put it in order again (`chaos.py`).
 """
 
-import asyncio
 import functools
+import inspect
 import re
-import threading
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-try:
-    from pytest_asyncio import fixture as _async_fixture
-except ImportError:  # the async fixtures need it; without, pytest itself says so when one is used
-    _async_fixture = pytest.fixture  # type: ignore[assignment]
-
 if TYPE_CHECKING:
+    from runcast.client import Runcast
     from runcast.testkit.cluster import Cluster
-    from runcast.testkit.device import Device
+    from runcast.testkit.home import HomeThread
+    from runcast.testkit.scope import Scope
+    from runcast.testkit.stress import StressOutcome
+    from runcast.testkit.user_device import UserDevice
 
 ClusterFactory = Callable[..., Awaitable["Cluster"]]
 """Takes the arguments of `Cluster`; the cluster is started, and ended after the test."""
-DeviceFactory = Callable[..., Awaitable["Device"]]
-"""Takes `user` (default: the test's own), `tenant`, `edge` (an index), `cluster` (default: the shared one), and what `Device` takes."""
+DeviceFactory = Callable[..., Awaitable["UserDevice"]]
+"""Takes a user (default "alice") and what `UserDevice` takes; the device is connected, and closed with the test."""
+Stress = Callable[..., Awaitable["StressOutcome"]]
+"""Takes the arguments of `stress` but for cluster and tenant."""
+
+_SCOPE: "pytest.StashKey[Scope]" = pytest.StashKey()
 
 
-class _ClusterThread:
-    """Runs a cluster on a thread until told to stop. The thread also is what keeps the cluster's processes alive."""
-
-    def __init__(self, make: "Callable[[], Cluster]") -> None:
-        self._make = make
-        self._started = threading.Event()
-        self._stop: Callable[[], object] = lambda: None
-        self._failure: BaseException | None = None
-        self.cluster: Cluster | None = None
-        self._thread = threading.Thread(target=self._main, name="runcast cluster", daemon=True)
-
-    def start(self) -> "Cluster":
-        self._thread.start()
-        self._started.wait()
-        if self._failure is not None or self.cluster is None:
-            self._thread.join()
-            raise self._failure or RuntimeError("the cluster's thread ended early")
-        return self.cluster
-
-    def stop(self) -> None:
-        self._stop()
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
-
-    def _main(self) -> None:
-        try:
-            asyncio.run(self._run())
-        except BaseException as exc:  # carried over to the thread that waits, and raised there
-            self._failure = exc
-        finally:
-            self._started.set()
-
-    async def _run(self) -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        self._stop = functools.partial(loop.call_soon_threadsafe, stop.set)
-        async with self._make() as cluster:
-            self.cluster = cluster
-            self._started.set()
-            await stop.wait()
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How large the shared cluster is."""
+    parser.addini("runcast_routers", "Router processes of runcast_cluster.", default="1")
+    parser.addini("runcast_edges", "Edge processes of runcast_cluster.", default="1")
 
 
 @pytest.fixture(scope="session")
-def runcast_cluster() -> "Iterator[Cluster]":
-    """The shared cluster: 2 routers, 2 edges, started once. Leave it as it is; keep apart by user (fixture `user`)."""
-    from runcast.testkit.cluster import Cluster  # noqa: PLC0415 # see the module's rules
+def _runcast_home() -> "Iterator[HomeThread]":
+    """The thread on which clusters live. It also is what keeps their processes alive."""
+    from runcast.testkit.home import HomeThread  # noqa: PLC0415 # see the module's rules
 
-    thread = _ClusterThread(lambda: Cluster(routers=2, edges=2))
-    cluster = thread.start()
-    yield cluster
+    thread = HomeThread()
+    yield thread
     thread.stop()
 
 
-@_async_fixture
-async def runcast_cluster_factory() -> AsyncIterator[ClusterFactory]:
-    """Starts clusters that are the test's own."""
+@pytest.fixture(scope="session")
+def runcast_cluster(_runcast_home: "HomeThread", pytestconfig: pytest.Config) -> "Iterator[Cluster]":
+    """The shared cluster: nats-server, routers and edges, started once; how many, the configuration says.
+
+    Leave it as it is, or break it within `edge_killed()`, `router_killed()`, `nats_restarted()` and `network()`.
+    """
     from runcast.testkit.cluster import Cluster  # noqa: PLC0415 # see the module's rules
+
+    routers, edges = int(pytestconfig.getini("runcast_routers")), int(pytestconfig.getini("runcast_edges"))
+    cluster = Cluster(routers=routers, edges=edges, proxied="rim")
+    _runcast_home.run(cluster.start)
+    yield cluster
+    _runcast_home.run(cluster.stop)
+
+
+@pytest.fixture
+def runcast_cluster_factory(_runcast_home: "HomeThread") -> Iterator[ClusterFactory]:
+    """Starts clusters that are the test's own, of any shape."""
+    from runcast.testkit.cluster import Cluster  # noqa: PLC0415 # see the module's rules
+    from runcast.testkit.home import elsewhere  # noqa: PLC0415
 
     clusters: list[Cluster] = []
 
     async def make(**arguments: Any) -> Cluster:
         cluster = Cluster(**arguments)
         clusters.append(cluster)
-        await cluster.start()
+        await elsewhere(_runcast_home.loop, cluster.start)
         return cluster
 
     yield make
     for cluster in clusters:
-        await cluster.stop()
+        _runcast_home.run(cluster.stop)
 
 
 @pytest.fixture
-def user(request: pytest.FixtureRequest) -> str:
-    """A user that no other test has."""
+def runcast_tenant(request: pytest.FixtureRequest) -> str:
+    """A tenant that no other test has; users in it can have any ids."""
     return f"{re.sub(r'[^A-Za-z0-9-]+', '-', request.node.name)[:40]}-{uuid.uuid4().hex[:8]}"
 
 
-@_async_fixture
-async def device(request: pytest.FixtureRequest, user: str) -> AsyncIterator[DeviceFactory]:
-    """Opens devices, of the test's user unless told otherwise; all are closed after the test, which fails if a chain was broken."""
-    from runcast.testkit.device import Device  # noqa: PLC0415 # see the module's rules
+@pytest.fixture
+def _runcast_scope(request: pytest.FixtureRequest, runcast_tenant: str) -> "Scope":
+    from runcast.testkit.scope import Scope  # noqa: PLC0415 # see the module's rules
 
-    devices: list[Device] = []
+    if not inspect.iscoroutinefunction(request.node.obj):
+        pytest.fail(
+            "devices and agents of Runcast live on the test's event loop: make the test `async def`, and run what blocks in it by"
+            " `await asyncio.to_thread(...)`. (runcast_cluster alone can be used by any test.)",
+            pytrace=False,
+        )
+    scope = request.node.stash[_SCOPE] = Scope(lambda: request.getfixturevalue("runcast_cluster"), runcast_tenant)
+    return scope
 
-    async def open_device(
-        *, user: str = user, tenant: str = "default", edge: int = 0, cluster: "Cluster | None" = None, **arguments: Any
-    ) -> Device:
-        where = cluster or request.getfixturevalue("runcast_cluster")
-        arguments.setdefault("device", f"d{len(devices) + 1}")
-        opened = Device(arguments.pop("urls", where.edges[edge].url), where.token(user, tenant), **arguments)
-        devices.append(opened)
-        await opened.connect()
-        return opened
 
-    yield open_device
-    for opened in devices:
-        await opened.close()
-    for opened in devices:
-        opened.check_chain()
+@pytest.fixture
+def runcast_device(_runcast_scope: "Scope") -> DeviceFactory:
+    """Opens devices of users of the test's tenant; all are closed with the test, which fails if a chain of positions was broken."""
+    return _runcast_scope.open_device
+
+
+@pytest.fixture
+def runcast_user(_runcast_scope: "Scope", runcast_cluster: "Cluster") -> "UserDevice":  # noqa: ARG001 # started before the test's clock runs
+    """A connected device of the user "alice" of the test's tenant, which comes back by itself. `runcast_user.user` is the user's id."""
+    return _runcast_scope.plan_device("alice")
+
+
+@pytest.fixture
+def runcast_agent(_runcast_scope: "Scope", runcast_cluster: "Cluster") -> "Runcast":  # noqa: ARG001 # started before the test's clock runs
+    """A connected `Runcast` for the test's tenant."""
+    return _runcast_scope.plan_agent()
+
+
+@pytest.fixture
+def runcast_stress(runcast_cluster: "Cluster", runcast_tenant: str) -> Stress:
+    """An agent that does runs for many users at once.
+
+    `outcome = await runcast_stress(users=25, runs=4)`, then `outcome.verify()`; see `stress`.
+    """
+    from runcast.testkit.stress import stress  # noqa: PLC0415 # see the module's rules
+
+    return functools.partial(stress, runcast_cluster, tenant=runcast_tenant)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Run an async test that has a scope within it: before any plugin has made a plain function of the test."""
+    scope = item.stash.get(_SCOPE, None)
+    if scope is None or not isinstance(item, pytest.Function):
+        return (yield)
+    test = item.obj
+
+    @functools.wraps(test)
+    async def within(*args: Any, **kwargs: Any) -> None:
+        __tracebackhide__ = True
+        async with scope:
+            await test(*args, **kwargs)
+
+    item.obj = within
+    try:
+        return (yield)
+    finally:
+        item.obj = test
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Show with a failed test what its devices had received."""
+    report: Any = yield
+    scope = item.stash.get(_SCOPE, None)
+    if scope is None or not report.failed or call.when != "call" or call.excinfo is None:
+        return report
+    shown = getattr(call.excinfo.value, "violations", {})  # a VerificationError has drawn these itself
+    for device in scope.devices:
+        if f"{device.user}/{device.device}" not in shown:
+            report.sections.append((f"what {device.user}/{device.device} received", device.timeline()))
+    return report

@@ -151,7 +151,7 @@ class _Judge:
                 done = event.agent_completed
                 if run not in self._spoke and not done.summary.strip() and not done.result_json:
                     self._say(index, "no_answer", f"run {short_run(run)} completed without an answer, a summary or a result")
-            case "run_cancelled":
+            case "run_cancelled" | "input_resolved":
                 self.seen.add(index)
             case "input_requested":
                 self.seen.add(index)

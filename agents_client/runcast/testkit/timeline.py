@@ -69,7 +69,7 @@ def describe(recording: Recording, violations: Sequence[Violation]) -> str:
     count = len(ordered)
     first = ordered[0]
     many = f"{count} things are wrong" if count > 1 else "one thing is wrong"
-    lines = [f"{many} with what {recording.name} received ({_size(recording)}); the first wrong event is {_name(recording, first)}", ""]
+    lines = [f"{many} with what {recording.name} received: {_size(recording)}", f"first wrong event: {_name(recording, first)}", ""]
     lines += [f"  {violation.kind}: {violation.text}" for violation in ordered[:VIOLATIONS_MAX]]
     if count > VIOLATIONS_MAX:
         lines.append(f"  … and {count - VIOLATIONS_MAX} more")
@@ -103,10 +103,10 @@ def _notes(violations: Sequence[Violation]) -> list[str]:
 
 def _name(recording: Recording, violation: Violation) -> str:
     if violation.at >= len(recording.received):
-        return f"one that never came, after #{len(recording.received)}" if recording.received else "the first: nothing came at all"
+        return f"one that never came, after #{len(recording.received)}" if recording.received else "the first one, which never came"
     event = recording.received[violation.at].event
     where = f" of run {short_run(event.run_id)}" if event.run_id else ""
-    return f"#{violation.at + 1}, {kind_of(event)}{where}"
+    return f"#{violation.at + 1} {kind_of(event)}{where}"
 
 
 def _size(recording: Recording) -> str:

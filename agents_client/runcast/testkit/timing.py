@@ -79,15 +79,18 @@ def find_gaps(recording: Recording) -> list[Gap]:
     return gaps
 
 
-def find_firsts(recording: Recording) -> list[First]:
-    """For each run that the recording has from its beginning, how long its first event took."""
-    said: dict[str, float] = {}
+def find_firsts(recording: Recording, within: Recording | None = None) -> list[First]:
+    """For each run that the recording has from its beginning, how long its first event took.
+
+    Args:
+        recording: to measure.
+        within: the recording that it is a part of: there are the messages that runs answer.
+    """
+    said = {received.event.id: received.time_s for received in (within or recording).received if kind_of(received.event) == "user_message"}
     seen: set[str] = set()
     firsts: list[First] = []
     for index, received in enumerate(recording.received):
         event = received.event
-        if kind_of(event) == "user_message":
-            said[event.id] = received.time_s
         if not event.run_id or event.run_id in seen:
             continue
         seen.add(event.run_id)
@@ -124,15 +127,15 @@ def check_silence(recording: Recording, at_most_s: float) -> list[Violation]:
     return found
 
 
-def check_first(recording: Recording, at_most_s: float) -> list[Violation]:
-    """Every run's first event came within this, seconds."""
+def check_first(recording: Recording, at_most_s: float, within: Recording | None = None) -> list[Violation]:
+    """Every run's first event came within this, seconds; `within`: see `find_firsts`."""
     return [
         Violation(
             first.at,
             "late_start",
             f"the first event of run {short_run(first.run_id)} took {first.seconds:.2f} s; at most {at_most_s:g} s was asked for",
         )
-        for first in find_firsts(recording)
+        for first in find_firsts(recording, within)
         if first.seconds > at_most_s
     ]
 

@@ -28,7 +28,14 @@ from typing import Any, Final, NamedTuple
 
 from runcast.testkit.gist import short_run
 from runcast.testkit.recording import Recording, fields_of, kind_of
-from runcast.v1.event_pb2 import INPUT_TYPE_CHOICE, SEVERITY_UNSPECIFIED, TOOL_STATUS_ERROR, TOOL_STATUS_UNSPECIFIED, Event
+from runcast.v1.event_pb2 import (
+    INPUT_OUTCOME_UNSPECIFIED,
+    INPUT_TYPE_CHOICE,
+    SEVERITY_UNSPECIFIED,
+    TOOL_STATUS_ERROR,
+    TOOL_STATUS_UNSPECIFIED,
+    Event,
+)
 from runcast.wire.eventjson import KINDS
 from runcast.wire.lifecycle import ends_run
 
@@ -326,6 +333,7 @@ _NEEDS: Final[dict[str, tuple[tuple[str, Callable[[Any], object]], ...]]] = {
         ("prompt", lambda m: m.prompt.strip()),
         ("options", lambda m: m.options or m.type != INPUT_TYPE_CHOICE),
     ),
+    "input_resolved": (("request_id", lambda m: m.request_id), ("outcome", lambda m: m.outcome != INPUT_OUTCOME_UNSPECIFIED)),
     "user_message": (("text or data", lambda m: m.text or m.data_json),),
     "custom": (("name", lambda m: m.name),),
 }

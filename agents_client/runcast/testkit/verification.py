@@ -33,6 +33,8 @@ class VerificationError(AssertionError):
         violations: what is wrong, by the device's name, the first wrong event first.
     """
 
+    __module__ = "runcast.testkit"  # as people import it, and as pytest shows it
+
     def __init__(self, message: str, violations: dict[str, list[Violation]]) -> None:
         self.violations = violations
         super().__init__(message)
@@ -87,7 +89,7 @@ def inspect(
     if silence_s is not None:
         found += check_silence(part, silence_s)
     if first_s is not None:
-        found += check_first(recording, first_s)
+        found += check_first(part, first_s, recording)
     if quality is not None:
         found += check_quality(part, quality)
     return sorted(found)

@@ -25,8 +25,8 @@ from rich.table import Table
 from runcast.bus.connection import ServerTooOldError, check_version
 from runcast.cli.addresses import DEFAULT_EDGE, DEFAULT_ROUTER, http_url
 from runcast.cli.failures import FAILED, guarded
-from runcast.testkit.cluster import NatsServerMissingError, find_nats_server
 from runcast.testkit.device_link import reason_of
+from runcast.testkit.node import NatsServerMissingError, find_nats_server
 from runcast.v1 import admin_pb2, admin_pb2_grpc
 from runcast.wire import VERSION, subjects
 

@@ -46,7 +46,7 @@ def explain(exc: BaseException) -> CommandError:
     """The failure behind an exception of any room."""
     # Imported late: `runcast --help` should not wait for aiohttp.
     from runcast.testkit import ChainBrokenError, DeviceClosedError, ProcessError  # noqa: PLC0415
-    from runcast.testkit.cluster import NatsServerMissingError  # noqa: PLC0415
+    from runcast.testkit.node import NatsServerMissingError  # noqa: PLC0415
     from runcast.testkit.ports import PortTakenError  # noqa: PLC0415
     from runcast.wire.errors import RuncastError  # noqa: PLC0415
 

@@ -60,6 +60,7 @@ _ROWS: Final = (
     Code("request_closed", "FAILED_PRECONDITION", 0, False, True, "drop the question: another answer came first, or the run asks no more"),
     # Agents, in the client library.
     Code("outbox_closed", "FAILED_PRECONDITION", 0, False, True, "open a new Runcast; this one was closed"),
+    Code("spill_unusable", "FAILED_PRECONDITION", 0, False, True, "give each process a spill file of its own, or move the file away"),
     Code("run_ended", "FAILED_PRECONDITION", 0, False, True, "start another run; nothing can follow a run's end"),
     Code("no_answer", "DEADLINE_EXCEEDED", 0, True, True, "ask again, or give a default to go on with"),
 )

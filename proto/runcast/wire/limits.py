@@ -317,6 +317,14 @@ RUN_EXIT_S: Final = 2.0
 """How long a run that was cancelled or failed waits for its closing events to be stored. They are sent on after it."""
 GOODBYE_S: Final = 1.0
 """How long a client that closes waits for the router to end the stream. Then it drops the stream."""
+SPILL_BYTES_MAX: Final = 256 * MIB
+"""Events in a spill file, bytes: several outboxes. At it the stored part of the longest runs is forgotten; then the outbox is full."""
+SPILL_FREE_BYTES: Final = 32 * MIB
+"""So much of it is made free at once (of a smaller one: an eighth), so that it is not done event by event."""
+SPILL_BUSY_S: Final = 1.0
+"""How long a write waits for somebody else (a person with a SQLite shell). Then the spill is given up."""
+RETELLS_MAX: Final = 3
+"""How often in a process's life what a dead one left of a run is told again as another attempt. Then it is left out, and logged."""
 LOOP_END_S: Final = 0.25
 """How long what is left on the loop of a blocking client may take to end once it is cancelled. Then it is cancelled again."""
 LOOP_END_CANCELS_MAX: Final = 3

@@ -7,7 +7,7 @@ import typer
 
 from runcast.cli.failures import FAILED, NOT_BEGUN, TIMED_OUT, CommandError, Debugging, explain, guarded, run_until_signal
 from runcast.testkit import ChainBrokenError, DeviceClosedError, ProcessError
-from runcast.testkit.cluster import NatsServerMissingError
+from runcast.testkit.node import NatsServerMissingError
 from runcast.testkit.ports import PortTakenError
 from runcast.wire.errors import PositionMalformedError
 

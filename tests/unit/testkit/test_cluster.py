@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from runcast.testkit import Cluster, Device
-from runcast.testkit.cluster import NatsServerMissingError, find_nats_server
+from runcast.testkit.node import NatsServerMissingError, find_nats_server
 from runcast.testkit.ports import HOST, PortTakenError, is_free
 from runcast.wire.errors import RefusedError
 

@@ -36,7 +36,7 @@ class Homing:
     def loop(self) -> asyncio.AbstractEventLoop:
         """The one that the run lives in; of one that has not begun, the one in which this was made, or else the running one."""
         run = self._run or current_run(None)
-        return (run.loop if run is not None else None) or self._built_in or asyncio.get_running_loop()
+        return run.loop if run is not None and run.is_open else self._built_in or asyncio.get_running_loop()
 
     async def bring(self, loop: asyncio.AbstractEventLoop, callback: Coroutine[Any, Any, None]) -> None:
         """Run a callback on `loop`, and wait until it is done.

@@ -223,3 +223,13 @@ def opens(method: Callable[Concatenate[Any, Args], Inner], face: Callable[[Any, 
         return face(self, self._call(method, *args, **kwargs))
 
     return cast("Callable[Concatenate[Any, Args], Face]", call)
+
+
+def as_made_by(make: Callable[Args, object]) -> Callable[[Callable[..., None]], Callable[Concatenate[Any, Args], None]]:
+    """An `__init__` that takes what `make` takes, a class."""
+
+    def decorate(init: Callable[..., None]) -> Callable[Concatenate[Any, Args], None]:
+        init.__wrapped__ = make.__init__  # type: ignore[attr-defined]  # for inspect and help
+        return cast("Callable[Concatenate[Any, Args], None]", init)
+
+    return decorate

@@ -88,6 +88,7 @@ class Run(Block):
     thinking = waits(AsyncRun.thinking)
     respond = waits(AsyncRun.respond)
     end_message = waits(AsyncRun.end_message)
+    ask = waits(AsyncRun.ask)
     error = waits(AsyncRun.error)
     custom = waits(AsyncRun.custom)
     complete = waits(AsyncRun.complete)

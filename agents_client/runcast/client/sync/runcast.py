@@ -8,19 +8,16 @@ Never imports grpc.
 """
 
 import logging
-from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from runcast.client.classify import Rule
 from runcast.client.inbox import Inbox as AsyncInbox
 from runcast.client.run import Run as AsyncRun
 from runcast.client.runcast import Runcast as AsyncRuncast
-from runcast.client.sync.block import Block, close_blocks, opens, waits
+from runcast.client.sync.block import Block, as_made_by, close_blocks, opens, waits
 from runcast.client.sync.inbox import Inbox
 from runcast.client.sync.run import Run
 from runcast.client.sync.thread import LoopThread
-from runcast.client.workshop import Oversize
 from runcast.wire import limits
 from runcast.wire.errors import RuncastError
 
@@ -30,30 +27,13 @@ _log = logging.getLogger("runcast.client")
 class Runcast(Block):
     """A connection to Runcast's routers, for `with`; its methods may be called by any thread of the process that opened it.
 
-    Args:
-        target: routers as "host:port", several with commas between them.
-        agent: the agent's name, 1 to 128 bytes.
-        tenant: of the users, unless a run says otherwise.
-        oversize, classify, error_detail: as `runcast.client.Runcast`.
-
-    Raises:
-        ValueError: `target` is not an address, or `oversize` is no policy.
-        TypeError: a rule of `classify` is none.
-        IdInvalidError: a name is empty or too long.
+    Args and errors are those of `runcast.client.Runcast`; callbacks are called in Runcast's own thread.
     """
 
-    def __init__(
-        self,
-        target: str,
-        *,
-        agent: str,
-        tenant: str = "default",
-        oversize: Oversize = "refuse",
-        classify: Iterable[Rule] = (),
-        error_detail: bool = False,
-    ) -> None:
-        inner = AsyncRuncast(target, agent=agent, tenant=tenant, oversize=oversize, classify=classify, error_detail=error_detail)
-        super().__init__(LoopThread(f"runcast {agent}", self._close_at_exit), inner, "runcast", set())
+    @as_made_by(AsyncRuncast)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        inner = AsyncRuncast(*args, **kwargs)
+        super().__init__(LoopThread("runcast client", self._close_at_exit), inner, "runcast", set())
 
     def _wrap_run(self, run: AsyncRun) -> Run:
         return Run(self._thread, run, self._family)

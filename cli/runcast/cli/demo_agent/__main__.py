@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from runcast.cli.demo_agent.answer import DEPTH_DEFAULT, DEPTH_MAX, PACE_DEFAULT
+from runcast.cli.demo_agent.answer import DEPTH_DEFAULT, DEPTH_MAX, PACE_DEFAULT, PATIENCE_DEFAULT
 from runcast.cli.demo_agent.corpus import CorpusError
 from runcast.cli.demo_agent.worker import WorkerSettings, serve
 from runcast.client import RuncastError
@@ -37,8 +37,15 @@ def _parse(arguments: list[str] | None) -> WorkerSettings:
         metavar="CHARS",
         help="characters a second at which an answer is streamed, so that a person can read along; 0: as fast as it goes (%(default)g)",
     )
+    add(
+        "--patience",
+        type=float,
+        default=PATIENCE_DEFAULT,
+        metavar="SECONDS",
+        help="how long a user may take to say what was meant, when nothing answers the question; 0: nobody is asked (%(default)g)",
+    )
     given = parser.parse_args(arguments)
-    return WorkerSettings(given.router, given.group, given.agent, given.corpus, given.depth, given.pace)
+    return WorkerSettings(given.router, given.group, given.agent, given.corpus, given.depth, given.pace, given.patience)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -182,6 +182,11 @@ def _nothing(index: Index, title: str, part: Part, found: int) -> Iterator[str]:
         yield f"The names that look most like it: {', '.join(names)}.\n"
 
 
+def suggestion(title: str, part: Part) -> str:
+    """What is asked when nothing fits and there are names that look like it."""
+    return f"Nothing in {title} answers “{shorten(part.question)}”. Did you mean one of these?"
+
+
 def pieces(text: str, *, chars: int = PIECE_CHARS) -> Iterator[str]:
     """Cut a text at the ends of words; the pieces together are the text.
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from runcast.cli.demo_agent.answer import DEPTH_DEFAULT, PACE_DEFAULT, Answerer, in_thread
+from runcast.cli.demo_agent.answer import DEPTH_DEFAULT, PACE_DEFAULT, PATIENCE_DEFAULT, Answerer, in_thread
 from runcast.cli.demo_agent.corpus import Corpus, load_corpus
 from runcast.cli.demo_agent.reply import shorten
 from runcast.cli.demo_agent.search import Index
@@ -47,6 +47,7 @@ class WorkerSettings:
         corpus: a folder of text; None for the standard library.
         depth: passages read for each question.
         pace: characters a second at which answers are streamed; 0.0 for as fast as it goes.
+        patience: how long a user may take to say what was meant, seconds; 0.0: nobody is asked.
     """
 
     router: str = "127.0.0.1:7400"
@@ -55,6 +56,7 @@ class WorkerSettings:
     corpus: Path | None = None
     depth: int = DEPTH_DEFAULT
     pace: float = PACE_DEFAULT
+    patience: float = PATIENCE_DEFAULT
 
 
 def load(folder: Path | None, stopped: Callable[[], bool]) -> tuple[Corpus, Index]:
@@ -93,7 +95,7 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event, announce: Callabl
 
     async def work() -> None:
         corpus, index = await in_thread(lambda stopped: load(settings.corpus, stopped))
-        answerer = Answerer(corpus, index, depth=settings.depth, pace=settings.pace)
+        answerer = Answerer(corpus, index, depth=settings.depth, pace=settings.pace, patience=settings.patience)
         async with Runcast(settings.router, agent=settings.agent) as runcast:
             await _connected(runcast)
             await _take_messages(runcast, settings.group, answerer, announce)
@@ -154,7 +156,7 @@ def run_id_of(message_id: str) -> str:
 async def _handle(runcast: Runcast, message: InboxMessage, answerer: Answerer, answering: asyncio.Semaphore) -> None:
     """Answer one message in a run of its own; what goes wrong is told in the run and logged, and goes no further."""
     if message.answer is not None:
-        _log.warning("an answer to %s came, but this agent asks nothing", message.answer.request_id)
+        _log.warning("an answer to %s came to the group, but this agent asks for its own", message.answer.request_id)
         await message.reject()
         return
     run = runcast.run(
