@@ -231,8 +231,8 @@ async def test_the_user_stops_it(rc: Runcast, user: str, device: DeviceFactory, 
     async def wait() -> None:
         """Wait."""
         await watcher.wait_kind("tool_executing")
-        await watcher.cancel(children(watcher, run.id)[0] if which == "handed over" else run.id, "enough")
         try:
+            await watcher.cancel(children(watcher, run.id)[0] if which == "handed over" else run.id, "enough")
             await asyncio.Event().wait()
         finally:
             stopped.set()
