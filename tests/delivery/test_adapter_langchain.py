@@ -294,7 +294,7 @@ async def test_who_stops_a_subgraph_stops_all(rc: Runcast, user: str, device: De
     @tool
     async def wait() -> None:
         """Wait."""
-        await watcher.wait_kind("tool_executing")
+        await watcher.wait_for(lambda event: event.tool_executing.tool == "wait")
         [child] = children(watcher, run.id)
         await watcher.cancel(child, "enough")
         await asyncio.Event().wait()

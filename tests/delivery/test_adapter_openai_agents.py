@@ -230,7 +230,7 @@ async def test_the_user_stops_it(rc: Runcast, user: str, device: DeviceFactory, 
     @function_tool
     async def wait() -> None:
         """Wait."""
-        await watcher.wait_kind("tool_executing")
+        await watcher.wait_for(lambda event: event.tool_executing.tool == "wait")
         try:
             await watcher.cancel(children(watcher, run.id)[0] if which == "handed over" else run.id, "enough")
             await asyncio.Event().wait()
