@@ -7,7 +7,7 @@ SERVICES := $(addprefix proto/runcast/v1/,admin.proto inbox.proto ingest.proto)
 COMPILE = $(BIN)/uv pip compile -q --generate-hashes --universal --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help setup demo test test-tools lint proto proto-check lock bench verify clean
+.PHONY: help setup demo test test-tools lint proto proto-check lock bench verify soak clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ bench: setup ## figures of this machine
 
 verify: setup ## prove every promise under faults, ten seeds of a minute each, half of them on three nats-servers
 	@for seed in $(SEEDS); do $(BIN)/runcast verify --seed $$seed --duration 60 --users 40 --nats $$(($$seed % 2 * 2 + 1)) || exit 1; done
+
+soak: setup ## ten minutes at 1,000 events a second: does the memory of any process grow?
+	$(BIN)/runcast soak
 
 clean: ## remove what the other targets made
 	rm -rf .venv build dist

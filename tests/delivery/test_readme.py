@@ -10,6 +10,7 @@ import pytest
 from playwright.async_api import async_playwright, expect
 
 from runcast.testkit.cluster import Cluster
+from runcast.wire.lifecycle import ends_run
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -42,6 +43,21 @@ async def test_the_agent_answers(runcast_cluster, device, agent):
     kinds = [event.WhichOneof("kind") for event in phone.events if event.run_id == end.run_id]
     assert kinds[:4] == ["agent_started", "agent_thinking", "tool_executing", "tool_completed"]
     assert "".join(event.agent_response.text for event in phone.events) == "That was 11 letters. "
+
+
+async def test_agents_start_agents(runcast_cluster, device, user, tmp_path):
+    text = block("python", "current_run().child")
+    path = tmp_path / "agents.py"
+    path.write_text(text.replace("127.0.0.1:7400", runcast_cluster.routers[0].address).replace('"alice"', repr(user)))
+    phone = await device()
+    process = await asyncio.create_subprocess_exec(sys.executable, str(path))
+    assert await process.wait() == 0
+    end = await phone.wait_for(lambda event: event.agent == "lead" and event.HasField("agent_completed"))
+    assert end.agent_completed.summary == "the first page says yes and the second page says yes"
+    [error] = [event.agent_error for event in phone.events if event.HasField("agent_error")]
+    assert error.category == "timeout"
+    ends = [event.WhichOneof("kind") for event in phone.events if event.agent == "researcher" and ends_run(event)]
+    assert ends == ["run_cancelled", "agent_completed", "agent_completed"]
 
 
 async def test_the_page_shows_the_answer(runcast_cluster, user, agent):

@@ -250,6 +250,10 @@ def _of_ours(exc: RuncastError) -> Classification:
     """Of what this library raises."""
     if exc.code.name == "event_too_large":
         return CATEGORIES["bad_input"]._replace(message="What the agent had to say is too large to be shown.")
+    if exc.code.name == "no_answer":
+        return CATEGORIES["timeout"]._replace(
+            message="Nobody answered what the agent asked.", suggestions=("Start it again, and answer its question in time.",)
+        )
     return CATEGORIES["dependency" if exc.code.retry or not exc.code.definite else "unknown"]
 
 

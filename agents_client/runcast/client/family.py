@@ -8,8 +8,9 @@ Rules.
 1. Who is ended from above emits nothing more, and starts no further children, from that moment on.
 2. A task is cancelled once, for the uppermost run of those in it that are ended, and its block swallows that: a run further down in the
    same task lets the cancellation pass. The task that does the ending is never cancelled.
-3. A run that outlives its task (hooks of frameworks have tasks of their own) is stopped with the run that started it.
-4. Waiting between generations is bounded by `limits.RUN_EXIT_S` in all. When it is cancelled, or takes longer, the rest is ended at once.
+3. Waiting between generations is bounded by `limits.RUN_EXIT_S` in all. When it is cancelled, or takes longer, the rest is ended at once.
+4. A run whose block was left before its end was stored (it was cancelled again) stays below its parent, whose end then waits for that.
+5. A run that outlives its task (hooks of frameworks have tasks of their own) is stopped with the run that started it.
 
 Never imports grpc, the publisher or the events.
 """
@@ -17,7 +18,6 @@ Never imports grpc, the publisher or the events.
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from typing import Self
 
 from runcast.client.rim import time_limit
 from runcast.client.stopping import Stop
@@ -35,11 +35,13 @@ class Family(ABC):
         cancel_reason: by what words; "" before.
     """
 
-    def __init__(self, above: "Family | None") -> None:
-        self._above = above  # what started it
-        self._children: list[Self] = []  # whose blocks are under way, oldest first
+    def __init__(self, parent: "Family | None") -> None:
+        self._parent = parent
+        self._children: list[Family] = []  # whose blocks are under way, or whose ends are not stored yet; oldest first
         self._own_cancel: Stop | None = None  # from the block's beginning
         self._doomed = ""  # why it is ended from above
+        self._exc: BaseException | None = None  # what its block raised
+        self._exiting = False  # its block is left
         self.cancelled = False
         self.cancel_reason = ""
 
@@ -49,6 +51,10 @@ class Family(ABC):
         """Its end was emitted, or its block is being left."""
 
     @abstractmethod
+    def _check_may_start(self) -> None:
+        """Raise LifecycleError unless children may start."""
+
+    @abstractmethod
     def _end_now(self) -> None:
         """Queue what ends it, if it has not ended; raises nothing."""
 
@@ -56,23 +62,62 @@ class Family(ABC):
     async def _wait_stored(self) -> None:
         """Wait until all of it is stored; raises RuncastError when that can't be."""
 
+    @abstractmethod
+    def _is_stored(self) -> bool:
+        """Whether all of it is stored, or nothing more will be."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Nothing more will be emitted, and nobody asks any more whether it is stored."""
+
     @property
     def _block_task(self) -> "asyncio.Task[object] | None":
         """The one that runs its block; None before."""
         return self._own_cancel.task if self._own_cancel is not None else None
 
-    def stop(self, reason: str) -> None:
-        """Stop it and all below it, as the user does. For adapters, whose frameworks can't stop a part of their work alone."""
-        self._stop_all(reason)
-
-    def _generations(self) -> list[list[Self]]:
+    def _generations(self) -> "list[list[Family]]":
         """All below it: its children, their children, and so on."""
-        found: list[list[Self]] = []
+        found: list[list[Family]] = []
         level = list(self._children)
         while level:
             found.append(level)
             level = [child for run in level for child in run._children]
         return found
+
+    def _join(self) -> None:
+        """Its block begins: it is its parent's child from now on."""
+        if self._parent is not None:
+            for sibling in [run for run in self._parent._children if run._exiting and run._is_stored()]:
+                sibling._part()
+            self._parent._children.append(self)
+
+    def _leave(self) -> None:
+        """Its block is left."""
+        self._exiting = True
+        if self._parent is None or self._parent._exiting or self._is_stored():
+            self._part()
+
+    def _part(self) -> None:
+        """Nobody waits for its end any more. Who is still below it goes to its parent, if that is under way."""
+        above = self._parent if self._parent is not None and not self._parent._exiting else None
+        if self._parent is not None:
+            self._parent._children.remove(self)
+        self._release()
+        for run in list(self._children):
+            if above is not None:
+                run._parent = above
+                above._children.append(run)
+                self._children.remove(run)
+            elif run._exiting:
+                run._part()
+
+    def _reason_below(self) -> str:
+        """Why those below end when the block does."""
+        if self.cancelled:
+            return self.cancel_reason
+        if self._exc is None:
+            return "the run that started it has ended"
+        return "the run that started it failed" if isinstance(self._exc, Exception) else "the agent was stopped"
 
     def _stop(self, reason: str, *, cancel_task: bool) -> None:
         """Take it as cancelled, unless it is ending already; with `cancel_task`, cancel its task, which its block's end swallows."""
@@ -83,6 +128,10 @@ class Family(ABC):
         if cancel_task:
             self._own_cancel.send(f"the run was stopped: {reason}")
 
+    def stop(self, reason: str) -> None:
+        """Stop it and all below it, as the user does. For adapters, whose frameworks can't stop a part of their work alone."""
+        self._stop_all(reason)
+
     def _stop_all(self, reason: str) -> None:
         """The user stopped it: so are all below it."""
         if self.cancelled or self._ending:
@@ -92,8 +141,8 @@ class Family(ABC):
         for run in [run for generation in self._generations() for run in generation]:
             run._stop(reason, cancel_task=run._block_task not in tasks)
             tasks.add(run._block_task)
-        if self._above is not None and self._block_task is not None and self._block_task.done():
-            self._above._stop_all(reason)
+        if self._parent is not None and self._block_task is not None and self._block_task.done():
+            self._parent._stop_all(reason)
 
     async def _end_all(self, reason: str) -> None:
         """It ends: end all below it first, deepest first. They are all ended when this returns or raises."""

@@ -25,7 +25,6 @@ from runcast.v1.event_pb2 import (
     AgentCompleted,
     AgentError,
     AgentResponse,
-    AgentThinking,
     Custom,
     Event,
     Severity,
@@ -33,25 +32,14 @@ from runcast.v1.event_pb2 import (
 
 
 class ErrorWords(TypedDict, total=False):
-    """What `Run.fail` may be told beside the error.
-
-    Attributes:
-        category: timeout, rate_limit, authentication, bad_input, dependency, unknown, or the agent's own word.
-        suggestions: what the user can do.
-    """
+    """What `Run.fail` may be told beside the error; see there."""
 
     category: str
     suggestions: Sequence[str]
 
 
 class ErrorDetails(ErrorWords, total=False):
-    """What `Run.error` may be told beside the error.
-
-    Attributes:
-        severity: "recoverable": the run goes on as before; "degraded": with less than was asked for.
-        retrying: the agent tries again by itself.
-        retry_after_s: when, seconds from now.
-    """
+    """What `Run.error` may be told beside the error; see there."""
 
     severity: Literal["recoverable", "degraded"]
     retrying: bool
@@ -124,15 +112,18 @@ class Speech(ABC):
                 remaining_s = self._pace.remaining_s(self._now(), progress)
         if urgency not in events.URGENCIES:
             raise ValueError(f"urgency is {urgency!r}; use one of {', '.join(events.URGENCIES)}")
-        thought = AgentThinking(
-            text=text,
-            progress=progress,
-            step=step,
-            steps=steps,
-            urgency=events.URGENCIES[urgency],
-            remaining_ms=events.to_ms(remaining_s),
-        )
-        await self.emit(Event(agent_thinking=thought))
+        event = Event()
+        thought = event.agent_thinking  # field by field: it is the call that has to be quick
+        thought.text = text
+        if progress is not None:
+            thought.progress = progress
+        if step or steps:
+            thought.step, thought.steps = step, steps
+        if urgency != "normal":
+            thought.urgency = events.URGENCIES[urgency]
+        if remaining_s is not None:
+            thought.remaining_ms = events.to_ms(remaining_s) or 0
+        await self.emit(event)
 
     def tool(self, name: str, *, args: object = None, purpose: str = "", estimate_s: float | None = None) -> ToolCall:
         """A tool call, for `async with`: `tool_executing` when the block begins, `tool_completed` when it ends, however it ends.
@@ -195,21 +186,37 @@ class Speech(ABC):
     async def error(self, error: str | BaseException, **details: Unpack[ErrorDetails]) -> None: ...
     @overload
     async def error(self, error: str | BaseException, *, receipt: float, **details: Unpack[ErrorDetails]) -> Receipt: ...
-    async def error(self, error: str | BaseException, *, receipt: float | None = None, **details: Unpack[ErrorDetails]) -> Receipt | None:
+    async def error(
+        self,
+        error: str | BaseException,
+        *,
+        severity: Literal["recoverable", "degraded"] | None = None,
+        category: str | None = None,
+        suggestions: Sequence[str] | None = None,
+        retrying: bool = False,
+        retry_after_s: float | None = None,
+        receipt: float | None = None,
+    ) -> Receipt | None:
         """Tell of an error after which the run goes on; `fail` is for one that ends it.
 
         Args:
-            error: for people: no traceback, no secret; or an exception, of which the classifier says what it means.
+            error: for people: no traceback, no secret; or an exception, of which the classifier says what it means, as far as you don't.
+            severity: "recoverable", the default for a text: as before; "degraded": with less than was asked for.
+            category: timeout, rate_limit, authentication, bad_input, dependency, unknown, or the agent's own word.
+            suggestions: what the user can do.
+            retrying: the agent tries again by itself.
+            retry_after_s: when, seconds from now.
             receipt: as `custom`.
-            details: `severity` ("recoverable", the default for a text, or "degraded"), `category`, `suggestions`, `retrying`,
-                `retry_after_s`: see `ErrorDetails`.
 
         Raises:
-            ValueError: another severity, or `receipt` is out of range.
+            ValueError: another severity, or `retry_after_s` or `receipt` is out of range.
             TypeError: `error` is neither a text nor an exception.
             RuncastError: as `emit`.
         """
-        return await self._say(Event(agent_error=self._trouble(error, **details)), receipt)
+        told = self._trouble(
+            error, severity=severity, category=category, suggestions=suggestions, retrying=retrying, retry_after_s=retry_after_s
+        )
+        return await self._say(Event(agent_error=told), receipt)
 
     @overload
     async def custom(self, name: str, data: object = None) -> None: ...
@@ -257,13 +264,21 @@ class Speech(ABC):
     async def fail(self, error: str | BaseException, **words: Unpack[ErrorWords]) -> None: ...
     @overload
     async def fail(self, error: str | BaseException, *, receipt: float, **words: Unpack[ErrorWords]) -> Receipt: ...
-    async def fail(self, error: str | BaseException, *, receipt: float | None = None, **words: Unpack[ErrorWords]) -> Receipt | None:
+    async def fail(
+        self,
+        error: str | BaseException,
+        *,
+        category: str | None = None,
+        suggestions: Sequence[str] | None = None,
+        receipt: float | None = None,
+    ) -> Receipt | None:
         """End the run by an error. Nothing can follow.
 
         Args:
             error: as `error`.
+            category: as `error`.
+            suggestions: what the user can do.
             receipt: as `custom`.
-            words: `category`, `suggestions`: see `ErrorWords`.
 
         Raises:
             ValueError: `receipt` is out of range.
@@ -271,10 +286,9 @@ class Speech(ABC):
             LifecycleError: a tool call is open, or the run has ended.
             RuncastError: as `emit`.
         """
-        trouble = self._trouble(error, **words)
-        trouble.severity = SEVERITY_FATAL
-        trouble.ClearField("retry_after_ms")
-        return await self._say(Event(agent_error=trouble), receipt)
+        told = self._trouble(error, category=category, suggestions=suggestions)
+        told.severity = SEVERITY_FATAL
+        return await self._say(Event(agent_error=told), receipt)
 
     # --- inside ---
 

@@ -5,13 +5,25 @@ What is checked, and against what promise (PROTOCOL.md, "The contract"):
     lost                 P2  acknowledged, or shown to another device of the user, and never shown to a device that is owed it
     duplicated           P3  shown twice in one view; an attempt that ends twice
     reordered            P1  against the run's own order, the order on another device, or the run's end
+    altered              P2  shown with another content than was emitted, or than on another device
     leaked               P5  shown to another user; or emitted by nobody
     gaps_unannounced     P4  a broken chain, a hole in a run, a skip without `reset`, a position taken that can't be continued
     false_resets         P4  a device was sent back to the beginning from a place where it could have gone on
+    false_snapshots      P4  a snapshot that does not come to what the stream comes to
+    stale                P1  of an attempt that was superseded or lost, given by an edge that had given what superseded it
     false_receipts       P6  "delivered" before the device had it; "not stored", and it is
-    upstream_lost            a message whose sender was told "stored", and no agent got it
+    upstream_lost            a message whose sender was told "stored", and which no agent settled and nobody put aside
     upstream_duplicated      a message that is in the inbox twice (redelivery of the one is no anomaly: agents get messages at least once)
+    upstream_reordered       a message handed out before an earlier one of its user was settled, to another worker
+    false_parkings           put aside too early, or too late
+    false_cancels            a cancel that was not honoured, or a run that was cancelled and nobody of its user had asked for it
     frozen_runs          P7  a run that began and has no end when all is quiet
+    false_losses         P7  a run declared lost while nothing was wrong with its agent
+    drain_waits              somebody waited more than 3 s for a process that was asked to end, or it did not end well
+
+What a snapshot comes to: each event that it gives is held against what was emitted (its text against the texts of all that it stands for,
+everything else against the same event on other devices); what it does not give must be stood for, by an event that may; and the runs that
+it says are under way are those, up to the event. So whoever applies it ends where the raw stream ends.
 
 What is no anomaly: an indeterminate batch that is there, or is not, or is there on all devices; a reset that is due; what comes again
 because the device itself went back; events of an attempt after a later one began, which readers drop.
@@ -22,99 +34,36 @@ Pure; never imports the clock or anything that does I/O.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable
 
-import msgspec
-
+from runcast.testkit.calm import Calm, disturbs_agents
+from runcast.testkit.check_cancels import CancelCheck
+from runcast.testkit.check_drains import DrainCheck
+from runcast.testkit.check_inbox import InboxCheck
+from runcast.testkit.check_snapshots import SnapshotCheck
 from runcast.testkit.history import (
     Acked,
-    Answered,
     AnyRecord,
     Dropped,
     Failed,
     Framed,
     Injected,
     Opened,
-    Parked,
     Planned,
     Receipted,
     Seen,
     Sent,
     Settled,
-    Taken,
     event_id,
 )
-from runcast.testkit.view import CLOSERS, ENDS, Place, Try, View
-from runcast.wire.position import parse_position
+from runcast.testkit.known_log import KnownLog
+from runcast.testkit.timings import Timings
+from runcast.testkit.verdict import ANOMALIES, EXAMPLES_MAX, Verdict, spread
+from runcast.testkit.view import CLOSERS, ENDS, Try, View
+from runcast.wire.position import SNAPSHOT_EPOCH, parse_position
 
-ANOMALIES: Final = (
-    "lost",
-    "duplicated",
-    "reordered",
-    "leaked",
-    "gaps_unannounced",
-    "false_resets",
-    "false_receipts",
-    "upstream_lost",
-    "upstream_duplicated",
-    "frozen_runs",
-)
-EXAMPLES_MAX: Final = 5
-
-
-class Spread(msgspec.Struct, frozen=True):
-    """How long something took, milliseconds."""
-
-    count: int
-    p50: float
-    p99: float
-    max: float
-
-
-class Verdict(msgspec.Struct):
-    """What the checker found.
-
-    Attributes:
-        anomalies: how many of each kind.
-        examples: the first few of each kind that there is, in words.
-        settled: whether the trial came to its end; without, what was lost can't be told, and the verdict is not clean.
-        accepted: events acknowledged to agents.
-        delivered: those of them that every device has that is owed them.
-        shown: events shown to devices, each device counted.
-        indeterminate: events of which an agent was told that they may or may not be stored.
-        superseded: events dropped because a later attempt of their run had begun.
-        resets: announced, to devices that came with an honest position.
-        upstream_accepted: messages whose sender was told "stored".
-        upstream_redelivered: deliveries to agents beyond the first.
-        receipts: by outcome.
-        faults: by kind.
-        recover: from a device's lost connection until it was caught up again.
-        latency: from the agent's emit until a device that was caught up had it.
-        receipt: from storing until an agent knew that it was delivered.
-    """
-
-    anomalies: dict[str, int]
-    examples: dict[str, list[str]]
-    settled: bool
-    accepted: int
-    delivered: int
-    shown: int
-    indeterminate: int
-    superseded: int
-    resets: int
-    upstream_accepted: int
-    upstream_redelivered: int
-    receipts: dict[str, int]
-    faults: dict[str, int]
-    recover: Spread
-    latency: Spread
-    receipt: Spread
-
-    @property
-    def clean(self) -> bool:
-        """Whether every promise was kept."""
-        return self.settled and not any(self.anomalies.values())
+LOSS_S = 20.0
+"""So long before a run was declared lost something must have been wrong: the lease, a sweep, and what a busy machine adds."""
 
 
 def check(history: Iterable[AnyRecord], *, expires: bool = False) -> Verdict:
@@ -124,56 +73,41 @@ def check(history: Iterable[AnyRecord], *, expires: bool = False) -> Verdict:
         history: records in any order, each writer's own ones in theirs.
         expires: events may have left the log meanwhile, so that a device may rightly be told `reset(expired)`.
     """
-    checker = _Checker(expires=expires)
     records = sorted(history, key=lambda record: record.t)
+    checker = _Checker(Calm(record for record in records if isinstance(record, Injected)), expires=expires)
     for record in records:
         if isinstance(record, Planned):
-            checker.plans[record.run, record.attempt] = record
-            checker.owners[record.run] = record.user
+            checker.log.plan(record)
+        elif isinstance(record, Framed):
+            checker.log.note_kinds(record)
         elif isinstance(record, Sent):
-            checker.owners_sent[record.id] = record.user
+            checker.senders[record.id] = record.user
     for record in records:
         checker.take(record)
     return checker.verdict()
 
 
-def spread(values: Sequence[float]) -> Spread:
-    """Percentiles of durations, given in milliseconds."""
-    if not values:
-        return Spread(0, 0.0, 0.0, 0.0)
-    line = sorted(values)
-    return Spread(len(line), *(round(line[min(int(share * len(line)), len(line) - 1)], 1) for share in (0.5, 0.99, 1.0)))
-
-
 class _Checker:
     """The state of one check."""
 
-    def __init__(self, *, expires: bool) -> None:
+    def __init__(self, calm: Calm, *, expires: bool) -> None:
+        self._calm = calm
         self._expires = expires
-        self.plans: dict[Try, Planned] = {}
-        self.owners: dict[str, str] = {}
-        self.owners_sent: dict[str, str] = {}
         self._counts: Counter[str] = Counter()
         self._examples: dict[str, list[str]] = defaultdict(list)
+        self.log = KnownLog(self.report)
+        self.senders: dict[str, str] = {}
+        self._inbox = InboxCheck(self.report, calm)
+        self._cancels = CancelCheck(self.report)
+        self._drains = DrainCheck(self.report, calm)
+        self._timings = Timings(calm)
         self._views: dict[tuple[str, str], View] = {}
-        self._places: dict[str, dict[str, Place]] = defaultdict(dict)  # by user, id; from whoever was shown it
-        self._seen: dict[tuple[str, int, int], Place] = {}  # the same by seq, with what merged events stand for
-        self._who: dict[str, tuple[Try, int]] = {}
-        self._started: dict[str, dict[int, Place]] = defaultdict(dict)
-        self._ended: dict[Try, str] = {}
-        self._acks: dict[Try, list[tuple[int, int]]] = defaultdict(list)
+        self._foreign: set[tuple[str, str]] = set()  # devices that were believed a position of another user
         self._unsure: set[tuple[str, int, int]] = set()
         self._dropped: dict[tuple[str, int, int], str] = {}
+        self._gave_up: set[Try] = set()
+        self._losses: dict[Try, float] = {}  # when it was first shown
         self._receipts: list[Receipted] = []
-        self._stored: set[str] = set()
-        self._taken: dict[str, list[Taken]] = defaultdict(list)
-        self._parked: set[str] = set()
-        self._faults: Counter[str] = Counter()
-        self._down: dict[tuple[str, str], float] = {}
-        self._behind: dict[tuple[str, str], int] = {}  # the tip to reach before the device is caught up
-        self._slow: set[tuple[str, str]] = set()
-        self._recover: list[float] = []
-        self._latency: list[float] = []
         self._settled: Settled | None = None
         self._resets = self._shown = 0
 
@@ -183,28 +117,26 @@ class _Checker:
             self._examples[kind].append(text)
 
     def take(self, record: AnyRecord) -> None:
+        self._inbox.take(record)
+        self._cancels.take(record)
+        self._drains.take(record)
         match record:
             case Framed():
                 self._framed(record)
             case Opened():
                 self._opened(record)
-            case Dropped() if not record.meant:
-                self._down.setdefault((record.user, record.device), record.t)
+            case Dropped():
+                self._timings.dropped(record)
             case Acked():
-                self._acks[record.run, record.attempt].append((record.upto, parse_position(record.pos).seq))
+                self.log.acks[record.run, record.attempt].append((record.upto, parse_position(record.pos).seq))
             case Failed():
+                self._gave_up.add((record.run, record.attempt))
                 self._unsure.update((record.run, record.attempt, seq) for seq in record.unsure)
-                self._dropped.update(((record.run, record.attempt, seq), record.why) for seq in record.dropped)
+                if record.why != "attempt_taken":  # what is shown of the attempt is another producer's
+                    self._dropped.update(((record.run, record.attempt, seq), record.why) for seq in record.dropped)
             case Receipted():
                 self._receipts.append(record)
-            case Taken():
-                self._taken[record.id].append(record)
-            case Parked():
-                self._parked.add(record.id)
-            case Answered() if record.outcome == "stored":
-                self._stored.add(record.id)
-            case Injected():
-                self._faults[record.kind] += 1
+                self._timings.receipt(record)
             case Settled():
                 self._settled = record
 
@@ -213,50 +145,56 @@ class _Checker:
     def _view(self, user: str, device: str) -> View:
         view = self._views.get((user, device))
         if view is None:
-            view = self._views[user, device] = View(user, device, self.plans, self.report)
+            view = self._views[user, device] = View(user, device, self.log.kind_at, self.report)
         return view
 
     def _opened(self, record: Opened) -> None:
-        if record.outcome == "reset" and not record.trick:
-            self._resets += 1
-            if record.reason != "expired" or not self._expires:
+        if record.reason and not record.trick:
+            self._resets += record.outcome == "reset"
+            in_snapshot = record.reason == "unfinished" and record.asked.startswith(SNAPSHOT_EPOCH)
+            # Its cursor may be what it acknowledged under a position that was not its own.
+            gone = record.reason == "expired" and (self._expires or (not record.asked and (record.user, record.device) in self._foreign))
+            if not in_snapshot and not gone:
                 who, asked = f"{record.device} of {record.user}", record.asked or "its cursor"
-                self.report("false_resets", f"{who} came honestly with {asked}, and was told reset({record.reason}) by {record.edge}")
-        if record.slow:
-            self._slow.add((record.user, record.device))
-        self._view(record.user, record.device).open(record)
-        self._behind[record.user, record.device] = parse_position(record.tip).seq
-        self._catch_up(record.user, record.device, record.t)
-
-    def _catch_up(self, user: str, device: str, t: float) -> None:
-        key = (user, device)
-        if key in self._behind and self._views[key].held >= self._behind[key]:
-            del self._behind[key]
-            since = self._down.pop(key, None)
-            if since is not None and key not in self._slow:
-                self._recover.append(1000 * (t - since))
+                told = f"{record.outcome}({record.reason})"
+                self.report("false_resets", f"{who} came honestly with {asked}, and was told {told} by {record.edge}")
+        if record.trick == "foreign" and record.outcome == "resumed":
+            self._foreign.add((record.user, record.device))
+        view = self._view(record.user, record.device)
+        view.open(record)
+        self._timings.opened(record, view)
 
     def _framed(self, record: Framed) -> None:
         view = self._view(record.user, record.device)
-        key = (record.user, record.device)
-        live = key not in self._behind and key not in self._slow
+        live = self._timings.is_live(record)
         for place, event in view.frame(record):
             self._shown += 1
             if not self._is_ours(record, event):
                 continue
-            self._locate(record, place, event)
-            if live and event.ms and record.ms:
-                self._latency.append(max(record.ms - event.ms, 0))
-        self._catch_up(record.user, record.device, record.t)
+            self.log.locate(view, place, event)
+            self.log.check_content(view, event)
+            self._drains.shown(record, event)
+            if event.kind in ENDS:
+                self._ended(record, event)
+            if live:
+                self._timings.shown(record, event)
+        self._timings.moved(view, record.t)
+
+    def _ended(self, record: Framed, event: Seen) -> None:
+        attempt = (event.run, event.attempt)
+        emitted = record.t - (record.ms - event.ms) / 1000 if event.ms and record.ms else record.t
+        self._cancels.ended(attempt, event.kind, emitted, record.t)
+        if event.kind == "run_lost":
+            self._losses.setdefault(attempt, record.t)
 
     def _is_ours(self, record: Framed, event: Seen) -> bool:
         """Whether the user may see the event, and somebody emitted it."""
         if not event.run:
-            owner = self.owners_sent.get(event.id)
+            owner = self.senders.get(event.id)
             known = owner is not None and event.kind == "user_message"
         else:
-            owner = self.owners.get(event.run)
-            plan = self.plans.get((event.run, event.attempt))
+            owner = self.log.owners.get(event.run)
+            plan = self.log.plans.get((event.run, event.attempt))
             known = plan is not None and event.id == event_id(event.run, event.attempt, event.seq)
             if plan is not None and known:
                 planned = plan.kinds[event.seq - 1] if 1 <= event.seq <= len(plan.kinds) else ""
@@ -269,44 +207,23 @@ class _Checker:
             return False
         return True
 
-    def _locate(self, record: Framed, place: Place, event: Seen) -> None:
-        """Note where in the log the event lies; all devices must agree."""
-        places = self._places[record.user]
-        before = places.get(event.id)
-        if before is not None:
-            both = Place(max(before.after, place.after), min(before.upto, place.upto))
-            if both.after >= both.upto:
-                self.report(
-                    "reordered", f"{event.id} lies at {place.upto} for {record.device} of {record.user}, at {before.upto} for another"
-                )
-                return
-            place = both
-        places[event.id] = place
-        if not event.run:
-            return
-        attempt = (event.run, event.attempt)
-        self._who[event.id] = (attempt, event.seq)
-        for seq in self._views[record.user, record.device].covered[attempt] & set(range(event.first or event.seq, event.seq + 1)):
-            self._seen.setdefault((*attempt, seq), place)
-        self._seen[*attempt, event.seq] = place
-        if event.seq == 1:
-            self._started[event.run][event.attempt] = place
-        if event.kind in ENDS:
-            self._ended[attempt] = event.kind
-
     # --- at the end ---
 
     def verdict(self) -> Verdict:
-        accepted = {(run, number): max(upto for upto, _ in acks) for (run, number), acks in self._acks.items()}
+        accepted = {(run, number): max(upto for upto, _ in acks) for (run, number), acks in self.log.acks.items()}
         missing: set[tuple[str, int, int]] = set()
         for view in self._views.values():
             view.finish()
         self._check_same_order()
+        SnapshotCheck(self.log, self.report).check(self._views.values())
         if self._settled is not None:
             missing = self._check_owed(self._settled, accepted)
-            self._check_upstream_lost()
             self._check_frozen()
+        self._inbox.finish(settled=self._settled is not None)
+        self._cancels.finish()
+        self._drains.finish()
         self._check_claims()
+        self._check_losses()
         return Verdict(
             anomalies={kind: self._counts[kind] for kind in ANOMALIES},
             examples={kind: self._examples[kind] for kind in ANOMALIES if self._counts[kind]},
@@ -317,13 +234,23 @@ class _Checker:
             indeterminate=len(self._unsure),
             superseded=sum(view.superseded for view in self._views.values()),
             resets=self._resets,
-            upstream_accepted=len(self._stored),
-            upstream_redelivered=sum(len(taken) - 1 for taken in self._taken.values()),
-            receipts=dict(Counter(receipt.outcome for receipt in self._receipts)),
-            faults=dict(self._faults),
-            recover=spread(self._recover),
-            latency=spread(self._latency),
-            receipt=spread([receipt.latency_ms for receipt in self._receipts if receipt.outcome == "delivered"]),
+            snapshots={
+                "whole": sum(len(view.given) for view in self._views.values()),
+                "broken_off": sum(view.broken_off for view in self._views.values()),
+            },
+            upstream_accepted=len(self._inbox.stored),
+            upstream_redelivered=sum(max(len(letter.taken) - 1, 0) for letter in self._inbox.letters.values()),
+            upstream_ordered=self._inbox.ordered,
+            parked=sum(letter.parked is not None for letter in self._inbox.letters.values()),
+            cancels=self._cancels.honoured,
+            receipts=dict(self._timings.receipts),
+            faults=dict(Counter(fault.kind for fault in self._calm.faults)),
+            recover=spread(self._timings.recover_ms),
+            latency=spread(self._timings.latency_ms),
+            receipt=spread(self._timings.receipt_ms),
+            receipt_calm=spread(self._timings.receipt_calm_ms),
+            cancel=spread(self._cancels.took_ms),
+            drain=spread(self._drains.took_ms),
         )
 
     def _check_same_order(self) -> None:
@@ -332,52 +259,42 @@ class _Checker:
         for view in self._views.values():
             by_user[view.user].append(view)
         for views in by_user.values():
-            reference = max(views, key=lambda view: len(view.ids) - len(view.merged))
-            index = {name: number for number, name in enumerate(reference.ids) if name not in reference.merged}
+            reference = max(views, key=lambda view: len(view.ids) - len(view.unordered))
+            index = {name: number for number, name in enumerate(reference.ids) if name not in reference.unordered}
             for view in views:
                 last, last_name = -1, ""
                 for name in view.ids:
                     here = index.get(name, -1)
-                    if here < 0 or name in view.merged:
+                    if here < 0 or name in view.unordered:
                         continue
                     if here < last:
                         self.report("reordered", f"{view.name} was shown {last_name} before {name}, {reference.name} the other way round")
                         break
                     last, last_name = here, name
 
-    def _bound(self, run: str, number: int, seq: int) -> int:
-        """A seq of the log at or before which an acknowledged event lies."""
-        return min((pos for upto, pos in self._acks.get((run, number), ()) if upto >= seq), default=-1)
-
-    def _late(self, run: str, number: int, place: Place | None, bound: int) -> bool:
-        """Whether an event came, or may have come, after a later attempt had begun: readers drop it."""
-        for attempt, started in self._started.get(run, {}).items():
-            if attempt > number and (place.upto if place is not None else bound) > started.after:
-                return True
-        return False
-
     def _check_owed(self, settled: Settled, accepted: dict[Try, int]) -> set[tuple[str, int, int]]:
         missing: set[tuple[str, int, int]] = set()
+        log = self.log
         for (run, number), upto in accepted.items():
             for seq in range(1, upto + 1):
-                if (run, number, seq) not in self._seen and not self._late(run, number, None, self._bound(run, number, seq)):
+                if (run, number, seq) not in log.seen and not log.late(run, number, None, log.bound(run, number, seq)):
                     missing.add((run, number, seq))
-                    name, owner = event_id(run, number, seq), self.owners.get(run)
+                    name, owner = event_id(run, number, seq), log.owners.get(run)
                     self.report("lost", f"{name} of {owner} was acknowledged and shown to nobody")
-        for name in self._stored:
-            owner = self.owners_sent.get(name, "")
-            if name not in self._places[owner] and name not in self._parked:
+        for letter in self._inbox.stored:
+            name, owner = letter.sent.id, letter.sent.user
+            if name not in log.places[owner]:
                 self.report("lost", f"message {name} of {owner} was stored, and no device was shown it")
         for user, device in settled.devices:
             view = self._views.get((user, device))
             if view is None or view.base < 0:
                 self.report("lost", f"{device} of {user} was never let in")
                 continue
-            for name, place in self._places[user].items():
-                attempt, seq = self._who.get(name, (None, 0))
+            for name, place in log.places[user].items():
+                attempt, seq = log.who.get(name, (None, 0))
                 if view.holds(name, attempt, seq, place):
                     continue
-                if attempt is not None and self._late(*attempt, place, -1):
+                if attempt is not None and log.late(*attempt, place, -1):
                     continue
                 if attempt is not None and seq <= accepted.get(attempt, 0):
                     missing.add((*attempt, seq))
@@ -388,17 +305,20 @@ class _Checker:
         return missing
 
     def _check_frozen(self) -> None:
-        for run, attempts in self._started.items():
-            if (run, max(attempts)) not in self._ended:
-                self.report("frozen_runs", f"{run} of {self.owners.get(run)}, attempt {max(attempts)}, began and has no end")
+        for run, attempts in self.log.started.items():
+            if (run, max(attempts)) not in self.log.ended:
+                self.report("frozen_runs", f"{run} of {self.log.owners.get(run)}, attempt {max(attempts)}, began and has no end")
 
-    def _check_upstream_lost(self) -> None:
-        for name in self._stored:
-            if name not in self._taken and name not in self._parked:
-                self.report("upstream_lost", f"message {name} of {self.owners_sent.get(name)} was stored, and no agent got it")
+    def _check_losses(self) -> None:
+        """Nobody is declared lost whose agent was well, and did not give the run up itself."""
+        for attempt, at in self._losses.items():
+            agent = self.log.plans[attempt].agent
+            if agent and attempt not in self._gave_up and self._calm.during(at - LOSS_S, at, disturbs_agents):
+                run, number = attempt
+                self.report("false_losses", f"{run}, attempt {number}, was declared lost, and nothing was wrong with {agent}")
 
     def _check_claims(self) -> None:
-        """Receipts, refusals, and what agents were handed."""
+        """Receipts, refusals and acknowledgements are true."""
         for receipt in self._receipts:
             if receipt.outcome != "delivered":
                 continue
@@ -409,19 +329,12 @@ class _Checker:
                 self.report("false_receipts", f"{name} was called delivered to {receipt.device} of {receipt.user}, which did not have it")
         for (run, number, seq), why in self._dropped.items():
             # Whoever ends the run instead (the library, or a router that declares it lost) goes on with the seqs that were not used.
-            plan, ended = self.plans.get((run, number)), self._ended.get((run, number))
-            planned = ended is None or plan is None or ended == plan.kinds[-1]
-            if (run, number, seq) in self._seen and planned:
+            plan, (ended, _) = self.log.plans.get((run, number)), self.log.ended.get((run, number), ("", None))
+            planned = not ended or plan is None or ended == plan.kinds[-1]
+            if (run, number, seq) in self.log.seen and planned:
                 self.report("false_receipts", f"{event_id(run, number, seq)} was said not to be stored ({why}), and is")
-        for (run, number), acks in self._acks.items():
+        for (run, number), acks in self.log.acks.items():
             for upto, pos in acks:
-                place = self._seen.get((run, number, upto))
+                place = self.log.seen.get((run, number, upto))
                 if place is not None and not place.after < pos <= place.upto:
                     self.report("false_receipts", f"{event_id(run, number, upto)} was acknowledged at {pos}, and is at {place.upto}")
-        for name, taken in self._taken.items():
-            owner = self.owners_sent.get(name)
-            for one in taken:
-                if one.user != owner:
-                    self.report("leaked", f"{one.agent} was handed message {name} of {one.user}, which {owner or 'nobody'} sent")
-            if len({one.stamp for one in taken}) > 1:
-                self.report("upstream_duplicated", f"message {name} of {owner} is in the inbox more than once")

@@ -1,8 +1,9 @@
 """The people of a trial: for each user several devices that come, go, fall behind, ask for what they should not, and send messages.
 
 The kinds of devices:
-    steady    stays connected, comes back at once, sends messages and sends again what was not answered
+    steady    stays connected, comes back at once, sends messages and cancels, and sends again what was not answered
     restless  leaves every few seconds, mostly without a word, and comes back with an honest, old, future, foreign, broken or no position
+    page      leaves too, often in the middle of a snapshot, and asks for a snapshot when it comes back
     slow      reads, but acknowledges seldom: it falls behind, and has to be fed from the log
     late      comes when all is over, and reads everything from the beginning
 
@@ -13,19 +14,20 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import aiohttp
 
 from runcast.testkit.device import Device
 from runcast.testkit.device_link import DeviceClosedError
-from runcast.testkit.history import Answered, AnyRecord, Dropped, Sent
+from runcast.testkit.device_session import Answered as Told
+from runcast.testkit.history import Answered, AnyRecord, CancelSent, Dropped, Sent
 from runcast.testkit.sightings import framed, opened
-from runcast.testkit.trial_agent import GROUP
+from runcast.testkit.trial_agent import GROUP, POISON
 from runcast.wire.errors import PositionMalformedError, RuncastError
 from runcast.wire.frames import CODECS, Batch, ServerFrame, Welcome
-from runcast.wire.position import EARLIEST, Position, parse_position
+from runcast.wire.position import EARLIEST, SNAPSHOT_EPOCH, Position, parse_position
 
 SEND_TRIES_MAX: Final = 12
 """Tries of one message. Then it is left as it is: nobody was told that it is stored."""
@@ -35,6 +37,10 @@ _LEAVE_S: Final = (0.7, 5.0)
 _ACK_S: Final = (0.5, 6.0)
 _SEND_S: Final = (1.0, 8.0)
 _SEND_TIMEOUT_S: Final = 6.0
+_BEGIN_S: Final = 8.0
+"""How long a device waits for the run that it is going to cancel."""
+_BREAK_OFF: Final = 0.3
+"""Share of the snapshots that a page breaks off at a frame."""
 
 
 class Member:
@@ -42,12 +48,13 @@ class Member:
 
     Args:
         user: whose.
-        kind: steady, restless, slow or late.
+        kind: steady, restless, page, slow or late.
         urls: of the edges.
         token: of the user.
         write: takes records.
         rng: decides what it does.
         http: the session that all share.
+        poison: its first message is poison.
     """
 
     def __init__(
@@ -59,9 +66,15 @@ class Member:
         write: Callable[[AnyRecord], None],
         rng: random.Random,
         http: aiohttp.ClientSession,
+        *,
+        poison: bool = False,
     ) -> None:
         self.user = user
         self.kind = kind
+        self._poison = poison
+        self._awaited = ""  # the run that is to begin
+        self._begun = asyncio.Event()
+        self._fed_up = asyncio.Event()
         self._write = write
         self._rng = rng
         self._trick = ""
@@ -74,6 +87,7 @@ class Member:
             position=EARLIEST if kind == "late" else None,
             subprotocol=rng.choice(sorted(CODECS)),
             ack=kind != "slow",
+            snapshot=kind == "page",
             reconnect=True,
             strict=False,
             record=False,
@@ -88,13 +102,24 @@ class Member:
         now = time.monotonic()
         if isinstance(frame, Batch):
             self._write(framed(frame, self.user, self.kind, now, time.time_ns() // 1_000_000))
-            if len(self._places) < OLD_POSITIONS_MAX:
-                self._places.append(frame.pos)
-            else:
-                self._places[self._rng.randrange(OLD_POSITIONS_MAX)] = frame.pos
+            self._remember(frame.pos)
+            if any(event.run_id == self._awaited for event in frame.events):
+                self._begun.set()
+            if self.kind == "page" and frame.pos.startswith(SNAPSHOT_EPOCH) and self._rng.random() < _BREAK_OFF:
+                self._fed_up.set()
         elif isinstance(frame, Welcome):
-            self._write(opened(frame, self.user, self.kind, now, self.device.session.position, self._trick, slow=self.kind == "slow"))
+            session = self.device.session
+            record = opened(frame, self.user, self.kind, now, session.position, self._trick, slow=self.kind == "slow")
+            record.wants = session.wants_snapshot
+            self._write(record)
             self._trick = ""
+
+    def _remember(self, position: str) -> None:
+        """Note a position, to come back with."""
+        if len(self._places) < OLD_POSITIONS_MAX:
+            self._places.append(position)
+        else:
+            self._places[self._rng.randrange(OLD_POSITIONS_MAX)] = position
 
     def _on_lost(self, _: str) -> None:
         code = self.device.close_code or 0
@@ -125,8 +150,8 @@ class Member:
         await self.connect()
         match self.kind:
             case "steady":
-                await self._send(calm)
-            case "restless":
+                await self._send(calm, others)
+            case "restless" | "page":
                 await self._come_and_go(calm, others)
             case "slow":
                 while not await _wait(calm, self._rng.uniform(*_ACK_S)):
@@ -139,13 +164,26 @@ class Member:
 
     async def _come_and_go(self, calm: asyncio.Event, others: Sequence["Member"]) -> None:
         honest = self.device.session.position
-        while not await _wait(calm, self._rng.uniform(*_LEAVE_S)):
+        while not await self._wait_to_leave(calm):
             self._write(Dropped(t=time.monotonic(), user=self.user, device=self.kind, meant=True))
             await self.device.disconnect(abruptly=self._rng.random() < 0.7)
             if not self._trick:  # else nobody has answered to the last one
                 honest = self.device.session.position
+            if self.kind == "page":
+                self.device.session.ask_snapshot()
             self._trick, self.device.session.position = self._choose_position(honest, others)
             await self.connect()
+
+    async def _wait_to_leave(self, calm: asyncio.Event) -> bool:
+        """Wait until it is time, or a page has enough of a snapshot; True when it is calm instead."""
+        self._fed_up.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._rng.uniform(*_LEAVE_S)), asyncio.TaskGroup() as either:
+                waits = [either.create_task(event.wait()) for event in (calm, self._fed_up)]
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                for wait in waits:
+                    wait.cancel()
+        return calm.is_set()
 
     def _choose_position(self, honest: str, others: Sequence["Member"]) -> tuple[str, str]:
         """A trick and a position to come back with."""
@@ -172,18 +210,48 @@ class Member:
                 return (trick, self._rng.choice(places)) if places else ("", honest)
         return "", honest
 
-    async def _send(self, calm: asyncio.Event) -> None:
+    async def _send(self, calm: asyncio.Event, others: Sequence["Member"]) -> None:
+        if self._poison:
+            self._sent += 1
+            await self.send(f"{self.user}/m{self._sent}", poison=True)
         while not await _wait(calm, self._rng.uniform(*_SEND_S)):
             self._sent += 1
-            await self.send(f"{self.user}/m{self._sent}")
+            name = f"{self.user}/m{self._sent}"
+            match self._rng.choice(["plain", "plain", "early", "late", "meddle"]):
+                case "early":  # stop the run before there is one
+                    await self.cancel(f"hold/{name}")
+                    await self.send(name, run=f"hold/{name}")
+                case "late":
+                    self._awaited = f"hold/{name}"
+                    self._begun.clear()
+                    await self.send(name, run=self._awaited)
+                    await _wait(self._begun, _BEGIN_S)
+                    await self.cancel(self._awaited)
+                case "meddle":
+                    theirs = [other._awaited for other in others if other._awaited and other.user != self.user]
+                    if theirs:
+                        await self.cancel(self._rng.choice(theirs))
+                    await self.send(name)
+                case _:
+                    await self.send(name)
 
-    async def send(self, name: str) -> None:
-        """Send one message, again under its id until it is answered for good."""
-        self._write(Sent(t=time.monotonic(), id=name, user=self.user, device=self.kind))
+    async def send(self, name: str, *, run: str = "", poison: bool = False) -> None:
+        """Send one message, again under its id until it is answered for good. `run`: the one that is to answer it."""
+        self._write(Sent(t=time.monotonic(), id=name, user=self.user, device=self.kind, poison=poison))
+        text, data = POISON if poison else "a question", {"run": run} if run else None
+        await self._until_answered(name, lambda: self.device.send_message(GROUP, "t", text, id=name, data=data, timeout=_SEND_TIMEOUT_S))
+
+    async def cancel(self, run: str) -> None:
+        """Ask for the end of a run, in the same way."""
+        name = f"{self.user}/stop {run}"
+        self._write(CancelSent(t=time.monotonic(), id=name, user=self.user, device=self.kind, run=run))
+        await self._until_answered(name, lambda: self.device.cancel(run, "enough", id=name, timeout=_SEND_TIMEOUT_S))
+
+    async def _until_answered(self, name: str, send: Callable[[], Awaitable[Told]]) -> None:
         for _ in range(SEND_TRIES_MAX):
             outcome, definite, retry, duplicate = "", False, True, False
             try:
-                answered = await self.device.send_message(GROUP, "t", "a question", id=name, timeout=_SEND_TIMEOUT_S)
+                answered = await send()
                 outcome, definite, retry, duplicate = "stored", True, False, answered.duplicate
             except RuncastError as exc:
                 outcome, definite, retry = exc.code.name, exc.code.definite, exc.code.retry

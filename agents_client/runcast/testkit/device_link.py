@@ -144,7 +144,7 @@ class Link:
         ws = self._ws
         if ws is not None and not ws.closed:
             if abruptly:
-                _reset(ws)
+                reset_connection(ws)
             else:
                 if self._session.acknowledging and self._session.unacknowledged:
                     self._session.acknowledge()
@@ -324,7 +324,7 @@ def _now() -> float:
     return time.monotonic()
 
 
-def _reset(ws: aiohttp.ClientWebSocketResponse) -> None:
+def reset_connection(ws: aiohttp.ClientWebSocketResponse) -> None:
     """Tear the TCP connection down without a word: what the other side sees when a laptop goes to sleep, but at once."""
     transport_socket = ws.get_extra_info("socket")
     if transport_socket is None:

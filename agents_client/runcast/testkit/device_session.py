@@ -252,6 +252,15 @@ class DeviceSession:
         if self.phase is Phase.OPEN:
             self._effects.append(Transmit(frame))
 
+    @property
+    def wants_snapshot(self) -> bool | None:
+        """What the next hello says of snapshots."""
+        return self._snapshot
+
+    def ask_snapshot(self) -> None:
+        """Ask for a snapshot from the next hello on, until caught up once."""
+        self._snapshot = True
+
     def forget_send(self, send_id: str) -> None:
         """Do not send it again; nobody waits for its answer."""
         self._pending.pop(send_id, None)

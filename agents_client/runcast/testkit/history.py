@@ -2,16 +2,17 @@
 
 Times (`t`) are seconds of the machine's monotonic clock, which all its processes share. Who writes what:
 
-    agents    Planned, then Acked as it is acknowledged; Failed when the library gives a run up; Receipted; Taken, Handled
-    devices   Opened, Framed (every batch frame as it came, repeats too), Dropped (the connection ended), Sent, Answered
-    the trial Injected (a fault, and when it was healed)
+    agents    Planned, then Acked as it is acknowledged; Failed when the library gives a run up; Receipted; Taken, then Handled or Returned
+    devices   Opened, Framed (every batch frame as it came, repeats too), Dropped (the connection ended), Sent or CancelSent, then Answered
+    the trial Injected (a fault, and when it was healed), Parked (what it found put aside), Settled
 
-A record is written before what it tells of can have an effect (Planned, Sent, Framed), or after it is certain (Acked, Answered), so a
-process that is killed never leaves an effect without its record.
+A record is written before what it tells of can have an effect (Planned, Sent, Framed, Handled), or after it is certain (Acked, Answered),
+so a process that is killed never leaves an effect without its record.
 
 Never imports asyncio, sockets, the clock, or the rest of the testkit.
 """
 
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -25,13 +26,19 @@ class Record(msgspec.Struct, tag_field="is", kw_only=True, omit_defaults=True):
 
 
 class Planned(Record, tag="planned"):
-    """An agent is about to begin an attempt of a run, and means to emit these kinds, from seq 1 on, in this order."""
+    """An agent is about to begin an attempt of a run, and means to emit these kinds, from seq 1 on, in this order.
+
+    Attributes:
+        agent: its name; "" when no agent told, and the plan was made of what was seen: then neither cancels nor losses are judged.
+        words: of each delta, see `delta_text`; 0: nothing is known of the texts.
+    """
 
     user: str
     run: str
     attempt: int
     agent: str
     kinds: list[str]
+    words: int = 0
 
 
 class Acked(Record, tag="acked"):
@@ -68,28 +75,51 @@ class Receipted(Record, tag="receipted"):
 
 
 class Taken(Record, tag="taken"):
-    """An agent was handed a message; `stamp` is when an edge took it in (ms), so two stamps mean that it was stored twice."""
+    """An agent was handed a message.
+
+    Attributes:
+        tries: how often it was, as the agent was told.
+        stamp: when an edge took it in (ms), so two stamps mean that it was stored twice.
+        worker: this life of the agent.
+    """
 
     id: str
     user: str
     agent: str
     tries: int
     stamp: int
+    worker: str = ""
 
 
 class Handled(Record, tag="handled"):
-    """The agent acknowledged the message."""
+    """The agent is about to say that it is done with the message."""
 
     id: str
     user: str
     agent: str
+    worker: str = ""
 
 
-class Parked(Record, tag="parked"):
-    """The message was set aside after too many tries, visibly: not lost."""
+class Returned(Record, tag="returned"):
+    """The agent is about to give the message back, for somebody to try again."""
 
     id: str
     user: str
+    agent: str
+    worker: str = ""
+
+
+class Parked(Record, tag="parked"):
+    """The message was found among those that were set aside.
+
+    Attributes:
+        user: whose it is there.
+        tries: how often it had been handed out, as is said there.
+    """
+
+    id: str
+    user: str
+    tries: int = 0
 
 
 class Opened(Record, tag="opened"):
@@ -102,6 +132,8 @@ class Opened(Record, tag="opened"):
         position: prev of the first frame to come.
         tip: newest position then.
         slow: it acknowledges late on purpose, so that how long things take it says nothing.
+        wants: whether it asked for a snapshot (True), forbade it (False), or left it to the edge.
+        runs: run, attempt and newest seq of those that are said to be under way.
     """
 
     user: str
@@ -114,10 +146,18 @@ class Opened(Record, tag="opened"):
     trick: str = ""
     reason: str = ""
     slow: bool = False
+    wants: bool | None = False
+    runs: list[tuple[str, int, int]] = []
 
 
 class Seen(msgspec.Struct, array_like=True):
-    """An event as a frame carried it. `first`: first_seq, when it stands for several; `ms`: its own time, since the Unix epoch."""
+    """An event as a frame carried it.
+
+    Attributes:
+        first: first_seq, when it stands for several.
+        ms: its own time, since the Unix epoch.
+        digest: CRC-32 of its text (agent_response) or of all of it but first_seq (every other kind); 0: not known.
+    """
 
     id: str
     kind: str
@@ -126,6 +166,7 @@ class Seen(msgspec.Struct, array_like=True):
     seq: int = 0
     first: int = 0
     ms: int = 0
+    digest: int = 0
 
 
 class Framed(Record, tag="framed"):
@@ -149,11 +190,21 @@ class Dropped(Record, tag="dropped"):
 
 
 class Sent(Record, tag="sent"):
-    """A device is about to send a message."""
+    """A device is about to send a message. `poison`: no agent will settle it."""
 
     id: str
     user: str
     device: str
+    poison: bool = False
+
+
+class CancelSent(Record, tag="cancel_sent"):
+    """A device is about to ask for the end of a run."""
+
+    id: str
+    user: str
+    device: str
+    run: str
 
 
 class Answered(Record, tag="answered"):
@@ -168,12 +219,13 @@ class Answered(Record, tag="answered"):
 
 
 class Injected(Record, tag="injected"):
-    """A fault was put in at `t` and healed at `healed`."""
+    """A fault was put in at `t` and healed at `healed`. `status`: with which a process ended that was asked to end."""
 
     kind: str
     target: str
     healed: float
     what: str = ""
+    status: int = 0
 
 
 class Settled(Record, tag="settled"):
@@ -184,7 +236,22 @@ class Settled(Record, tag="settled"):
 
 
 AnyRecord = (
-    Planned | Acked | Failed | Receipted | Taken | Handled | Parked | Opened | Framed | Dropped | Sent | Answered | Injected | Settled
+    Planned
+    | Acked
+    | Failed
+    | Receipted
+    | Taken
+    | Handled
+    | Returned
+    | Parked
+    | Opened
+    | Framed
+    | Dropped
+    | Sent
+    | CancelSent
+    | Answered
+    | Injected
+    | Settled
 )
 
 _encoder: Final = msgspec.json.Encoder()
@@ -215,3 +282,16 @@ def from_lines(lines: Iterable[bytes]) -> Iterator[AnyRecord]:
 def event_id(run: str, attempt: int, seq: int) -> str:
     """Id of a run's event, as PROTOCOL.md says ("Events")."""
     return f"{run}.{attempt}.{seq}"
+
+
+def delta_text(seq: int, words: int) -> str:
+    """What the delta at `seq` of an attempt says: nothing else in the attempt says the same."""
+    return f"{seq} " * words
+
+
+def delta_digest(seqs: Iterable[int], words: int) -> int:
+    """`Seen.digest` of the deltas at `seqs`, joined."""
+    digest = 0
+    for seq in seqs:
+        digest = zlib.crc32(delta_text(seq, words).encode(), digest)
+    return digest

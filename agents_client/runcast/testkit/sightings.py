@@ -7,6 +7,7 @@ device and not on another, left out in silence, shown to another user, or withou
 Never imports the clock or anything that does I/O.
 """
 
+import zlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -26,7 +27,16 @@ class Sighting(NamedTuple):
 def seen(event: Event) -> Seen:
     """An event as a history has it."""
     kind = event.WhichOneof("kind") or "unknown"
-    return Seen(event.id, kind, event.run_id, event.attempt, event.seq, event.first_seq, event.time_unix_ms)
+    if kind == "agent_response":
+        content = event.agent_response.text.encode()
+    else:
+        alone = event
+        if event.first_seq:  # whatever else it stands for, it says the same
+            alone = Event()
+            alone.CopyFrom(event)
+            alone.first_seq = 0
+        content = alone.SerializeToString(deterministic=True)
+    return Seen(event.id, kind, event.run_id, event.attempt, event.seq, event.first_seq, event.time_unix_ms, zlib.crc32(content))
 
 
 def framed(frame: Batch, user: str, device: str, t: float, ms: int) -> Framed:
@@ -48,6 +58,8 @@ def opened(frame: Welcome, user: str, device: str, t: float, asked: str, trick: 
         position=frame.position,
         tip=frame.tip,
         slow=slow,
+        wants=None,
+        runs=[(run.run_id, run.attempt, run.seq) for run in frame.runs],
     )
 
 

@@ -15,10 +15,10 @@ Never imports the clock or anything that does I/O.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from runcast.testkit.checker import Spread, spread
 from runcast.testkit.gist import short_run
 from runcast.testkit.recording import Recording, kind_of
 from runcast.testkit.validators import Violation
+from runcast.testkit.verdict import Spread, spread
 from runcast.wire.lifecycle import ends_run
 
 
@@ -62,6 +62,7 @@ class Timing(NamedTuple):
 def find_gaps(recording: Recording) -> list[Gap]:
     """All gaps while a run was under way."""
     busy: dict[str, bool] = {}
+    asked: dict[str, set[str]] = {}
     gaps: list[Gap] = []
     before = 0.0
     for index, received in enumerate(recording.received):
@@ -73,7 +74,16 @@ def find_gaps(recording: Recording) -> list[Gap]:
             if ends_run(event):
                 busy.pop(event.run_id, None)
             else:
-                busy[event.run_id] = kind_of(event) != "input_requested"
+                questions = asked.setdefault(event.run_id, set())
+                match kind_of(event):
+                    case "input_requested":
+                        questions.add(event.input_requested.request_id)
+                        busy[event.run_id] = False
+                    case "input_resolved":
+                        questions.discard(event.input_resolved.request_id)
+                        busy[event.run_id] = not questions
+                    case _:
+                        busy[event.run_id] = True
     if any(busy.values()) and recording.ended_s > before:
         gaps.append(Gap(len(recording.received), recording.ended_s - before))
     return gaps

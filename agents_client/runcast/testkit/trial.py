@@ -2,7 +2,7 @@
 
 The order: the cluster with a proxy on every line, agents, devices; the load with the faults of the seed's schedule; everything healed;
 nothing new is sent, and it is waited, for `SETTLE_S` at most, until the checker has nothing to complain of that time could heal; a last
-device per user reads everything from the beginning; `Settled`; agents end; the verdict.
+device per user reads everything from the beginning; what was put aside is read; `Settled`; agents end; the verdict.
 """
 
 import asyncio
@@ -13,21 +13,27 @@ import random
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import aiohttp
+import nats
 
-from runcast.testkit.checker import Verdict, check
+from runcast.testkit.calm import DRAIN
+from runcast.testkit.checker import check
 from runcast.testkit.cluster import Cluster
 from runcast.testkit.crowd import Member
 from runcast.testkit.faults import KINDS, Fault, schedule
 from runcast.testkit.history import AnyRecord, Framed, Injected, Settled, from_lines
+from runcast.testkit.mutes import stay_mute
+from runcast.testkit.parked import ParkedReader
 from runcast.testkit.pending import Pending
 from runcast.testkit.processes import Process, ProcessError
 from runcast.testkit.proxy import Proxy
+from runcast.testkit.verdict import Verdict
+from runcast.wire import limits
 
 SETTLE_S: Final = 30.0
 """From the last fault's healing until everything owed must have been delivered: above the lease, a redelivery and the slow round."""
@@ -36,7 +42,11 @@ LATE_S: Final = 5.0
 QUIET_S: Final = 1.0
 """So long no device gets anything before it is asked whether all is well."""
 AGENTS: Final = 3
-KINDS_OF_DEVICES: Final = ("steady", "restless", "slow")
+POISONED: Final = 12
+"""Of so many users one (and at least one) sends poison, first thing: it takes 15 s until it is put aside."""
+KINDS_OF_DEVICES: Final = ("steady", "restless", "page", "slow")
+DRAIN_S: Final = limits.DRAIN_S + 3.0
+"""A process that was asked to end and has not by then is killed, and did not end well."""
 SHARDS: Final = 4
 DELAY_S: Final = 0.15
 THROTTLE_BYTES_PER_S: Final = 20_000
@@ -142,6 +152,7 @@ class _Trial:
             await self._start_agents(cluster)
             make = functools.partial(self._make_member, cluster, http)
             self._members = [make(user, kind) for user in self._users for kind in KINDS_OF_DEVICES]
+            mute = functools.partial(self._be_silent, cluster, http)
             try:
                 self._say(f"load for {settings.duration_s:g} s: {len(self._members)} devices of {len(self._users)} users, {AGENTS} agents")
                 async with asyncio.TaskGroup() as tasks:
@@ -150,13 +161,13 @@ class _Trial:
                     began = time.monotonic()
                     async with asyncio.TaskGroup() as faults:
                         for fault in self.plan:
-                            faults.create_task(self._inject(cluster, fault, began))
+                            faults.create_task(self._inject(cluster, fault, began, mute))
                     await asyncio.sleep(max(began + settings.duration_s - time.monotonic(), 0.0))
                     self._calm.set()
                     for agent in self._agents:
                         os.kill(agent.pid, signal.SIGUSR1)
                 self._say("calm; waiting until all is delivered")
-                settle_s = await self._settle(make)
+                settle_s = await self._settle(cluster, make)
                 for agent in self._agents:
                     await agent.stop(bound_s=_AGENT_END_S)
             finally:
@@ -169,7 +180,8 @@ class _Trial:
 
     def _make_member(self, cluster: Cluster, http: aiohttp.ClientSession, user: str, kind: str) -> Member:
         rng = random.Random(self._rng.random())  # noqa: S311 # what it does, not a secret
-        return Member(user, kind, cluster.ws_urls(), cluster.token(user), self._write, rng, http)
+        poison = kind == "steady" and user in self._users[-max(len(self._users) // POISONED, 1) :]
+        return Member(user, kind, cluster.ws_urls(), cluster.token(user), self._write, rng, http, poison=poison)
 
     def _write(self, record: AnyRecord) -> None:
         self._records.append(record)
@@ -201,11 +213,13 @@ class _Trial:
 
     # --- faults ---
 
-    async def _inject(self, cluster: Cluster, fault: Fault, began: float) -> None:
+    async def _inject(self, cluster: Cluster, fault: Fault, began: float, mute: Callable[[Fault], Awaitable[None]]) -> None:
         await asyncio.sleep(max(began + fault.at_s - time.monotonic(), 0.0))
         at = time.monotonic()
-        target = fault.target
-        if ">" in target:
+        target, status = fault.target, 0
+        if fault.kind == "silent":
+            await mute(fault)
+        elif ">" in target:
             lines = _lines(cluster, target)
             _break(lines, fault.what)
             await asyncio.sleep(fault.lasts_s)
@@ -215,10 +229,16 @@ class _Trial:
             process = await self._find(cluster, target)
             target = process.name
             async with self._one_at_a_time[target]:
-                await _hurt(process, fault)
+                at = time.monotonic()
+                status = await _hurt(process, fault)
         healed = time.monotonic()
-        self._write(Injected(t=at, kind=fault.kind, target=target, healed=healed, what=fault.what))
+        self._write(Injected(t=at, kind=fault.kind, target=target, healed=healed, what=fault.what, status=status))
         self._say(f"{at - began:6.1f} s  {fault.kind:<10} {target:<16} {fault.what:<10} for {healed - at:.1f} s")
+
+    async def _be_silent(self, cluster: Cluster, http: aiohttp.ClientSession, fault: Fault) -> None:
+        edge = int(fault.target.rpartition("-")[2])
+        tokens = [cluster.token(user) for user in self._users]
+        await stay_mute(cluster.ws_urls()[edge], tokens, fault.what, fault.lasts_s, http, self._rng)
 
     async def _find(self, cluster: Cluster, target: str) -> Process:
         if target == "leader":
@@ -230,32 +250,41 @@ class _Trial:
 
     # --- the end ---
 
-    async def _settle(self, make: Callable[[str, str], Member]) -> float:
+    async def _settle(self, cluster: Cluster, make: Callable[[str, str], Member]) -> float:
         """Wait until everything owed is delivered, or has had its time."""
         began = time.monotonic()
-        await self._until_quiet(began + SETTLE_S)
+        client = await nats.connect(servers=cluster.nats_url.split(","), max_reconnect_attempts=-1)
+        try:
+            await self._wait_settled(began, ParkedReader(client), make)
+        finally:
+            await client.close()
+        return time.monotonic() - began
+
+    async def _wait_settled(self, began: float, parked: ParkedReader, make: Callable[[str, str], Member]) -> None:
+        await self._until_quiet(began + SETTLE_S, parked)
         late = [make(user, "late") for user in self._users]
         self._members += late
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LATE_S), asyncio.TaskGroup() as tasks:
                 for member in late:
                     tasks.create_task(member.connect())
-        left = await self._until_quiet(max(began + SETTLE_S, time.monotonic() + LATE_S))
+        left = await self._until_quiet(max(began + SETTLE_S, time.monotonic() + LATE_S), parked)
         if left:
             self._say(f"not settled in {SETTLE_S:g} s: {left}")
         self._write(Settled(t=time.monotonic(), devices=self._owed()))
-        return time.monotonic() - began
 
     def _owed(self) -> list[tuple[str, str]]:
         return [(member.user, member.kind) for member in self._members]
 
-    async def _until_quiet(self, until: float) -> str:
+    async def _until_quiet(self, until: float, parked: ParkedReader) -> str:
         """Wait until nothing is left to wait for and nothing has moved for `QUIET_S`; returns what is left."""
         while True:
             for member in self._members:
                 if member.kind == "slow":
                     await member.acknowledge()
             self._read_logs()
+            for record in await parked.read():
+                self._write(record)
             left = self._pending.left(self._owed())
             now = time.monotonic()
             if now >= until or (not left and now - self._moved_at >= QUIET_S):
@@ -284,15 +313,21 @@ def _break(lines: list[Proxy], what: str) -> None:
                 line.bytes_per_s = THROTTLE_BYTES_PER_S
 
 
-async def _hurt(process: Process, fault: Fault) -> None:
+async def _hurt(process: Process, fault: Fault) -> int:
+    """Do it; returns with which status the process ended, if it was asked to."""
     if fault.what == "stop":
         await process.pause()
         await asyncio.sleep(fault.lasts_s)
         process.resume()
-        return
-    await process.kill()
-    await asyncio.sleep(fault.lasts_s)
+        return 0
+    status = 0
+    if fault.kind == DRAIN:
+        status = await process.stop(bound_s=DRAIN_S)
+    else:
+        await process.kill()
+        await asyncio.sleep(fault.lasts_s)
     await _start_again(process)
+    return status
 
 
 async def _start_again(process: Process) -> None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from runcast.testkit.checker import Verdict
 from runcast.testkit.cluster import Cluster
 from runcast.testkit.device import Device
 from runcast.testkit.device_link import DeviceClosedError
@@ -20,6 +19,7 @@ from runcast.testkit.recording import Recording
 from runcast.testkit.sightings import Sighting, framed, opened, to_history
 from runcast.testkit.timeline import draw
 from runcast.testkit.timing import Timing, measure
+from runcast.testkit.verdict import Verdict
 from runcast.testkit.verification import check_history, inspect, raise_violations
 from runcast.v1.event_pb2 import Event
 from runcast.wire.frames import Batch, ServerFrame, Welcome

@@ -7,7 +7,7 @@ Never imports the clock or anything that does I/O.
 
 from collections.abc import Collection, Iterable, Sequence
 
-from runcast.testkit.checker import Verdict, check
+from runcast.testkit.checker import check
 from runcast.testkit.history import AnyRecord
 from runcast.testkit.quality import check_quality
 from runcast.testkit.recording import Recording
@@ -24,6 +24,7 @@ from runcast.testkit.validators import (
     check_payloads,
     check_required,
 )
+from runcast.testkit.verdict import Verdict
 
 
 class VerificationError(AssertionError):

@@ -7,7 +7,9 @@ from runcast.cli.demo import demo
 from runcast.cli.doctor import doctor
 from runcast.cli.failures import Debugging
 from runcast.cli.publish import publish
+from runcast.cli.soak.command import soak
 from runcast.cli.tail import tail
+from runcast.cli.testkit import testkit
 from runcast.cli.up import up
 from runcast.cli.verify import verify
 from runcast.wire import VERSION
@@ -45,5 +47,6 @@ def runcast(
     Debugging.wanted = debug
 
 
-for command in (demo, up, publish, tail, doctor, bench, verify):
+for command in (demo, up, publish, tail, doctor, bench, soak, verify):
     app.command()(command)
+app.add_typer(testkit, name="testkit")

@@ -13,10 +13,10 @@ import typer
 
 from runcast.cli.failures import FAILED, NOT_BEGUN, CommandError, guarded, run_until_signal
 from runcast.cli.local import say
-from runcast.testkit.checker import ANOMALIES, Spread
 from runcast.testkit.faults import KINDS
 from runcast.testkit.history import to_line
 from runcast.testkit.trial import Outcome, TrialSettings, run_trial
+from runcast.testkit.verdict import ANOMALIES, Spread
 
 EXAMPLES: Final = """
 Examples:
@@ -38,13 +38,21 @@ MEANINGS: Final = {
     "lost": "acknowledged, and not shown to a device that was owed it",
     "duplicated": "shown twice",
     "reordered": "shown in another order",
+    "altered": "shown with another content",
     "leaked": "shown to another user",
     "gaps_unannounced": "left out in silence",
     "false_resets": "sent back to the beginning without need",
+    "false_snapshots": "a snapshot that is not what the stream comes to",
+    "stale": "an edge gave what it knew to be superseded",
     "false_receipts": "a receipt, or a refusal, that was not true",
-    "upstream_lost": "a message that no agent got",
+    "upstream_lost": "a message that no agent settled",
     "upstream_duplicated": "a message that was stored twice",
+    "upstream_reordered": "a message handed out before an earlier one",
+    "false_parkings": "a message put aside too early, or too late",
+    "false_cancels": "a cancel not honoured, or one nobody asked for",
     "frozen_runs": "a run without an end",
+    "false_losses": "a run declared lost while its agent was well",
+    "drain_waits": "over 3 s for a process that was asked to end",
 }
 
 
@@ -105,13 +113,20 @@ def report(settings: TrialSettings, outcome: Outcome) -> dict[str, object]:
         "superseded": verdict.superseded,
         "shown": verdict.shown,
         "resets": verdict.resets,
+        "snapshots": verdict.snapshots,
         "upstream_accepted": verdict.upstream_accepted,
         "upstream_redelivered": verdict.upstream_redelivered,
+        "upstream_ordered": verdict.upstream_ordered,
+        "parked": verdict.parked,
+        "cancels": verdict.cancels,
         "receipts": verdict.receipts,
         "faults": verdict.faults,
         "recover_ms": _spread(verdict.recover),
         "latency_ms": _spread(verdict.latency),
         "receipt_ms": _spread(verdict.receipt),
+        "receipt_calm_ms": _spread(verdict.receipt_calm),
+        "cancel_ms": _spread(verdict.cancel),
+        "drain_ms": _spread(verdict.drain),
         "settle_s": round(outcome.settle_s, 1),
         "settled": verdict.settled,
         "examples": verdict.examples,
@@ -121,28 +136,43 @@ def report(settings: TrialSettings, outcome: Outcome) -> dict[str, object]:
 def table(outcome: Outcome) -> list[str]:
     """An outcome for people, a line each."""
     verdict = outcome.verdict
-    lines = [
-        "",
-        f"  {verdict.accepted:>8,}  events acknowledged to agents",
-        f"  {verdict.delivered:>8,}  of them on every device that was owed them ({verdict.shown:,} shown in all)",
-        f"  {verdict.upstream_accepted:>8,}  messages to agents stored, {verdict.upstream_redelivered:,} delivered again",
-        "",
+    counts = [
+        (
+            verdict.accepted,
+            f"events acknowledged to agents{_but(verdict.indeterminate, 'more may be stored or not, and agents were told so')}",
+        ),
+        (verdict.delivered, f"of them on every device that was owed them; {verdict.shown:,} shown in all"),
+        (verdict.superseded, "events of superseded attempts that devices were given, and left out"),
+        (verdict.snapshots["whole"], f"snapshots read to their end, {verdict.snapshots['broken_off']:,} broken off"),
+        (
+            verdict.upstream_accepted,
+            f"messages to agents stored, {verdict.parked:,} put aside; delivered again: {verdict.upstream_redelivered:,}",
+        ),
+        (verdict.cancels, "runs cancelled by their user"),
     ]
-    lines += [f"  {verdict.anomalies[kind]:>8,}  {kind.replace('_', ' '):<20} {MEANINGS[kind]}" for kind in ANOMALIES]
-    lines += [f"            e.g. {text}" for texts in verdict.examples.values() for text in texts]
+    lines = ["", *(f"  {count:>8,}  {what}" for count, what in counts), ""]
+    for kind in ANOMALIES:
+        count = verdict.anomalies[kind]
+        lines.append(f"  {'!' if count else ' '}{count:>7,}  {kind.replace('_', ' '):<20} {MEANINGS[kind]}")
+        lines += [f"            e.g. {text}" for text in verdict.examples.get(kind, ())]
     faults = ", ".join(f"{count} {kind}" for kind, count in sorted(verdict.faults.items())) or "none"
     receipts = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(verdict.receipts.items())) or "none"
-    lines += [
-        "",
-        f"  {verdict.indeterminate:>8,}  indeterminate        the agent was told that it may be stored or not",
-        f"  faults    {faults}",
-        f"  receipts  {receipts}",
-        f"  recovery  {_words(verdict.recover)} from a lost connection until caught up",
-        f"  latency   {_words(verdict.latency)} from an agent to a device",
-        f"            {_words(verdict.receipt)} until a receipt",
-        "",
-        "Every promise was kept." if verdict.clean else "NOT every promise was kept." if verdict.settled else "The trial did not end.",
+    times = [
+        ("latency", verdict.latency, "from an agent's emit to a device"),
+        ("recovery", verdict.recover, "from a lost connection until caught up"),
+        ("drain", verdict.drain, "from emit to device while a process was drained, and nothing else broken"),
+        ("receipt", verdict.receipt, "from storing until an agent knew of a delivery"),
+        ("  calm", verdict.receipt_calm, "the same while nothing was broken"),
+        ("cancel", verdict.cancel, "from the word that a cancel is stored until the run's end was shown"),
     ]
+    lines += ["", f"  faults    {faults}", f"  receipts  {receipts}", ""]
+    lines += [f"  {'ms':<8}  {'p50':>7} {'p99':>7} {'max':>7}   times"]
+    lines += [f"  {name:<8}  {_row(spread)}   {what}" for name, spread, what in times]
+    clean = "Every promise was kept." if verdict.clean else "NOT every promise was kept."
+    ordered = (
+        f"The order of {verdict.upstream_ordered:,} messages to agents was judged: the others were handed out while something was broken."
+    )
+    lines += ["", ordered if verdict.upstream_accepted else "", clean if verdict.settled else "The trial did not end."]
     return lines
 
 
@@ -154,8 +184,14 @@ def _spread(spread: Spread) -> dict[str, float]:
     return {"p50": spread.p50, "p99": spread.p99, "max": spread.max}
 
 
-def _words(spread: Spread) -> str:
-    return f"p50 {spread.p50:,.0f} ms, p99 {spread.p99:,.0f} ms, max {spread.max:,.0f} ms"
+def _row(spread: Spread) -> str:
+    if not spread.count:
+        return f"{'-':>7} {'-':>7} {'-':>7}"
+    return f"{spread.p50:>7,.0f} {spread.p99:>7,.0f} {spread.max:>7,.0f}"
+
+
+def _but(count: int, what: str) -> str:
+    return f"; {count:,} {what}" if count else ""
 
 
 def _to_stderr(text: str) -> None:

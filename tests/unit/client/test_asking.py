@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from runcast.client.asking import check_question
+from runcast.client.classify import Classifier
 from runcast.client.errors import NoAnswerError
 from runcast.v1.event_pb2 import INPUT_TYPE_APPROVAL, INPUT_TYPE_CHOICE, INPUT_TYPE_QUESTION
 from runcast.wire import limits
@@ -62,3 +63,5 @@ def test_no_answer_is_a_timeout_too() -> None:
     error = NoAnswerError("nobody answered; ask again")
     assert isinstance(error, TimeoutError)
     assert (str(error), error.code.retry) == ("no_answer: nobody answered; ask again", True)
+    told = Classifier().tell(error)
+    assert (told.category, told.message) == ("timeout", "Nobody answered what the agent asked.")

@@ -31,7 +31,7 @@ def attempts(draw: st.DrawFn, run_id: str, attempt: int) -> list[Event]:
 
     if not joined:
         emit(agent_started=pb.AgentStarted(title=f"{run_id} {attempt}"))
-    for step in draw(st.lists(st.sampled_from("dddddddttttTTEicu"), max_size=40)):
+    for step in draw(st.lists(st.sampled_from("dddddddttttTTEiIcu"), max_size=40)):
         if step == "d":
             message = draw(st.sampled_from(["m1", "m1", "m1", "m2"]))
             emit(
@@ -50,6 +50,10 @@ def attempts(draw: st.DrawFn, run_id: str, attempt: int) -> list[Event]:
             emit(agent_error=pb.AgentError(severity=pb.SEVERITY_RECOVERABLE, message="again", retrying=True))
         elif step == "i":
             emit(input_requested=pb.InputRequested(request_id=f"q{seq}", type=pb.INPUT_TYPE_APPROVAL, prompt="?"))
+        elif step == "I":
+            asked = draw(st.integers(1, seq))
+            outcome = draw(st.sampled_from([pb.INPUT_OUTCOME_ANSWERED, pb.INPUT_OUTCOME_WITHDRAWN]))
+            emit(input_resolved=pb.InputResolved(request_id=f"q{asked}", outcome=outcome, value_json=b"true", device="d"))
         elif step == "c":
             emit(custom=pb.Custom(name="own", data_json=b"true"))
         else:

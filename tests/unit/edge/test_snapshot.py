@@ -34,7 +34,13 @@ def outcome(entry: dict[str, Any]) -> dict[str, Any]:
         return entry
     messages = entry["messages"]
     fatal = [error for error in entry["errors"] if error["severity"] == "fatal"]
-    return {**entry, "tools": [], "errors": fatal, "items": [item for item in entry["items"] if item in messages or item in fatal]}
+    return {
+        **entry,
+        "tools": [],
+        "requests": [],
+        "errors": fatal,
+        "items": [item for item in entry["items"] if item in messages or item in fatal],
+    }
 
 
 @given(streams())

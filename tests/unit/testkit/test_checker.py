@@ -1,128 +1,28 @@
 """The checker against hand-made histories: clean ones, and ones that contain each anomaly, one by one."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runcast.testkit.checker import ANOMALIES, Verdict, check, spread
+from runcast.testkit.checker import check
 from runcast.testkit.history import (
     Acked,
     Answered,
-    AnyRecord,
     Dropped,
     Failed,
     Framed,
     Handled,
-    Injected,
     Opened,
     Parked,
-    Planned,
     Receipted,
     Seen,
     Sent,
-    Settled,
     Taken,
     from_lines,
     to_line,
 )
-
-PLAN = ["agent_started", "agent_thinking", "agent_response", "agent_response", "tool_executing", "tool_completed", "agent_completed"]
-
-
-def pos(seq: int, epoch: str = "aaaaaaaa") -> str:
-    return f"{epoch}-{seq:016d}"
-
-
-def seen(run: str, seq: int, *, attempt: int = 1, kind: str = "", first: int = 0) -> Seen:
-    return Seen(f"{run}.{attempt}.{seq}", kind or PLAN[seq - 1], run, attempt, seq, first, 1000)
-
-
-class Story:
-    """A history in the making: each record comes a millisecond after the one before."""
-
-    def __init__(self) -> None:
-        self.records: list[AnyRecord] = []
-        self.t = 0.0
-
-    def add(self, kind: type[Any], *args: Any, **fields: Any) -> Any:
-        self.t += 0.001
-        names = [name for name in kind.__struct_fields__ if name != "t"]
-        record = kind(t=self.t, **dict(zip(names, args, strict=False)), **fields)
-        self.records.append(record)
-        return record
-
-    def plan(self, user: str, run: str, attempt: int = 1, kinds: list[str] | None = None) -> None:
-        self.add(Planned, user, run, attempt, "agent", kinds or PLAN)
-
-    def open(self, user: str, device: str, at: int, tip: int, outcome: str = "resumed", asked: str = "", **more: Any) -> None:
-        self.add(Opened, user=user, device=device, edge="e", asked=asked, outcome=outcome, position=pos(at), tip=pos(tip), **more)
-
-    def frame(self, user: str, device: str, prev: int, upto: int, *events: Seen) -> None:
-        self.add(Framed, user, device, pos(prev), pos(upto), list(events), 1005)
-
-    def ack(self, user: str, run: str, upto: int, at: int, attempt: int = 1) -> None:
-        self.add(Acked, user, run, attempt, upto, pos(at))
-
-    def settle(self, *devices: tuple[str, str]) -> None:
-        self.add(Settled, list(devices or [("u", "d1"), ("u", "d2")]))
-
-
-def clean_story() -> Story:
-    """Two devices of one user; a run r in four batches at 1, 3, 4, 8, a message m at 5; another user's run."""
-    story = Story()
-    for device in ("d1", "d2"):
-        story.open("u", device, 0, 0)
-    story.open("v", "d1", 0, 0)
-    story.plan("u", "r")
-    story.plan("v", "s")
-    for device in ("d1", "d2"):
-        story.frame("u", device, 0, 1, seen("r", 1))
-    story.ack("u", "r", 1, 1)
-    story.frame("v", "d1", 0, 2, *(seen("s", seq) for seq in range(1, 8)))
-    story.ack("v", "s", 7, 2)
-    for device in ("d1", "d2"):
-        story.frame("u", device, 1, 3, seen("r", 2), seen("r", 3), seen("r", 4))
-    story.ack("u", "r", 4, 3)
-    for device in ("d1", "d2"):
-        story.frame("u", device, 3, 4, seen("r", 5))
-    story.add(Sent, "m", "u", "d1")
-    for device in ("d1", "d2"):
-        story.frame("u", device, 4, 5, Seen("m", "user_message"))
-    story.add(Answered, "m", "u", "d1", "stored")
-    story.add(Taken, "m", "u", "agent", 1, 77)
-    story.add(Handled, "m", "u", "agent")
-    for device in ("d1", "d2"):
-        story.frame("u", device, 5, 8, seen("r", 6), seen("r", 7))
-    story.ack("u", "r", 7, 8)
-    story.add(Receipted, "u", "r", 1, 7, "delivered", "d2", 3.0)
-    story.add(Injected, "edge", "edge-0", 1.0)
-    story.settle(("u", "d1"), ("u", "d2"), ("v", "d1"))
-    return story
-
-
-def only(verdict: Verdict, kind: str, count: int = 1) -> str:
-    """The text of the one kind of anomaly that was found."""
-    assert verdict.anomalies == {name: (count if name == kind else 0) for name in ANOMALIES}, verdict.examples
-    assert not verdict.clean
-    return verdict.examples[kind][0]
-
-
-def change(story: Story, which: Callable[[Any], bool], how: Callable[[Any], object]) -> None:
-    """Replace the first record that `which` picks: by what `how` returns, or by nothing."""
-    index = next(n for n, record in enumerate(story.records) if which(record))
-    after = how(story.records[index])
-    story.records[index : index + 1] = [] if after is None else [after]  # type: ignore[list-item]
-
-
-def is_frame(device: str, upto: int, user: str = "u") -> Callable[[Any], bool]:
-    return lambda r: isinstance(r, Framed) and (r.user, r.device, r.pos) == (user, device, pos(upto))
-
-
-def events_of(change_events: Callable[[list[Seen]], list[Seen]]) -> Callable[[Framed], Framed]:
-    return lambda r: Framed(t=r.t, user=r.user, device=r.device, prev=r.prev, pos=r.pos, events=change_events(r.events), ms=r.ms)
+from runcast.testkit.verdict import spread
+from tests.unit.testkit.stories import PLAN, Story, change, clean_story, events_of, is_frame, only, pos, seen
 
 
 def test_a_clean_history_is_clean() -> None:
@@ -181,6 +81,7 @@ def test_lost_a_message_that_was_stored_and_not_shown() -> None:
     story.add(Sent, "m2", "u", "d1")
     story.add(Answered, "m2", "u", "d1", "stored")
     story.add(Taken, "m2", "u", "agent", 1, 78)
+    story.add(Handled, "m2", "u", "agent")
     story.settle(("u", "d1"))
     assert "m2" in only(check(story.records), "lost")
 
@@ -329,6 +230,18 @@ def test_false_reset(reason: str) -> None:
     assert f"reset({reason})" in only(check(story.records), "false_resets")
 
 
+@pytest.mark.parametrize("believed", [True, False])
+def test_a_cursor_under_another_users_position_may_have_expired(believed: bool) -> None:
+    story = clean_story()
+    if believed:
+        story.open("u", "d1", 6, 8, asked=pos(6), trick="foreign")
+        story.frame("u", "d1", 6, 8, seen("r", 6), seen("r", 7))
+    story.open("u", "d1", 0, 8, "reset", reason="expired")
+    story.frame("u", "d1", 0, 8, *(seen("r", seq) for seq in range(1, 6)), Seen("m", "user_message"), seen("r", 6), seen("r", 7))
+    verdict = check(story.records)
+    assert verdict.anomalies["false_resets"] == (not believed)
+
+
 def test_false_receipt_before_the_device_had_it() -> None:
     story = clean_story()
     receipt = next(record for record in story.records if isinstance(record, Receipted))
@@ -350,6 +263,12 @@ def test_false_refusal() -> None:
     assert "said not to be stored" in only(check(story.records), "false_receipts", 2)
 
 
+def test_an_attempt_that_another_agent_has_is_shown_for_that_one() -> None:
+    story = clean_story()
+    story.add(Failed, "u", "r", 1, [], [6, 7], "attempt_taken")
+    assert check(story.records).clean
+
+
 def test_false_position_in_an_acknowledgement() -> None:
     story = clean_story()
     story.ack("u", "r", 7, 7)
@@ -359,7 +278,7 @@ def test_false_position_in_an_acknowledgement() -> None:
 
 def test_upstream_lost() -> None:
     story = clean_story()
-    story.records = [record for record in story.records if not isinstance(record, Taken)]
+    story.records = [record for record in story.records if not isinstance(record, Taken | Handled)]
     assert "no agent got it" in only(check(story.records), "upstream_lost")
 
 
@@ -456,17 +375,6 @@ def test_a_device_that_goes_back_twice_into_a_merged_frame_has_not_been_shown_le
     assert verdict.clean, verdict.examples
 
 
-def test_a_snapshot_stands_for_what_it_covers() -> None:
-    story = clean_story()
-    story.records.pop()
-    story.open("u", "d3", 0, 8, "snapshot")
-    story.frame("u", "d3", 0, 8, seen("r", 1), seen("r", 4, first=2), seen("r", 7), Seen("m", "user_message"))
-    story.settle(("u", "d3"))
-    verdict = check(story.records)
-    assert not verdict.anomalies["lost"], verdict.examples
-    assert not verdict.anomalies["gaps_unannounced"], verdict.examples
-
-
 def test_what_a_superseded_attempt_says_late_is_dropped() -> None:
     story = clean_story()
     story.records.pop()
@@ -475,7 +383,8 @@ def test_what_a_superseded_attempt_says_late_is_dropped() -> None:
     for device in ("d1", "d2"):
         story.frame("u", device, 8, 9, seen("x", 1))
         story.frame("u", device, 9, 10, seen("x", 1, attempt=2))
-    # One edge leaves the late event out, the other does not: both are right, the reader drops it.
+    # One edge leaves the late event out, another one, which has not read what superseded it, does not: both are right, the reader drops it.
+    story.open("u", "d1", 10, 11, asked=pos(10))
     story.frame("u", "d1", 10, 11, seen("x", 2, kind="agent_response"))
     story.frame("u", "d2", 10, 11)
     story.ack("u", "x", 2, 11)
@@ -508,11 +417,11 @@ def test_redelivery_and_parking_are_no_anomalies() -> None:
     story.add(Answered, "m2", "u", "d1", "stored")
     for device in ("d1", "d2"):
         story.frame("u", device, 8, 9, Seen("m2", "user_message"))
-    story.add(Parked, "m2", "u")
+    story.add(Parked, "m2", "u", 5)
     story.settle(("u", "d1"), ("u", "d2"))
     verdict = check(story.records)
     assert verdict.clean, verdict.examples
-    assert verdict.upstream_redelivered == 1
+    assert (verdict.upstream_redelivered, verdict.parked) == (1, 1)
 
 
 def test_recovery_is_from_the_loss_until_caught_up() -> None:

@@ -106,6 +106,7 @@ function show() {
     } else {
       if (!(view instanceof RunView) || view.attempt !== entry.attempt) {
         const made = new RunView(entry, (request, value) => {
+          question.focus(); // what was pressed goes away
           // Closed: another device was faster, or the run asks no more. The stream shows it.
           rc.answer(entry, request, value).catch((error) => error.code === "request_closed" || refused(error));
         });

@@ -280,7 +280,8 @@ class RequestView {
     this.#choices.hidden = status !== "open";
     this.#outcome.hidden = status === "open";
     const said = value === true ? "Yes" : value === false ? "No" : typeof value === "string" ? value : JSON.stringify(value ?? null);
-    setText(this.#outcome, { answered: `Answered: ${said}`, defaulted: `Not answered in time; assumed: ${said}` }[status] ?? "Not asked any more.");
+    const words = status === "answered" ? "Answered" : status === "defaulted" ? "Not answered in time; assumed" : "";
+    setText(this.#outcome, words ? `${words}: ${said}` : "Not asked any more.");
   }
 }
 
