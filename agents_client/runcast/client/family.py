@@ -10,6 +10,7 @@ Rules.
    same task lets the cancellation pass. The task that does the ending is never cancelled.
 3. Waiting between generations is bounded by `limits.RUN_EXIT_S` in all. When it is cancelled, or takes longer, the rest is ended at once.
 4. A run whose block was left before its end was stored (it was cancelled again) stays below its parent, whose end then waits for that.
+5. A run that outlives its task (hooks of frameworks have tasks of their own) is stopped with the run that started it.
 
 Never imports grpc, the publisher or the events.
 """
@@ -135,6 +136,10 @@ class Family(ABC):
         if cancel_task:
             self._own_cancel.send(f"the run was stopped: {reason}")
 
+    def stop(self, reason: str) -> None:
+        """Stop it and all below it, as the user does. For adapters, whose frameworks can't stop a part of their work alone."""
+        self._stop_all(reason)
+
     def _stop_all(self, reason: str) -> None:
         """The user stopped it: so are all below it."""
         if self.cancelled or self._ending:
@@ -144,6 +149,8 @@ class Family(ABC):
         for run in [run for generation in self._generations() for run in generation]:
             run._stop(reason, cancel_task=run._block_task not in tasks)
             tasks.add(run._block_task)
+        if self._parent is not None and self._block_task is not None and self._block_task.done():
+            self._parent._stop_all(reason)
 
     async def _end_all(self, reason: str) -> None:
         """It ends: end all below it first, deepest first. They are all ended when this returns or raises."""
