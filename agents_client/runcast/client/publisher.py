@@ -18,6 +18,7 @@ from collections.abc import Callable
 from runcast.client.answers import AnswerBook, GivenAnswer
 from runcast.client.carrier import Carrier
 from runcast.client.errors import Leftover, OutboxClosedError, OutboxFullError, RunKey
+from runcast.client.home import Home
 from runcast.client.journal import Journal
 from runcast.client.outbox import Closing, Outbox, Stored
 from runcast.client.receipts import Receipt, ReceiptBook
@@ -33,6 +34,7 @@ from runcast.wire.errors import LifecycleError, RuncastError, UnavailableError
 from runcast.wire.ids import UserKey
 
 _log = logging.getLogger("runcast.client")
+_TOO_LATE = "this Runcast was closed before the event was stored"
 OnCancel = Callable[[str], None]
 """Told the reason when the user asked the run to stop."""
 
@@ -60,7 +62,9 @@ class Publisher:
         self._turn = 0
         self._answers: dict[RunKey, list[tuple[int, asyncio.Future[str]]]] = {}
         self._cancels: dict[tuple[UserKey, str], OnCancel] = {}
+        self._home: Home | None = None
         self._failure: RuncastError | None = None
+        self._over: RuncastError | None = None  # what waits is told, when nothing is carried any more
         self._closed = False
 
     # --- for runs ---
@@ -196,17 +200,31 @@ class Publisher:
         Raises:
             RunRefusedError, RunIndeterminateError: the run failed.
             RuncastError: the publisher died.
+            LifecycleError: it lives in another process or event loop.
         """
+        if self._home is not None:
+            self._home.check()
         if self._failure is not None:
             raise self._failure
         appended, stored, position = self._outbox.progress(key)
         if appended == stored:
             return position
+        if self._over is not None:
+            raise self._over
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._answers.setdefault(key, []).append((appended, answer))
         return await answer
 
     # --- for the owner ---
+
+    @property
+    def forked(self) -> bool:
+        """This process is a copy of the one that it lives in."""
+        return self._home is not None and self._home.forked
+
+    def move_in(self, home: Home) -> None:
+        """From now on it is used there alone."""
+        self._home = home
 
     @property
     def failure(self) -> RuncastError | None:
@@ -217,9 +235,12 @@ class Publisher:
         """Raise what ended the publisher.
 
         Raises:
+            LifecycleError: it lives in another process or event loop.
             OutboxClosedError: it was closed.
             RuncastError: it died; the message names what of.
         """
+        if self._home is not None:
+            self._home.check()
         if self._failure is not None:
             raise self._failure
         if self._closed:
@@ -257,10 +278,12 @@ class Publisher:
         """Carry until drained, cancelled or dead. Raises nothing but a cancellation: the next call tells of a failure."""
         try:
             await self._carrier.run()
-            self._book.close(self._now(), OutboxClosedError("this Runcast was closed before the event was stored"))
             self._settle()
+            self._answer_all(OutboxClosedError(_TOO_LATE))
         except asyncio.CancelledError:
-            if not self._carrier.stopping:
+            if self._carrier.stopping:
+                self._answer_all(OutboxClosedError(_TOO_LATE))
+            else:
                 self._die(RuncastError("the task 'runcast publisher' was cancelled; open a new Runcast"))
             raise
         except RuncastError as exc:
@@ -324,6 +347,11 @@ class Publisher:
 
     def _die(self, failure: RuncastError) -> None:
         self._failure = failure
+        self._answer_all(failure)
+
+    def _answer_all(self, failure: RuncastError) -> None:
+        """Nothing will be stored or answered any more: tell those that wait."""
+        self._over = failure
         self._book.close(self._now(), failure)
         self._asked.close(failure)
         self._settle_tickets()

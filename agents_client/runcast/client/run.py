@@ -240,6 +240,8 @@ class Run(Speech, Asks, Family):
         return self
 
     async def __aexit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> bool:
+        if self._publisher.forked:
+            return False  # it is the parent's
         self._leaving = True
         self._exc = exc
         swallow = self._own_cancel is not None and self._own_cancel.take_back(exc)
