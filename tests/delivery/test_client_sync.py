@@ -22,7 +22,7 @@ from runcast.wire.lifecycle import ends_run
 
 
 def connect(cluster: Cluster, agent: str = "analyst") -> Runcast:
-    return Runcast(",".join(cluster.router_addresses()), agent=agent)
+    return Runcast(",".join(cluster.router_addresses()), agent=agent, coalesce_s=0)  # every event by itself
 
 
 async def until_end(watcher: Device, run_id: str) -> list[Event]:
@@ -254,9 +254,11 @@ def test_before_and_after_its_block_it_says_so(runcast_cluster: Cluster, user: s
         rc.run(user=user)
     with rc:
         rc.ready()
+        assert rc.stats().connection.state == "connected"
         with pytest.raises(LifecycleError, match="open already"), rc:
             pass
         assert rc.run(user=user).attempt == 1
+    assert rc.stats().connection.state == "closed"
     with pytest.raises(OutboxClosedError):
         rc.run(user=user)
     with pytest.raises(OutboxClosedError), rc:

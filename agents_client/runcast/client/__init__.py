@@ -18,6 +18,7 @@ from runcast.client.errors import (
     Leftover,
     NoAnswerError,
     OutboxClosedError,
+    OutboxFullError,
     RunIndeterminateError,
     RunKey,
     RunRefusedError,
@@ -29,12 +30,14 @@ from runcast.client.instrument import instrument, tool
 from runcast.client.receipts import Receipt
 from runcast.client.run import Run
 from runcast.client.runcast import Runcast
+from runcast.client.statistics import ConnectionState, Statistics
 from runcast.client.tool import ToolCall
 from runcast.wire.errors import IdInvalidError, LifecycleError, RefusedError, RuncastError, UnavailableError
 
 __all__ = [
     "Answer",
     "Classification",
+    "ConnectionState",
     "EventTooLargeError",
     "IdInvalidError",
     "Inbox",
@@ -43,6 +46,7 @@ __all__ = [
     "LifecycleError",
     "NoAnswerError",
     "OutboxClosedError",
+    "OutboxFullError",
     "Receipt",
     "RefusedError",
     "Rule",
@@ -53,6 +57,7 @@ __all__ = [
     "Runcast",
     "RuncastError",
     "SpillError",
+    "Statistics",
     "ToolCall",
     "UnavailableError",
     "UnsentError",

@@ -34,7 +34,14 @@ class Home:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            raise LifecycleError("this Runcast is used by a task of an event loop; for threads there is runcast.client.sync") from None
+            raise LifecycleError(
+                "a Runcast is used within its event loop, and there is none in this thread: asyncio.run_coroutine_threadsafe(…, run.loop) "
+                "brings a call there, and runcast.client.sync is for threads"
+            ) from None
+        if loop is not self._loop and self._loop.is_closed():
+            raise LifecycleError("the event loop in which this Runcast was opened has been closed; open a Runcast in this loop")
         if loop is not self._loop:
-            state = "has been closed" if self._loop.is_closed() else "is another one than this"
-            raise LifecycleError(f"the event loop in which this Runcast was opened {state}; open a Runcast in this loop")
+            raise LifecycleError(
+                "the event loop in which this Runcast was opened is another one than this; asyncio.run_coroutine_threadsafe(…, run.loop) "
+                "brings a call there, or open a Runcast in this loop"
+            )

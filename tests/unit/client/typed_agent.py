@@ -5,6 +5,7 @@ from typing import Any, assert_type
 from runcast.client import (
     Answer,
     Classification,
+    ConnectionState,
     EventTooLargeError,
     Inbox,
     InboxMessage,
@@ -14,6 +15,7 @@ from runcast.client import (
     Run,
     Runcast,
     RuncastError,
+    Statistics,
     ToolCall,
     UnsentError,
     current_run,
@@ -65,7 +67,21 @@ async def speak(run: Run) -> None:
 
 
 async def use_async() -> None:
-    async with Runcast("127.0.0.1:7400", agent="a", tenant="t", classify=RULES, error_detail=True, oversize="truncate", spill="x") as rc:
+    states: list[ConnectionState] = []
+    async with Runcast(
+        "127.0.0.1:7400",
+        agent="a",
+        tenant="t",
+        classify=RULES,
+        error_detail=True,
+        oversize="truncate",
+        coalesce_s=0.0,
+        when_full="raise",
+        on_state=states.append,
+        spill="x",
+    ) as rc:
+        assert_type(rc.stats(), Statistics)
+        assert_type(rc.stats().connection, ConnectionState)
         assert_type(rc, Runcast)
         assert_type(await rc.ready(1.0), None)
         assert_type(await rc.is_online("alice", tenant="t"), bool)
@@ -117,6 +133,7 @@ def use_blocking() -> None:
         assert_type(rc, sync.Runcast)
         assert_type(rc.ready(1.0), None)
         assert_type(rc.is_online("alice"), bool)
+        assert_type(rc.stats(), Statistics)
         for message in rc.inbox("group", in_flight=2):
             assert_type(message, sync.InboxMessage)
             with rc.run(user=message.user, thread=message.thread, reply_to=message.id) as run:
