@@ -85,6 +85,7 @@ async def use_async() -> None:
         assert_type(rc, Runcast)
         assert_type(await rc.ready(1.0), None)
         assert_type(await rc.is_online("alice", tenant="t"), bool)
+        assert_type(rc.stats(), Statistics)
         inbox = rc.inbox("group", in_flight=2)
         assert_type(inbox, Inbox)
         async for message in inbox:
