@@ -247,6 +247,8 @@ class Run(Speech, Asks, Family):
         return self
 
     async def __aexit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> bool:
+        if self._publisher.forked:
+            return False  # it is the parent's
         self._leaving = True
         self._exc = exc
         swallow = self._own_cancel is not None and self._own_cancel.take_back(exc)
@@ -297,10 +299,7 @@ class Run(Speech, Asks, Family):
         if not self._entered:
             raise LifecycleError("the run has not begun; use it with `async with`")
         if running_loop() is not self._loop:
-            raise LifecycleError(
-                f"run {self.id} lives in another thread's event loop, where all its calls belong: "
-                "asyncio.run_coroutine_threadsafe(…, run.loop) brings them there, and runcast.client.sync is for threads"
-            )
+            self._publisher.check_home()
         if self._exiting:
             raise LifecycleError("the run's block has ended; emit within it, or start another run")
         if self._doomed:
