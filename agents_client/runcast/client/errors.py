@@ -2,7 +2,7 @@
 
     RuncastError
     ├── EventTooLargeError           event_too_large: raised to the caller, nothing was queued
-    ├── OutboxFullError              rate_limited: inside the library only; callers wait instead
+    ├── OutboxFullError              rate_limited: with when_full="raise"; else callers wait
     ├── OutboxClosedError            outbox_closed
     ├── SpillError                   spill_unusable: another process has the file, or it is none
     ├── NoAnswerError                no_answer: nobody answered in time; a TimeoutError too
@@ -52,7 +52,7 @@ class EventTooLargeError(RuncastError):
 
 
 class OutboxFullError(RuncastError):
-    """The outbox has no room. The publisher makes its caller wait when it meets this."""
+    """The outbox has no room; nothing was queued. Callers that did not ask for it (`when_full="raise"`) wait instead."""
 
     default_code = "rate_limited"
 

@@ -297,7 +297,12 @@ async def serve(options: argparse.Namespace, announce: Callable[[], None]) -> No
     pen = Pen(options.log)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    async with Runcast(options.routers, agent=options.name) as runcast, Runcast(options.routers, agent=options.name) as rival:
+
+    def connect() -> Runcast:
+        """Nothing is merged, so that what a plan says, event by event, is what is stored."""
+        return Runcast(options.routers, agent=options.name, coalesce_s=0)
+
+    async with connect() as runcast, connect() as rival:
         worker = Worker(runcast, rival, pen, options.name, options.users.split("\n"), rng)
         loop.add_signal_handler(signal.SIGUSR1, worker.calm.set)
         loop.add_signal_handler(signal.SIGTERM, stop.set)

@@ -311,6 +311,16 @@ OUTBOX_EVENTS_MAX: Final = 10_000
 """Events of one process waiting or unanswered. When full, the caller waits."""
 OUTBOX_BYTES_MAX: Final = 32 * MIB
 """Bytes of them; the same."""
+COALESCE_S: Final = 0.04
+"""A run that has only text deltas and thinking to send sends at most this often; what comes meanwhile is merged. The first goes at once,
+and so does everything when anything else comes. Long enough to spare most of a model's tokens a message of their own, short enough not to
+be seen."""
+COALESCE_MAX_S: Final = 1.0
+"""Longest that a client may be told to let text and thinking rest. It refuses to be told more."""
+MERGED_TEXT_BYTES_MAX: Final = 8 * KIB
+"""A waiting event that grew to this takes in no further text: the next text is an event of its own. Adding text copies what is there."""
+LATENCIES_KEPT_MAX: Final = 1_000
+"""Newest acknowledged batches whose latency a client remembers for its statistics."""
 CONNECT_TIMEOUT_S: Final = 5.0
 """One attempt to reach a server."""
 CONNECT_FIRST_S: Final = 1.5
