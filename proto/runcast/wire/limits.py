@@ -259,7 +259,7 @@ REQUEST_OPTIONS_BYTES_MAX: Final = 4 * KIB
 RING_ENTRIES_MAX: Final = 256
 """Newest batches of a connected user that an edge keeps, so that short gaps are filled without asking NATS."""
 RING_BYTES_MAX: Final = 256 * KIB
-"""Bytes of them."""
+"""What they hold in memory, decoded and encoded, about; past it the oldest go. 300-byte events, one a batch: 74 of them."""
 PENDING_ENTRIES_MAX: Final = 1024
 """Live batches held while a user's gap is filled from the log. Past it they are dropped and read from the log too."""
 HISTORY_CHUNK: Final = 128
