@@ -2,9 +2,10 @@
 
 Rules
 1. A set is fetched when it is first needed, every `refresh_s`, and when a token names a key that is not in it.
-2. Two fetches are `refetch_s` apart or more, whoever asks; one is under way at a time, and all who wait share it.
+2. Two fetches are `refetch_s` apart or more, whoever asks; one is under way at a time, and all who wait share it. It goes on when they
+   go: peers who ask and leave must not keep the set from being fetched.
 3. A fetch that fails changes nothing: the newest good set goes on, until it is `stale_s` old.
-4. "Not in the set" is said only of a set that was fetched after the token came. While that can't be, the answer is `unavailable`: a person
+4. "Not in the set" is said only of a set whose fetch began after the token came. While that can't be, the answer is `unavailable`: a person
    whose issuer rotated its keys a moment ago is to come back, not to go away.
 5. Redirects are not followed, and no proxy of the environment is used: keys come from where the operator said.
 """
@@ -52,8 +53,8 @@ class KeySet:
         self.refresh_s = refresh_s
         self.stale_s = stale_s
         self.refetch_s = refetch_s
-        self._fetched_at = self._tried_at = float("-inf")
-        self._fetching = asyncio.Lock()
+        self._good_at = self._tried_at = float("-inf")
+        self._fetching: asyncio.Task[None] | None = None
 
     async def choose(self, key_id: str, algorithm: str) -> list[Key]:
         """The keys to check a token with; [] when the issuer has none such.
@@ -66,31 +67,46 @@ class KeySet:
             UnavailableError: that can't be known just now.
         """
         asked = time.monotonic()
-        if asked - self._fetched_at < self.stale_s and (found := choose(self.keys, key_id, algorithm)):
+        found = self._choose(key_id, algorithm)
+        if not found:
+            await self.refresh()
+            found = self._choose(key_id, algorithm)
+        if found or self._good_at >= asked:
             return found
-        await self.refresh()
-        if self._fetched_at >= asked:
-            return choose(self.keys, key_id, algorithm)
         wait = max(self._tried_at + self.refetch_s - time.monotonic(), 0.1)
         raise UnavailableError("the token can't be checked just now; connect again a little later", retry_after_s=wait)
 
     def due(self) -> bool:
         """It is time to fetch it again."""
-        return time.monotonic() - self._fetched_at >= self.refresh_s
+        return time.monotonic() - self._good_at >= self.refresh_s
 
     async def refresh(self) -> None:
-        """Fetch it, unless that was tried a moment ago; never raises: `problem` tells."""
-        asked = time.monotonic()
-        async with self._fetching:
-            if self._tried_at >= asked or time.monotonic() - self._tried_at < self.refetch_s:
+        """Fetch it, unless that was tried a moment ago; `problem` tells what came of it."""
+        if self._fetching is None or self._fetching.done():
+            now = time.monotonic()
+            if now - self._tried_at < self.refetch_s:
                 return
-            self._tried_at = time.monotonic()
-            try:
-                self.keys = await _fetch(self.url)
-                self._fetched_at = time.monotonic()
-                self.problem = ""
-            except FetchFailedError as exc:
-                self.problem = str(exc)
+            self._tried_at = now
+            self._fetching = asyncio.get_running_loop().create_task(self._fetch(now), name=f"key set {self.url}")
+        await asyncio.shield(self._fetching)
+
+    async def close(self) -> None:
+        """Give up a fetch that is under way."""
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.wait([self._fetching])
+
+    async def _fetch(self, began: float) -> None:
+        try:
+            self.keys = await _fetch(self.url)
+            self._good_at = began
+            self.problem = ""
+        except FetchFailedError as exc:
+            self.problem = str(exc)
+
+    def _choose(self, key_id: str, algorithm: str) -> list[Key]:
+        old = time.monotonic() - self._good_at >= self.stale_s
+        return [] if old else choose(self.keys, key_id, algorithm)
 
 
 async def _fetch(url: str) -> list[Key]:

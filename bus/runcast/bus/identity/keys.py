@@ -155,10 +155,10 @@ def _set_key(row: Any) -> Key:
         raise KeyUnusableError("it is no public key for signatures")
     operations = row.get("key_ops", ["verify"])
     key_id, algorithm = row.get("kid", ""), row.get("alg", "")
-    if not (isinstance(operations, list) and "verify" in operations and isinstance(key_id, str) and isinstance(algorithm, str)):
+    if not (isinstance(operations, list) and "verify" in operations and isinstance(key_id, str)) or algorithm not in ("", *KINDS):
         raise KeyUnusableError("it is no public key for signatures")
     try:
-        value = jwt.PyJWK(row).key
-    except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as exc:
+        value = jwt.PyJWK({name: part for name, part in row.items() if name != "alg"}).key
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, OverflowError, UnsupportedAlgorithm) as exc:
         raise KeyUnusableError("it can't be read") from exc
     return _public_key(value, key_id, algorithm)

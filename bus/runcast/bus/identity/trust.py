@@ -46,13 +46,17 @@ class Trust:
 
     async def run(self, every_s: float = limits.AUTH_FILE_CHECK_S) -> None:
         """Follow the file and the key sets until cancelled."""
-        while True:
-            self.look()
-            async with asyncio.TaskGroup() as group:
-                for key_set in self._verifier.sets.values():
-                    if key_set.due():
-                        group.create_task(key_set.refresh())
-            await asyncio.sleep(every_s)
+        try:
+            while True:
+                self.look()
+                async with asyncio.TaskGroup() as group:
+                    for key_set in self._verifier.sets.values():
+                        if key_set.due():
+                            group.create_task(key_set.refresh())
+                await asyncio.sleep(every_s)
+        finally:
+            for key_set in self._verifier.sets.values():
+                await key_set.close()
 
     def look(self) -> None:
         """Read the file again if it changed."""
