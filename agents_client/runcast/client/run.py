@@ -69,7 +69,6 @@ class Run(Speech, Asks, Family):
         self._token: Token[Run | None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._span: tracing.Span | None = None
-        self._exc: BaseException | None = None  # what the block raised
         self._entered = False
         self._begun = False
         self._leaving = False
@@ -307,14 +306,6 @@ class Run(Speech, Asks, Family):
             raise LifecycleError(
                 f"run {self.id} was ended before its block ({self._doomed}); leave the block, or keep its parent open longer"
             )
-
-    def _check_may_start(self) -> None:
-        """Whether children may start."""
-        self._check_open()
-        if self._ending:
-            raise LifecycleError(f"run {self.id} has ended; start children before its end")
-        if self.cancelled:
-            raise LifecycleError(f"run {self.id} was stopped ({self.cancel_reason}); start nothing more in it")
 
     async def _end_below(self, event: Event) -> None:
         """Make way for an event that ends the run, unless it will be refused."""
