@@ -409,14 +409,10 @@ async def test_not_being_let_in_is_final_and_said_by_the_next_call(user: str) ->
         await server.stop(None)
 
 
-def test_importing_the_client_is_quick_and_brings_no_server_parts() -> None:
+def test_importing_the_client_brings_no_server_parts() -> None:
     code = """
-import sys, time
-began = time.process_time()
-import runcast.client
-print(time.process_time() - began, [name for name in ("nats", "aiohttp", "msgspec", "runcast.bus") if name in sys.modules])
+import sys
+import runcast.client, runcast.client.sync
+print([name for name in ("nats", "aiohttp", "msgspec", "runcast.bus", "sqlite3") if name in sys.modules])
 """
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    took_s, _, server_parts = told.strip().partition(" ")
-    assert server_parts == "[]"
-    assert float(took_s) < 0.3
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -10,7 +10,7 @@ async with Runcast("127.0.0.1:7400", agent="analyst") as rc:
         await message.ack()
 """
 
-from runcast.client.classify import Classification
+from runcast.client.classify import Classification, Rule
 from runcast.client.context import current_run
 from runcast.client.errors import (
     EventTooLargeError,
@@ -48,6 +48,7 @@ __all__ = [
     "OutboxFullError",
     "Receipt",
     "RefusedError",
+    "Rule",
     "Run",
     "RunIndeterminateError",
     "RunKey",

@@ -134,7 +134,7 @@ class Carrier:
         self.enter("connecting")
         self._leaving = self._progress = False
         try:
-            async with open_channel(target) as channel:
+            async with open_channel(target, self._routers.patience_s) as channel:
                 await self._stream(channel, target)
             why = "it said goodbye"
         except RuncastError as exc:
@@ -161,7 +161,7 @@ class Carrier:
     async def _stream(self, channel: grpc.aio.Channel, target: str) -> None:
         call = IngestServiceStub(channel).Publish()
         await write(call, PublishRequest(hello=self._hello), target)
-        first = await read(call, target, self._now() + limits.CONNECT_TIMEOUT_S)
+        first = await read(call, target, self._now() + self._routers.patience_s)
         if first is None or not first.HasField("hello"):
             raise UnavailableError(f"{target} did not say hello; is it a Runcast router?")
         self._outbox.connected(self._now(), first.hello)

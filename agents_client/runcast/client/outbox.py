@@ -14,7 +14,8 @@ Rules.
 4. A refusal without `retry` fails the run: what waited is handed back in the error, later appends raise it. If it is certain that the
    batch is not stored, `close_failed` may still end the run on the user's screen: number and seq go on from the last acknowledged
    ones, so readers see no hole. If it is not certain, no number is safe to use, and only a new attempt may speak; the run is given
-   up (`take_abandons`), so that a router ends it on the screen. A run that was declared lost has been ended there already.
+   up (`take_abandons`), so that a router ends it on the screen. A run that was declared lost has been ended there already; an attempt
+   that another producer has is that one's to end.
 
 Invariants: per run, seqs and numbers of what is acknowledged rise without a hole; a number never has two contents, unless the first
 was refused for certain; `events` and `bytes` are the sums over all runs and stay within the limits.
@@ -29,7 +30,7 @@ from runcast.client.abandons import Abandons
 from runcast.client.errors import Leftover, OutboxFullError, RunIndeterminateError, RunKey
 from runcast.client.journal import Journal
 from runcast.client.line import Line
-from runcast.client.run_queue import Closing, Failed, Flight, Left, RunQueue, Stored, Waiting
+from runcast.client.run_queue import NOT_OURS, Closing, Failed, Flight, Left, RunQueue, Stored, Waiting
 from runcast.client.statistics import Counts
 from runcast.v1.event_pb2 import Batch, Event
 from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, RunAbandon, Window
@@ -281,8 +282,8 @@ class Outbox:
         if run is None or flight is None or flight.batch.number != refusal.number or not flight.sent:
             return
         certain = refusal.definite and flight.sendings == 1
-        if refusal.code == "run_lost":
-            self._fail(run, refusal.message, "run_lost")
+        if refusal.code in NOT_OURS:
+            self._fail(run, refusal.message, refusal.code)
         elif not refusal.retry:
             code = refusal.code if refusal.code in CODES else "internal"
             self._fail(run, f"the router answered {refusal.code}: {refusal.message}", code if certain else "")

@@ -28,6 +28,9 @@ from runcast.wire.lifecycle import Lifecycle, is_critical
 _NUMBER_MAX = 2**64 - 1
 _RECEIPT_MS_MAX = 2**32 - 1
 
+NOT_OURS = frozenset({"run_lost", "attempt_taken"})
+"""Refusals that are certain however often the batch was sent: what is, or will be, on the screen of the attempt is not of this outbox."""
+
 RunFailure = RunRefusedError | RunIndeterminateError
 """Why a run failed, and what of it is not stored."""
 
@@ -350,8 +353,8 @@ class RunQueue:
         self.waiting.clear()
         name = f"run {self.key.run_id!r} attempt {self.key.attempt}"
         if refused_code:
-            # Closing events that were refused are not tried again, and a lost run has its end.
-            self.closable = self.failure is None and refused_code != "run_lost"
+            # Closing events that were refused are not tried again, a lost run has its end, and another's attempt is not ours to end.
+            self.closable = self.failure is None and refused_code not in NOT_OURS
             self.failure = RunRefusedError(f"{name} failed: {why}", code=refused_code, dropped=left.unsure + left.unsent)
         else:
             self.closable = False

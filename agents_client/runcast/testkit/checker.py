@@ -102,6 +102,7 @@ class _Checker:
         self._drains = DrainCheck(self.report, calm)
         self._timings = Timings(calm)
         self._views: dict[tuple[str, str], View] = {}
+        self._foreign: set[tuple[str, str]] = set()  # devices that were believed a position of another user
         self._unsure: set[tuple[str, int, int]] = set()
         self._dropped: dict[tuple[str, int, int], str] = {}
         self._gave_up: set[Try] = set()
@@ -131,7 +132,8 @@ class _Checker:
             case Failed():
                 self._gave_up.add((record.run, record.attempt))
                 self._unsure.update((record.run, record.attempt, seq) for seq in record.unsure)
-                self._dropped.update(((record.run, record.attempt, seq), record.why) for seq in record.dropped)
+                if record.why != "attempt_taken":  # what is shown of the attempt is another producer's
+                    self._dropped.update(((record.run, record.attempt, seq), record.why) for seq in record.dropped)
             case Receipted():
                 self._receipts.append(record)
                 self._timings.receipt(record)
@@ -150,10 +152,14 @@ class _Checker:
         if record.reason and not record.trick:
             self._resets += record.outcome == "reset"
             in_snapshot = record.reason == "unfinished" and record.asked.startswith(SNAPSHOT_EPOCH)
-            if not in_snapshot and not (record.reason == "expired" and self._expires):
+            # Its cursor may be what it acknowledged under a position that was not its own.
+            gone = record.reason == "expired" and (self._expires or (not record.asked and (record.user, record.device) in self._foreign))
+            if not in_snapshot and not gone:
                 who, asked = f"{record.device} of {record.user}", record.asked or "its cursor"
                 told = f"{record.outcome}({record.reason})"
                 self.report("false_resets", f"{who} came honestly with {asked}, and was told {told} by {record.edge}")
+        if record.trick == "foreign" and record.outcome == "resumed":
+            self._foreign.add((record.user, record.device))
         view = self._view(record.user, record.device)
         view.open(record)
         self._timings.opened(record, view)

@@ -200,9 +200,8 @@ class Worker:
             attempt = 1 + max(time.time_ns() // 1_000_000 - message.time_unix_ms, 0)
             done = await self._perform(message.user, wanted["run"], attempt, hold, message.id)
         else:
-            # Of this process: tries begin anew when a nats-server is killed, so an attempt of another worker's run may not be a later one.
-            run_id = f"answer/{message.id}/{self._name}-{os.getpid()}"
-            done = await self._perform(message.user, run_id, max(message.tries, 1), ["thinking", "delta", "delta"], message.id)
+            steps: list[Step] = ["thinking", "delta", "delta"]
+            done = await self._perform(message.user, f"answer/{message.id}", max(message.tries, 1), steps, message.id)
         self._note_settled(Handled if done else Returned, message, worker)
         await (message.ack() if done else message.retry())
 

@@ -359,19 +359,20 @@ def test_leftovers_say_what_may_be_stored() -> None:
     assert ([event.seq for event in left.unsure], [event.seq for event in left.unsent]) == ([1], [2])
 
 
+@pytest.mark.parametrize("code", ["run_lost", "attempt_taken"])
 @pytest.mark.parametrize("sendings", [1, 2])
-def test_a_lost_run_is_refused_whatever_was_under_way_and_not_closed_again(sendings: int) -> None:
+def test_a_run_that_is_not_ours_is_refused_whatever_was_under_way_and_not_closed_again(sendings: int, code: str) -> None:
     outbox, run = opened()
     outbox.append(0.0, run, said("a"))
     for _ in range(sendings):
         outbox.disconnected()
         connect(outbox)
         [batch] = outbox.take_batches(0.0)
-    refuse(outbox, batch, code="run_lost")
+    refuse(outbox, batch, code=code)
     [failed] = outbox.take_results()
     assert isinstance(failed, Failed)
     assert isinstance(failed.error, RunRefusedError)
-    assert failed.error.code.name == "run_lost"
+    assert failed.error.code.name == code
     assert [event.seq for event in failed.error.dropped] == [2]
     assert not outbox.close_failed(0.0, run, closing)
     assert outbox.take_abandons() == []

@@ -230,6 +230,18 @@ def test_false_reset(reason: str) -> None:
     assert f"reset({reason})" in only(check(story.records), "false_resets")
 
 
+@pytest.mark.parametrize("believed", [True, False])
+def test_a_cursor_under_another_users_position_may_have_expired(believed: bool) -> None:
+    story = clean_story()
+    if believed:
+        story.open("u", "d1", 6, 8, asked=pos(6), trick="foreign")
+        story.frame("u", "d1", 6, 8, seen("r", 6), seen("r", 7))
+    story.open("u", "d1", 0, 8, "reset", reason="expired")
+    story.frame("u", "d1", 0, 8, *(seen("r", seq) for seq in range(1, 6)), Seen("m", "user_message"), seen("r", 6), seen("r", 7))
+    verdict = check(story.records)
+    assert verdict.anomalies["false_resets"] == (not believed)
+
+
 def test_false_receipt_before_the_device_had_it() -> None:
     story = clean_story()
     receipt = next(record for record in story.records if isinstance(record, Receipted))
@@ -249,6 +261,12 @@ def test_false_refusal() -> None:
     story.records = [record for record in story.records if not (isinstance(record, Acked) and (record.run, record.upto) == ("r", 7))]
     story.add(Failed, "u", "r", 1, [], [6, 7], "batch_invalid")
     assert "said not to be stored" in only(check(story.records), "false_receipts", 2)
+
+
+def test_an_attempt_that_another_agent_has_is_shown_for_that_one() -> None:
+    story = clean_story()
+    story.add(Failed, "u", "r", 1, [], [6, 7], "attempt_taken")
+    assert check(story.records).clean
 
 
 def test_false_position_in_an_acknowledgement() -> None:
