@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,11 +14,12 @@ from runcast.testkit.plugin import DeviceFactory
 from runcast.v1.event_pb2 import TOOL_STATUS_CANCELLED, Event
 from runcast.wire.lifecycle import ends_run
 
+pytestmark = pytest.mark.runcast_agent(agent="lead", tenant="default")
+
 
 @pytest.fixture
-async def rc(runcast_cluster: Cluster) -> AsyncIterator[Runcast]:
-    async with Runcast(",".join(runcast_cluster.router_addresses()), agent="lead") as opened:
-        yield opened
+def rc(runcast_agent: Runcast) -> Runcast:
+    return runcast_agent
 
 
 async def ends(watcher: Device, *runs: Run) -> list[tuple[str, str | None, str]]:

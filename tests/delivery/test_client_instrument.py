@@ -11,18 +11,18 @@ import pytest
 
 from runcast.client import Run, Runcast, current_run, instrument, tool
 from runcast.client.errors import OutboxFullError
-from runcast.testkit import Cluster
 from runcast.testkit.device import Device
 from runcast.testkit.plugin import ClusterFactory, DeviceFactory
 from runcast.v1.event_pb2 import TOOL_STATUS_CANCELLED, TOOL_STATUS_ERROR, TOOL_STATUS_OK, Event, ToolCompleted, ToolExecuting
 from runcast.wire import limits
 from runcast.wire.lifecycle import ends_run
 
+pytestmark = pytest.mark.runcast_agent(agent="analyst", tenant="default")
+
 
 @pytest.fixture
-async def rc(runcast_cluster: Cluster) -> AsyncIterator[Runcast]:
-    async with Runcast(",".join(runcast_cluster.router_addresses()), agent="analyst") as opened:
-        yield opened
+def rc(runcast_agent: Runcast) -> Runcast:
+    return runcast_agent
 
 
 async def calls(watcher: Device, run: Run) -> list[tuple[ToolExecuting, ToolCompleted]]:

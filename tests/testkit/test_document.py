@@ -1,4 +1,4 @@
-"""TESTKIT.md runs as it stands, and what it says that a failing test shows, one shows."""
+"""TESTKIT.md, and README.md as far as it is about tests, run as they stand, and what it says that a failing test shows, one shows."""
 
 import re
 import subprocess
@@ -12,6 +12,7 @@ from runcast.cli.main import app
 from runcast.testkit import validators
 from runcast.testkit.verification import inspect
 
+README = (Path(__file__).parents[2] / "README.md").read_text()
 PAGE = (Path(__file__).parents[2] / "agents_client" / "TESTKIT.md").read_text()
 BLOCKS = dict(re.findall(r"^```python title=(\S+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
 INI = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
@@ -28,8 +29,10 @@ def run_page(folder: Path, blocks: dict[str, str]) -> str:
 @pytest.mark.timeout(120)
 def test_every_block_runs(tmp_path: Path) -> None:
     assert PAGE.count("```python") == len(BLOCKS)
-    out = run_page(tmp_path, BLOCKS)
-    tests = sum(text.count("async def test_") for text in BLOCKS.values())
+    (readme,) = re.findall(r"^```python\n(async def test_.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    blocks = {**BLOCKS, "test_readme.py": readme}
+    out = run_page(tmp_path, blocks)
+    tests = sum(text.count("async def test_") for text in blocks.values())
     assert f"{tests} passed in" in out, out
 
 

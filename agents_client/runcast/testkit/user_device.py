@@ -18,9 +18,9 @@ from runcast.testkit.quality import Quality, judge
 from runcast.testkit.recording import Recording
 from runcast.testkit.sightings import Sighting, framed, opened, to_history
 from runcast.testkit.timeline import draw
-from runcast.testkit.timing import Timing, measure
 from runcast.testkit.verdict import Verdict
 from runcast.testkit.verification import check_history, inspect, raise_violations
+from runcast.testkit.waits import Timing, measure
 from runcast.v1.event_pb2 import Event
 from runcast.wire.frames import Batch, ServerFrame, Welcome
 from runcast.wire.lifecycle import ends_run

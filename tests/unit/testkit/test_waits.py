@@ -1,4 +1,4 @@
-from runcast.testkit.timing import check_first, check_silence, find_firsts, find_gaps, measure, report, table
+from runcast.testkit.waits import check_first, check_silence, find_firsts, find_gaps, measure, report, table
 from runcast.v1 import event_pb2 as pb
 from tests.unit.testkit.recordings import Reel, begin, good, say
 
