@@ -54,6 +54,7 @@ from runcast.testkit.history import (
     Seen,
     Sent,
     Settled,
+    emitted_at,
     event_id,
 )
 from runcast.testkit.known_log import KnownLog
@@ -181,8 +182,7 @@ class _Checker:
 
     def _ended(self, record: Framed, event: Seen) -> None:
         attempt = (event.run, event.attempt)
-        emitted = record.t - (record.ms - event.ms) / 1000 if event.ms and record.ms else record.t
-        self._cancels.ended(attempt, event.kind, emitted, record.t)
+        self._cancels.ended(attempt, event.kind, emitted_at(record, event), record.t)
         if event.kind == "run_lost":
             self._losses.setdefault(attempt, record.t)
 
@@ -323,6 +323,10 @@ class _Checker:
                 continue
             view = self._views.get((receipt.user, receipt.device))
             at = view.times.get((receipt.run, receipt.attempt, receipt.upto)) if view else None
+            place = self.log.seen.get((receipt.run, receipt.attempt, receipt.upto))
+            bound = self.log.bound(receipt.run, receipt.attempt, receipt.upto)
+            if at is None and self.log.late(receipt.run, receipt.attempt, place, bound):
+                continue  # superseded: an edge that has not read by what takes the device's word for it, and the device dropped it
             if at is None or at > receipt.t:
                 name = event_id(receipt.run, receipt.attempt, receipt.upto)
                 self.report("false_receipts", f"{name} was called delivered to {receipt.device} of {receipt.user}, which did not have it")
