@@ -79,12 +79,14 @@ class Producer(Call):
         self.abandoned: list[Any] = []
         self.answers: list[Any] = []
         self.gone_away = False
+        self.horizon_ms = 0
 
     async def open(self) -> None:
         self.call = ingest_pb2_grpc.IngestServiceStub(self.channel).Publish(wait_for_ready=True)
         await self.call.write(PublishRequest(hello=ProducerHello(producer=self.producer, agent="test")))
         response = await self.read()
         assert response.hello.window.batches == limits.STREAM_WINDOW_BATCHES
+        self.horizon_ms = response.hello.resend_horizon_ms
 
     async def send(self, *batches: Batch) -> None:
         await self.call.write(PublishRequest(batches=batches))
@@ -142,10 +144,10 @@ class Worker(Call):
         await self.call.write(ReceiveRequest(acks=[InboxAck(delivery_id=delivery.delivery_id, disposition=disposition)]))
 
 
-def make_batch(user: str, number: int, first_seq: int, *kinds: str, run_id: str = "r", producer: str = "p") -> Batch:
-    batch = Batch(user=User(tenant="default", id=user), producer=producer, run_id=run_id, attempt=1, number=number)
+def make_batch(user: str, number: int, first_seq: int, *kinds: str, run_id: str = "r", producer: str = "p", attempt: int = 1) -> Batch:
+    batch = Batch(user=User(tenant="default", id=user), producer=producer, run_id=run_id, attempt=attempt, number=number)
     for seq, kind in enumerate(kinds, first_seq):
-        event = Event(id=f"{run_id}.1.{seq}", run_id=run_id, attempt=1, seq=seq, agent="test")
+        event = Event(id=f"{run_id}.{attempt}.{seq}", run_id=run_id, attempt=attempt, seq=seq, agent="test")
         getattr(event, kind).SetInParent()
         batch.events.append(event)
     return batch

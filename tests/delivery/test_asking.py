@@ -1,6 +1,7 @@
 """`run.ask` against real routers, edges and devices: the first answer comes back to the process that asked, whatever goes on meanwhile."""
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -278,6 +279,36 @@ async def test_an_answer_waits_for_the_routers_to_come_back(
         await watcher.answer(run.id, request.request_id, "me")
         await cluster.routers[0].start()
         assert await asking == "me"
+
+
+AGENT = """
+import asyncio, sys
+from runcast.client import Runcast
+
+async def main(routers, user, attempt):
+    async with Runcast(routers, agent="payer") as rc, rc.run(user=user, run_id=user, attempt=int(attempt)) as run:
+        await run.complete("paid" if await run.ask("Pay?", kind="approval", timeout_s=30) else "not paid")
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_a_killed_agent_s_question_is_answered_for_its_next_attempt(
+    runcast_cluster: Cluster, user: str, device: DeviceFactory
+) -> None:
+    watcher = await device()
+    routers = ",".join(runcast_cluster.router_addresses())
+    first = await asyncio.create_subprocess_exec(sys.executable, "-c", AGENT, routers, user, "1")
+    [request] = await asked(watcher)
+    first.kill()
+    await first.wait()
+    await watcher.answer(user, request.request_id, True)
+    second = await asyncio.create_subprocess_exec(sys.executable, "-c", AGENT, routers, user, "2")
+    completed = await watcher.wait_kind("agent_completed", timeout=20)
+    assert (completed.attempt, completed.agent_completed.summary) == (2, "paid")
+    assert await second.wait() == 0
+    [shown] = reduce_events(watcher.events).timeline
+    assert [(each.status, each.device) for each in shown.requests] == [("answered", watcher.device)]
 
 
 async def test_an_answer_waits_for_the_agent_to_come_back(runcast_cluster: Cluster, user: str, device: DeviceFactory) -> None:

@@ -80,7 +80,6 @@ async def test_a_run_reaches_the_user_as_it_happened(runcast_cluster: Cluster, u
         "agent_response",
         "agent_response",
         "agent_response",
-        "agent_response",
         "agent_error",
         "custom",
         "agent_response",
@@ -93,10 +92,10 @@ async def test_a_run_reaches_the_user_as_it_happened(runcast_cluster: Cluster, u
     assert seen[0].agent_started.reply_to == "msg-1"
     assert seen[2].tool_executing.estimate_ms == 2000
     assert (seen[3].tool_completed.status, seen[3].tool_completed.result_json) == (TOOL_STATUS_OK, b'{"hits":[1,2]}')
-    texts = [(event.agent_response.message_id, event.agent_response.text, event.agent_response.final) for event in seen[4:8]]
-    assert texts == [("m1", "a", False), ("m1", "b", False), ("m1", "", True), ("m2", "whole", False)]
-    assert seen[10].agent_response.final, "completing makes the open message final"
-    assert seen[11].agent_completed.result_json == b'{"ok":true}'
+    texts = [(event.agent_response.message_id, event.agent_response.text, event.agent_response.final) for event in seen[4:7]]
+    assert texts == [("m1", "ab", False), ("m1", "", True), ("m2", "whole", False)], "what is said at once is sent as one"
+    assert seen[9].agent_response.final, "completing makes the open message final"
+    assert seen[10].agent_completed.result_json == b'{"ok":true}'
 
 
 async def test_a_block_that_just_ends_completes_the_run(runcast_cluster: Cluster, user: str, device: DeviceFactory) -> None:
@@ -410,14 +409,10 @@ async def test_not_being_let_in_is_final_and_said_by_the_next_call(user: str) ->
         await server.stop(None)
 
 
-def test_importing_the_client_is_quick_and_brings_no_server_parts() -> None:
+def test_importing_the_client_brings_no_server_parts() -> None:
     code = """
-import sys, time
-began = time.process_time()
-import runcast.client
-print(time.process_time() - began, [name for name in ("nats", "aiohttp", "msgspec", "runcast.bus") if name in sys.modules])
+import sys
+import runcast.client, runcast.client.sync
+print([name for name in ("nats", "aiohttp", "msgspec", "runcast.bus", "sqlite3") if name in sys.modules])
 """
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    took_s, _, server_parts = told.strip().partition(" ")
-    assert server_parts == "[]"
-    assert float(took_s) < 0.3
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

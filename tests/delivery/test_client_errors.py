@@ -1,5 +1,6 @@
 """What people are told of errors, and what becomes of values that are odd or too large, as a device sees it."""
 
+import asyncio
 import dataclasses
 import json
 import uuid
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runcast.client import Classification, EventTooLargeError, Run, Runcast
+from runcast.client import Classification, EventTooLargeError, LifecycleError, Run, Runcast
 from runcast.testkit import Cluster
 from runcast.testkit.device import Device
 from runcast.testkit.plugin import DeviceFactory
@@ -126,6 +127,10 @@ async def test_misuse_says_what_to_do(rc: Runcast, runcast_cluster: Cluster, use
             await run.error("x", retrying=True, retry_after_s=-1)
         with pytest.raises(ValueError, match="receipt"):
             await run.error("x", receipt=0.0)
+        with pytest.raises(LifecycleError, match="another thread's event loop"):
+            await asyncio.to_thread(lambda: asyncio.run(run.respond("from elsewhere")))
+        with pytest.raises(LifecycleError, match=r"runcast\.client\.sync is for threads"):
+            await asyncio.to_thread(run.child)
     with pytest.raises(ValueError, match="oversize is 'cut'"):
         connect(runcast_cluster, oversize="cut")
     with pytest.raises(TypeError, match="no rule"):

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from runcast.client import LifecycleError, Run, Runcast, current_run
+from runcast.client import LifecycleError, Run, Runcast, current_run, sync, tool
 from runcast.testkit import Cluster
 from runcast.testkit.device import Device
 from runcast.testkit.plugin import DeviceFactory
@@ -335,3 +337,53 @@ async def test_a_child_in_its_parents_task_may_outlast_the_parents_end(rc: Runca
     assert task is not None
     assert task.cancelling() == 0, "who ends the parent is not cancelled by it"
     assert [end[:2] for end in await ends(watcher, run, child)] == [("child", "run_cancelled"), ("lead", "agent_completed")]
+
+
+# --- in threads ---
+
+
+async def test_runs_below_runs_in_threads(runcast_cluster: Cluster, user: str, device: DeviceFactory) -> None:
+    watcher = await device()
+    begun, told = threading.Event(), threading.Event()
+    caught: list[BaseException] = []
+
+    def helper(parent: sync.Run) -> None:
+        try:
+            with parent.child(agent="helper") as run:
+                run.respond("working")
+                begun.set()
+                assert told.wait(10)
+                run.respond("more")
+        except BaseException as exc:
+            caught.append(exc)
+            raise
+
+    def lead() -> tuple[str, str]:
+        with sync.Runcast(",".join(runcast_cluster.router_addresses()), agent="lead") as rc:
+            with ThreadPoolExecutor() as pool, rc.run(user=user) as run:
+                with run.child(agent="nested") as nested:
+                    assert sync.current_run() is nested
+                    assert look_up("x") == "X"
+                working = pool.submit(helper, run)
+                assert begun.wait(10)
+                run.complete("done")
+                told.set()
+                working.exception()
+            return run.id, nested.id
+
+    run_id, nested_id = await asyncio.to_thread(lead)
+    await watcher.wait_for(lambda event: event.run_id == run_id and ends_run(event))
+    assert [(event.agent, event.WhichOneof("kind")) for event in watcher.events if ends_run(event)] == [
+        ("nested", "agent_completed"),
+        ("helper", "run_cancelled"),
+        ("lead", "agent_completed"),
+    ]
+    assert [event.tool_executing.tool for event in watcher.events if event.run_id == nested_id and event.HasField("tool_executing")] == [
+        "look_up"
+    ]
+    assert all(isinstance(exc, sync.StoppedError | LifecycleError) for exc in caught), caught
+
+
+@tool
+def look_up(q: str) -> str:
+    return q.upper()

@@ -22,7 +22,7 @@ from runcast.wire.lifecycle import ends_run
 
 
 def connect(cluster: Cluster, agent: str = "analyst") -> Runcast:
-    return Runcast(",".join(cluster.router_addresses()), agent=agent)
+    return Runcast(",".join(cluster.router_addresses()), agent=agent, coalesce_s=0)  # every event by itself
 
 
 async def until_end(watcher: Device, run_id: str) -> list[Event]:

@@ -169,6 +169,25 @@ async def test_poison_is_parked_and_the_next_message_goes_on(runcast_cluster: Cl
     assert (told.state, told.where) == ("note", subjects.PARKED_STREAM)
 
 
+async def test_tries_go_on_where_they_were_when_a_killed_server_has_forgotten_them(
+    runcast_cluster_factory: ClusterFactory, user: str
+) -> None:
+    cluster = await runcast_cluster_factory(routers=1, edges=0)
+    address = cluster.routers[0].address
+    await say(cluster, user, user, "m")
+    for number in (1, 2):
+        async with Worker(address, user, f"w{number}") as worker:
+            assert (await worker.take()).tries == number
+    assert cluster.nats is not None
+    await cluster.nats.kill()
+    await cluster.nats.start()
+    async with jetstream(cluster) as js:  # as the server does that lost what it had not written: it begins to count anew
+        await js.delete_consumer(subjects.INBOX_STREAM, subjects.inbox_consumer(user))
+    async with Worker(address, user, "w3") as worker:
+        delivery = await worker.take()
+        assert (delivery.message.id, delivery.tries) == ("m", 3)
+
+
 async def test_what_cannot_be_read_is_parked_at_once(runcast_cluster: Cluster, user: str) -> None:
     subject = f"in.{subjects.encode_token(user)}.0.default.x"
     async with Worker(runcast_cluster.routers[0].address, user):

@@ -157,7 +157,7 @@ async def test_a_run_s_key_is_there_before_its_first_batch_and_closed_after_its_
     async with Producer(address, user) as producer:
         await producer.store(make_batch(user, 1, 1, START, producer=user))
         value, headers = await key_of(runcast_cluster, user, user)
-        assert (value["state"], headers) == ("open", {"Nats-Expected-Last-Subject-Sequence": "0"})
+        assert (value["state"], headers["Nats-Expected-Last-Subject-Sequence"]) == ("open", "0")
         await producer.store(make_batch(user, 2, 2, END, producer=user))
         async with asyncio.timeout(5):
             while value["state"] == "open":
@@ -170,6 +170,40 @@ async def test_a_run_s_key_is_there_before_its_first_batch_and_closed_after_its_
     async with Producer(runcast_cluster.routers[1].address, user) as producer:  # a resend of an ended run's end
         assert (await producer.store(make_batch(user, 2, 2, END, producer=user)))[0].duplicate
         assert (await producer.refused(make_batch(user, 3, 3, WORK, producer=user))).code == "lifecycle_violation"
+
+
+@pytest.mark.parametrize("kinds", [(START,), (START, END)], ids=["of an open run", "of a run of one batch"])
+async def test_an_attempt_that_another_producer_has_is_refused(runcast_cluster: Cluster, user: str, kinds: tuple[str, ...]) -> None:
+    """As two workers begin it that were handed the same message."""
+    here, there = (node.address for node in runcast_cluster.routers)
+    first, second = f"{user}-1", f"{user}-2"
+    async with Producer(here, first) as one, Producer(there, second) as two:
+        await one.store(make_batch(user, 1, 1, *kinds, producer=first))
+        for other in ((START, WORK), (START, END)):
+            refusal = await two.refused(make_batch(user, 1, 1, *other, producer=second))
+            assert (refusal.code, refusal.retry, refusal.definite) == ("attempt_taken", False, True)
+            assert "begin attempt 2" in refusal.message
+        if END not in kinds:
+            await one.store(make_batch(user, 2, 2, END, producer=first))
+        assert (await two.refused(make_batch(user, 1, 1, START, producer=second))).code == "attempt_taken", "ended, and still its own"
+        await two.store(make_batch(user, 1, 1, START, END, producer=second, attempt=2))
+    async with Producer(there, first) as one:  # its own it may send again, anywhere
+        assert (await one.store(make_batch(user, 1, 1, *kinds, producer=first)))[0].duplicate
+    found = [(batch.producer, batch.attempt, batch.number) for batch in await stored(runcast_cluster, user)]
+    assert found == [(first, 1, 1), *([] if END in kinds else [(first, 1, 2)]), (second, 2, 1)]
+
+
+async def test_of_producers_that_begin_an_attempt_at_once_one_has_it(runcast_cluster: Cluster, user: str) -> None:
+    producers = [Producer(runcast_cluster.routers[number % 2].address, f"{user}-{number}") for number in range(6)]
+    for producer in producers:
+        await producer.open()
+    await asyncio.gather(*(producer.send(make_batch(user, 1, 1, START, WORK, producer=producer.producer)) for producer in producers))
+    await asyncio.gather(*(producer.listen(lambda it=producer: bool(it.acks or it.refusals)) for producer in producers))
+    assert sum(bool(producer.acks) for producer in producers) == 1
+    assert {refusal.code for producer in producers for refusal in producer.refusals.values()} == {"attempt_taken"}
+    assert len(await stored(runcast_cluster, user)) == 1
+    for producer in producers:
+        await producer.channel.close()
 
 
 async def test_a_run_nobody_knows_can_t_be_taken_over(address: str, user: str) -> None:
@@ -438,7 +472,12 @@ async def test_a_router_waits_for_nats_and_then_takes_work(runcast_cluster_facto
         await cluster.nats.start()
         await starting
         await health(serving=True)
-        await producer.store(make_batch(user, 1, 1, START))
+        # Nobody could tell the producer until when it may send again: it is sent away before anything of it is stored, and told anew.
+        await producer.listen(lambda: producer.gone_away)
+        assert (await producer.refused(make_batch(user, 1, 1, START))).code == "draining"
+        await producer.open()
+        assert producer.horizon_ms == limits.RESEND_HORIZON_S * 1000
+        assert not (await producer.store(make_batch(user, 1, 1, START)))[0].duplicate
 
 
 async def test_streams_outlive_nats(runcast_cluster_factory: Any, user: str) -> None:

@@ -22,7 +22,8 @@ subprotocols = pytest.mark.parametrize("subprotocol", CODECS)
 
 
 def client(cluster: Cluster) -> Runcast:
-    return Runcast(",".join(cluster.router_addresses()), agent="test")
+    """Sends every piece by itself, so that there is much to catch up with."""
+    return Runcast(",".join(cluster.router_addresses()), agent="test", coalesce_s=0)
 
 
 async def work(run: Run, deltas: int) -> None:

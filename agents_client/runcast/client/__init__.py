@@ -10,13 +10,14 @@ async with Runcast("127.0.0.1:7400", agent="analyst") as rc:
         await message.ack()
 """
 
-from runcast.client.classify import Classification
+from runcast.client.classify import Classification, Rule
 from runcast.client.context import current_run
 from runcast.client.errors import (
     EventTooLargeError,
     Leftover,
     NoAnswerError,
     OutboxClosedError,
+    OutboxFullError,
     RunIndeterminateError,
     RunKey,
     RunRefusedError,
@@ -28,12 +29,14 @@ from runcast.client.instrument import instrument, tool
 from runcast.client.receipts import Receipt
 from runcast.client.run import Run
 from runcast.client.runcast import Runcast
+from runcast.client.statistics import ConnectionState, Statistics
 from runcast.client.tool import ToolCall
 from runcast.wire.errors import IdInvalidError, LifecycleError, RefusedError, RuncastError, UnavailableError
 
 __all__ = [
     "Answer",
     "Classification",
+    "ConnectionState",
     "EventTooLargeError",
     "IdInvalidError",
     "Inbox",
@@ -42,8 +45,10 @@ __all__ = [
     "LifecycleError",
     "NoAnswerError",
     "OutboxClosedError",
+    "OutboxFullError",
     "Receipt",
     "RefusedError",
+    "Rule",
     "Run",
     "RunIndeterminateError",
     "RunKey",
@@ -51,6 +56,7 @@ __all__ = [
     "Runcast",
     "RuncastError",
     "SpillError",
+    "Statistics",
     "ToolCall",
     "UnavailableError",
     "UnsentError",

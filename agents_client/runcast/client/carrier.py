@@ -27,12 +27,14 @@ from runcast.client.outbox import Outbox
 from runcast.client.receipts import ReceiptBook
 from runcast.client.rim import end_writing, open_channel, read, time_limit_at, write
 from runcast.client.routers import Routers
+from runcast.client.statistics import ConnectionState, State
 from runcast.v1.ingest_pb2 import ProducerHello, PublishRequest, PublishResponse
 from runcast.v1.ingest_pb2_grpc import IngestServiceStub
 from runcast.wire import limits
 from runcast.wire.errors import RuncastError, UnavailableError
 
 _log = logging.getLogger("runcast.client")
+OnState = Callable[[ConnectionState], None]
 _Call = grpc.aio.StreamStreamCall[PublishRequest, PublishResponse]
 
 
@@ -48,9 +50,12 @@ class Carrier:
         answers: the answers of users that are waited for.
         settle: tells those that wait what `outbox` and `book` concluded.
         hear: takes what a response says to runs (cancels); the rest of it was taken before.
+        on_state: told of every change of `state`; what it raises is logged.
         journal: asked to commit before anything is sent.
 
     Attributes:
+        state: how things are with the routers.
+        streams: how many were opened.
         channel: while a stream is open on it.
         ready: set while a stream is open; by the owner too, when there never will be one.
     """
@@ -66,6 +71,7 @@ class Carrier:
         *,
         settle: Callable[[], None],
         hear: Callable[[PublishResponse], None],
+        on_state: OnState | None = None,
         journal: Journal | None = None,
     ) -> None:
         self._routers = routers
@@ -76,11 +82,15 @@ class Carrier:
         self._answers = answers
         self._settle = settle
         self._hear = hear
+        self._on_state = on_state
         self._journal = journal
+        self._target = ""
         self._wake = asyncio.Event()  # something may have to be sent
         self._stopping = False
         self._leaving = False  # the router said goodbye: nothing more is sent on this stream
         self._progress = False  # a batch was stored by this stream
+        self.state = ConnectionState("connecting", "", "")
+        self.streams = 0
         self.channel: grpc.aio.Channel | None = None
         self.ready = asyncio.Event()
 
@@ -98,6 +108,15 @@ class Carrier:
         self._stopping = True
         self._wake.set()
 
+    def enter(self, state: State, reason: str = "") -> None:
+        """The state changes; the owner says "closed"."""
+        self.state = ConnectionState(state, self._target, reason)
+        if self._on_state is not None:
+            try:
+                self._on_state(self.state)
+            except Exception:
+                _log.exception("on_state raised; the publisher goes on")
+
     async def run(self) -> None:
         """Carry until stopped.
 
@@ -111,10 +130,11 @@ class Carrier:
 
     async def _carry(self) -> None:
         """One stream to one router, and the wait after it."""
-        target = self._routers.take()
+        target = self._target = self._routers.take()
+        self.enter("connecting")
         self._leaving = self._progress = False
         try:
-            async with open_channel(target) as channel:
+            async with open_channel(target, self._routers.patience_s) as channel:
                 await self._stream(channel, target)
             why = "it said goodbye"
         except RuncastError as exc:
@@ -134,19 +154,22 @@ class Carrier:
             self._routers.worked()
         else:
             wait_s = self._routers.failed(self._draw())
+        self.enter("waiting", why)
         _log.warning("router %s was left (%s); going to the next in %.2f s, %d events wait", target, why, wait_s, self._outbox.events)
         await self._pause(wait_s)
 
     async def _stream(self, channel: grpc.aio.Channel, target: str) -> None:
         call = IngestServiceStub(channel).Publish()
         await write(call, PublishRequest(hello=self._hello), target)
-        first = await read(call, target, self._now() + limits.CONNECT_TIMEOUT_S)
+        first = await read(call, target, self._now() + self._routers.patience_s)
         if first is None or not first.HasField("hello"):
             raise UnavailableError(f"{target} did not say hello; is it a Runcast router?")
         self._outbox.connected(self._now(), first.hello)
         _log.info("connected to router %s at %s", first.hello.router, target)
         self.channel = channel
+        self.streams += 1
         self.ready.set()
+        self.enter("connected")
         self._take(first)
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(_end_of(self._write(call, target)), name="runcast publisher: write")

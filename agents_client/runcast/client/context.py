@@ -1,4 +1,4 @@
-"""The run that the running code belongs to, found without handing it through.
+"""What the running code belongs to: the run, found without handing it through, and the event loop.
 
 Rules: `Run.__aenter__` sets it and `Run.__aexit__` sets back what was before; tasks and `asyncio.to_thread` inherit it, as all context
 variables. A run whose block has ended is nobody's current run, also in a task that outlived it.
@@ -6,6 +6,7 @@ variables. A run whose block has ended is nobody's current run, also in a task t
 Never imports the publisher or grpc.
 """
 
+import asyncio
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Final, TypeVar, overload
 
@@ -39,6 +40,14 @@ def current_run(default: object = _MISSING, /) -> object:
         return default
     what = "no run is under way here" if run is None else f"the block of run {run.id} has ended, and this code outlived it"
     raise LifecycleError(f"{what}; call this within `async with rc.run(user=…):`, or use current_run(None)")
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs in this thread; None when there is none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def enter_run(run: "Run") -> Token["Run | None"]:

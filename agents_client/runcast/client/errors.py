@@ -2,7 +2,7 @@
 
     RuncastError
     ├── EventTooLargeError           event_too_large: raised to the caller, nothing was queued
-    ├── OutboxFullError              rate_limited: inside the library only; callers wait instead
+    ├── OutboxFullError              rate_limited: with when_full="raise"; else callers wait
     ├── OutboxClosedError            outbox_closed
     ├── SpillError                   spill_unusable: another process has the file, or it is none
     ├── NoAnswerError                no_answer: nobody answered in time; a TimeoutError too
@@ -52,7 +52,7 @@ class EventTooLargeError(RuncastError):
 
 
 class OutboxFullError(RuncastError):
-    """The outbox has no room. The publisher makes its caller wait when it meets this."""
+    """The outbox has no room; nothing was queued. Callers that did not ask for it (`when_full="raise"`) wait instead."""
 
     default_code = "rate_limited"
 
@@ -99,7 +99,8 @@ class RunRefusedError(RefusedError):
     """A router refused a batch for good; the run failed, and nothing of `dropped` is stored.
 
     With code `run_lost` the agent was away too long: a router has ended the attempt on the user's screen. What was under way when the agent
-    went away may be stored; the next attempt supersedes it all.
+    went away may be stored; the next attempt supersedes it all. With code `attempt_taken` another producer has begun the same attempt (it
+    was handed the same message, say), and goes on with it.
 
     Attributes:
         dropped: the refused events and those that waited behind them.

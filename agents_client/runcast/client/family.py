@@ -39,6 +39,7 @@ class Family(ABC):
         self._children: list[Family] = []  # whose blocks are under way, or whose ends are not stored yet; oldest first
         self._own_cancel: Stop | None = None  # from the block's beginning
         self._doomed = ""  # why it is ended from above
+        self._exc: BaseException | None = None  # what its block raised
         self._exiting = False  # its block is left
         self.cancelled = False
         self.cancel_reason = ""
@@ -108,6 +109,14 @@ class Family(ABC):
                 self._children.remove(run)
             elif run._exiting:
                 run._part()
+
+    def _reason_below(self) -> str:
+        """Why those below end when the block does."""
+        if self.cancelled:
+            return self.cancel_reason
+        if self._exc is None:
+            return "the run that started it has ended"
+        return "the run that started it failed" if isinstance(self._exc, Exception) else "the agent was stopped"
 
     def _stop(self, reason: str, *, cancel_task: bool) -> None:
         """Take it as cancelled, unless it is ending already; with `cancel_task`, cancel its task, which its block's end swallows."""

@@ -235,7 +235,7 @@ class Inbox:
 
     async def _enter(self) -> None:
         self._target = self._routers.take()
-        channel = await self._stack.enter_async_context(open_channel(self._target))
+        channel = await self._stack.enter_async_context(open_channel(self._target, self._routers.patience_s))
         call = InboxServiceStub(channel).Receive()
         await write(call, ReceiveRequest(hello=self._hello), self._target)
         if self.closed:

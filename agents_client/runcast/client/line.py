@@ -5,7 +5,9 @@ Rules.
 2. The router's window bounds what is unanswered on the stream; an empty window always lets one batch pass.
 3. A refusal with `retry` sends the same batch again, later; a pause that the router did not ask for ends with the stream. If the one
    and only sending of a batch was refused for certain, its horizon starts anew: nothing of it is anywhere.
-4. A batch unanswered for longer than the *resend horizon* is not sent again: the log may no longer recognise the repeat.
+4. A run that has only soft events to send rests until `coalesce_s` after its last soft sending, so that what comes meanwhile goes along.
+   The first goes at once, and so does all that waits when anything else comes.
+5. A batch unanswered for longer than the *resend horizon* is not sent again: the log may no longer recognise the repeat.
 
 Invariants: a run stands in line once at most, and not while its batch is unanswered; what is unanswered stays within the window.
 
@@ -13,6 +15,7 @@ Pure: `now` (seconds, monotonic) is an argument. Never imports asyncio, a clock,
 """
 
 import heapq
+import math
 from collections import OrderedDict, deque
 
 from runcast.client.run_queue import Flight, RunQueue
@@ -26,21 +29,26 @@ class Line:
     """Runs that have something to send, and the stream that they send on.
 
     Attributes:
+        coalesce_s: how long soft events may rest, seconds; 0 for not at all.
         connected: a stream is open.
         horizon_s: how long a batch may be sent again, seconds from its first sending.
+        stirred: since the last `take`, there is something to send, or a time to wait for, that was not there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, coalesce_s: float) -> None:
         self._runs: deque[RunQueue] = deque()
         self._later: list[tuple[float, int, RunQueue, Flight]] = []
+        self._resting: list[tuple[float, int, RunQueue]] = []
         self._ties = 0
         self._sent: OrderedDict[tuple[str, int], RunQueue] = OrderedDict()  # on this stream, by last_sent
         self._sent_bytes = 0
         self._unsure: OrderedDict[tuple[str, int], RunQueue] = OrderedDict()  # by first_sent
         self._heard = 0.0
         self._window = (0, 0)
+        self.coalesce_s = coalesce_s
         self.connected = False
         self.horizon_s = limits.RESEND_HORIZON_S
+        self.stirred = False
 
     @property
     def unanswered(self) -> tuple[int, int]:
@@ -67,7 +75,7 @@ class Line:
         asked = [entry for entry in self._later if entry[3].advised]
         for _, _, run, flight in self._later:
             if not flight.advised and run.flight is flight and not flight.sent:
-                self.join(run)
+                self._enter(run)
         self._later = asked
         heapq.heapify(self._later)
 
@@ -81,18 +89,28 @@ class Line:
 
     # --- runs ---
 
-    def join(self, run: RunQueue) -> None:
-        """A run has something to send."""
-        if not run.listed:
-            run.listed = True
-            self._runs.append(run)
+    def join(self, now: float, run: RunQueue) -> None:
+        """A run has something to send, and nothing unanswered; if it is soft it may have to rest."""
+        if run.listed:
+            return
+        if run.urgent or now >= run.rests_until:
+            self._enter(run)
+        elif not run.resting:
+            run.resting = self.stirred = True
+            self._ties += 1
+            heapq.heappush(self._resting, (run.rests_until, self._ties, run))
+
+    def rouse(self) -> None:
+        """Nobody rests any more, now and later."""
+        self.coalesce_s = 0.0
+        self._end_rests(math.inf)
 
     def take_up(self, run: RunQueue) -> None:
         """A run that another process left: its batch may have been sent. Oldest batches first."""
         if run.flight is not None:
             self._unsure[run.name] = run
         if not run.idle:
-            self.join(run)
+            self._enter(run)
 
     def put_off(self, now: float, run: RunQueue, flight: Flight, pause_s: float, *, certain: bool) -> None:
         """The router did not take a batch for now.
@@ -129,10 +147,11 @@ class Line:
 
     def end_pauses(self, now: float) -> None:
         """Who waited long enough is in line again."""
+        self._end_rests(now)
         while self._later and self._later[0][0] <= now:
             _, _, run, flight = heapq.heappop(self._later)
             if run.flight is flight and not flight.sent:
-                self.join(run)
+                self._enter(run)
 
     def overdue(self, now: float) -> bool:
         """Whether the router kept silent, or a batch unanswered, for too long: open the stream elsewhere."""
@@ -146,6 +165,8 @@ class Line:
             times.append(first.first_sent + self.horizon_s if first is not None else 0.0)
         if self._later:
             times.append(self._later[0][0])
+        if self._resting:
+            times.append(self._resting[0][0])
         if self.connected and self._sent:
             times.append(self._answer_deadline())
         return min(times, default=None)
@@ -155,6 +176,7 @@ class Line:
     def take(self, now: float) -> list[tuple[RunQueue, Flight]]:
         """What goes out now, for one gRPC message; empty when nothing may. The batches count as sent."""
         taken: list[tuple[RunQueue, Flight]] = []
+        self.stirred = False
         room = MESSAGE_BYTES_MAX
         while self.connected and self._runs and len(self._sent) < self._window[0]:
             run = self._runs[0]
@@ -173,6 +195,18 @@ class Line:
 
     # --- inside ---
 
+    def _enter(self, run: RunQueue) -> None:
+        if not run.listed:
+            run.listed = self.stirred = True
+            self._runs.append(run)
+
+    def _end_rests(self, now: float) -> None:
+        while self._resting and self._resting[0][0] <= now:
+            _, _, run = heapq.heappop(self._resting)
+            run.resting = False
+            if run.waiting and run.flight is None:  # else it was served meanwhile
+                self.join(now, run)
+
     def _leave(self) -> None:
         self._runs.popleft().listed = False
 
@@ -180,6 +214,8 @@ class Line:
         if flight.sendings == 0:
             flight.first_sent = now
             self._unsure[run.name] = run
+            if flight.soft:
+                run.rests_until = now + self.coalesce_s
         flight.sendings += 1
         flight.last_sent = now
         flight.sent = True

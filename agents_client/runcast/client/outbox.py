@@ -14,7 +14,8 @@ Rules.
 4. A refusal without `retry` fails the run: what waited is handed back in the error, later appends raise it. If it is certain that the
    batch is not stored, `close_failed` may still end the run on the user's screen: number and seq go on from the last acknowledged
    ones, so readers see no hole. If it is not certain, no number is safe to use, and only a new attempt may speak; the run is given
-   up (`take_abandons`), so that a router ends it on the screen. A run that was declared lost has been ended there already.
+   up (`take_abandons`), so that a router ends it on the screen. A run that was declared lost has been ended there already; an attempt
+   that another producer has is that one's to end.
 
 Invariants: per run, seqs and numbers of what is acknowledged rise without a hole; a number never has two contents, unless the first
 was refused for certain; `events` and `bytes` are the sums over all runs and stay within the limits.
@@ -24,50 +25,19 @@ a clock, randomness, logging or grpc.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
-from runcast.client.errors import Leftover, OutboxFullError, RunIndeterminateError, RunKey, RunRefusedError
+from runcast.client.abandons import Abandons
+from runcast.client.errors import Leftover, OutboxFullError, RunIndeterminateError, RunKey
 from runcast.client.journal import Journal
 from runcast.client.line import Line
-from runcast.client.run_queue import Flight, Left, RunFailure, RunQueue, Waiting
-from runcast.v1.event_pb2 import Batch, Event, User
+from runcast.client.run_queue import NOT_OURS, Closing, Failed, Flight, Left, RunQueue, Stored, Waiting
+from runcast.client.statistics import Counts
+from runcast.v1.event_pb2 import Batch, Event
 from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, RunAbandon, Window
 from runcast.wire import limits
 from runcast.wire.codes import CODES
 from runcast.wire.errors import LifecycleError
-from runcast.wire.ids import UserKey
-from runcast.wire.lifecycle import Lifecycle, State
-
-Closing = Callable[[Lifecycle], Sequence[Event]]
-"""Says what ends a run whose stored part has this life. Gets a copy."""
-
-
-class Stored(NamedTuple):
-    """A batch was acknowledged.
-
-    Attributes:
-        key: its run.
-        number: the batch's number.
-        last_seq: the newest seq of the run that is stored now.
-        position: where the batch is in the user's stream, as text.
-        duplicate: the log had it already.
-        awaited: the batch asked for a receipt.
-    """
-
-    key: RunKey
-    number: int
-    last_seq: int
-    position: str
-    duplicate: bool
-    awaited: bool = False
-
-
-class Failed(NamedTuple):
-    """A run failed; `error` holds what was not stored."""
-
-    key: RunKey
-    error: RunFailure
+from runcast.wire.lifecycle import State
 
 
 class Outbox:
@@ -77,11 +47,14 @@ class Outbox:
         producer: this process's id, 1 to 128 bytes.
         events_max: events that may wait or be unanswered.
         bytes_max: bytes of them.
+        coalesce_s: how long text deltas and thinking may rest, to be merged, seconds; 0: every event goes as it is, at once.
+        drop_progress: when there is no room, thinking is dropped, and counted.
         journal: told of everything as it happens.
 
     Attributes:
         events: how many wait or are unanswered.
         bytes: of them.
+        counts: what happened so far.
     """
 
     def __init__(
@@ -90,19 +63,24 @@ class Outbox:
         *,
         events_max: int = limits.OUTBOX_EVENTS_MAX,
         bytes_max: int = limits.OUTBOX_BYTES_MAX,
+        coalesce_s: float = limits.COALESCE_S,
+        drop_progress: bool = False,
         journal: Journal | None = None,
     ) -> None:
         self._producer = producer
         self._events_max = events_max
         self._bytes_max = bytes_max
+        self._drop_progress = drop_progress
+        self._merging = coalesce_s > 0
         self._journal = journal
         self._runs: dict[tuple[str, int], RunQueue] = {}
         self._remembered: OrderedDict[tuple[str, int], None] = OrderedDict()
-        self._line = Line()
+        self._line = Line(coalesce_s)
         self._results: list[Stored | Failed] = []
-        self._abandoned: OrderedDict[RunKey, bool] = OrderedDict()  # whether it was told of on this stream
+        self._abandons = Abandons()
         self.events = 0
         self.bytes = 0
+        self.counts = Counts()
 
     # --- the caller's side ---
 
@@ -145,27 +123,45 @@ class Outbox:
             receipt_ms: above 0: its batch ends with it, and asks the router for a receipt within so many milliseconds.
 
         Returns:
-            Its seq in the run.
+            Its seq in the run: that of the event that took it in, if it was merged; 0 when it was dropped.
 
         Raises:
             LifecycleError: the run's life does not allow it now, or the run was released.
             EventTooLargeError: over `limits.EVENT_BYTES_MAX`.
-            OutboxFullError: no room; the same append may succeed after an acknowledgement.
+            OutboxFullError: no room; the same append may succeed after an acknowledgement. Nothing has changed.
             RunRefusedError, RunIndeterminateError: the run failed before.
         """
         run = self._run(key)
         if run.failure is not None:
             raise run.failure
-        cost = run.admit(run.life, event, run.next_seq)
+        step = run.life.check(event)
+        if self._merging and run.waiting and not receipt_ms and self._merge(run, event):
+            return run.next_seq - 1
+        cost = run.identify(event, run.next_seq)
         if not self._has_room(1, cost, closing=closing):
-            raise OutboxFullError(f"{self.events} events, {self.bytes} bytes wait; append again after an acknowledgement")
-        run.life.advance(event)
+            if self._drop_progress and event.HasField("agent_thinking"):
+                self.counts.dropped += 1
+                return 0
+            raise OutboxFullError(f"{self.events} events, {self.bytes} bytes wait for a router; try again when some are stored")
+        run.life.apply(event, step)
         self._queue(run, Waiting(event, cost, receipt_ms, now))
-        return event.seq
+        return run.next_seq - 1
 
     def ask_receipt(self, key: RunKey, receipt_ms: int) -> bool:
         """Have the batch of the newest event ask for a receipt; False when that batch was sent already."""
         return self._run(key).ask_receipt(receipt_ms)
+
+    def hurry(self, now: float, key: RunKey) -> None:
+        """Have what waits of a run rest no longer: somebody waits for it."""
+        run = self._run(key)
+        if run.waiting:
+            run.urgent = True
+            if run.flight is None:
+                self._line.join(now, run)
+
+    def rouse(self) -> None:
+        """Nothing is to rest any more: the outbox is being emptied."""
+        self._line.rouse()
 
     def close_failed(self, now: float, key: RunKey, closing: Closing) -> bool:
         """Let a failed run end on the user's screen, once, if that is safe.
@@ -187,11 +183,7 @@ class Outbox:
         run = self._run(key)
         if not run.closable or run.stored_life.state is not State.OPEN:
             return False
-        life = run.stored_life.copy()
-        entries: list[Waiting] = []
-        for event in closing(run.stored_life.copy()):
-            entries.append(Waiting(event, run.admit(life, event, run.seq + 1 + len(entries)), 0, now))
-            life.advance(event)
+        entries = run.end_stored(now, closing)
         if not self._has_room(len(entries), sum(entry.cost for entry in entries), closing=True):
             raise OutboxFullError("no room for the closing events; try again after an acknowledgement")
         run.closable = False
@@ -233,6 +225,16 @@ class Outbox:
     # --- the stream's side ---
 
     @property
+    def in_flight(self) -> int:
+        """Events of batches that are unanswered, on this stream or from one before."""
+        return sum(len(run.flight.batch.events) for run in self._runs.values() if run.flight is not None)
+
+    @property
+    def stirred(self) -> bool:
+        """There is something to send, or a time to wait for, that was not there at the last `take_batches`."""
+        return self._line.stirred
+
+    @property
     def unanswered(self) -> tuple[int, int]:
         """Batches and bytes unanswered on the open stream."""
         return self._line.unanswered
@@ -246,8 +248,7 @@ class Outbox:
 
     def disconnected(self) -> None:
         """The stream is gone: all that is unanswered will be sent again, first of all, in the same order."""
-        for key in self._abandoned:
-            self._abandoned[key] = False
+        self._abandons.disconnected()
         self._line.close()
 
     def take_window(self, now: float, window: Window) -> None:
@@ -263,28 +264,26 @@ class Outbox:
         if run is None or flight is None or flight.batch.number != ack.number:
             return
         self._land(run, flight)
-        for event in flight.batch.events:
-            run.stored_life.advance(event)
-        run.number = ack.number
-        run.seq = flight.batch.events[-1].seq
-        run.position = ack.position
+        run.stored(flight, ack.position)
+        self.counts.note_stored(len(flight.batch.events), now - flight.since)
         self._results.append(Stored(run.key, ack.number, run.seq, ack.position, ack.duplicate, flight.batch.receipt_deadline_ms > 0))
         if self._journal is not None:
             self._journal.stored(run.key, ack.number, run.seq)
         if run.waiting:
-            self._line.join(run)
+            self._line.join(now, run)
         self._forget_if_done(run)
 
     def refused(self, now: float, refusal: BatchRefusal) -> None:
         """The router did not store a batch, or does not know (not `definite`)."""
         self._line.hear(now)
+        self.counts.refused += 1
         run = self._runs.get((refusal.run_id, refusal.attempt))
         flight = run.flight if run is not None else None
         if run is None or flight is None or flight.batch.number != refusal.number or not flight.sent:
             return
         certain = refusal.definite and flight.sendings == 1
-        if refusal.code == "run_lost":
-            self._fail(run, refusal.message, "run_lost")
+        if refusal.code in NOT_OURS:
+            self._fail(run, refusal.message, refusal.code)
         elif not refusal.retry:
             code = refusal.code if refusal.code in CODES else "internal"
             self._fail(run, f"the router answered {refusal.code}: {refusal.message}", code if certain else "")
@@ -293,7 +292,7 @@ class Outbox:
 
     def abandoned(self, abandon: RunAbandon) -> None:
         """The router saw to a run that was given up."""
-        self._abandoned.pop(RunKey(UserKey(abandon.user.tenant, abandon.user.id), abandon.run_id, abandon.attempt), None)
+        self._abandons.settled(abandon)
 
     def overdue(self, now: float) -> bool:
         """Whether the router kept silent, or a batch unanswered, for too long: open the stream elsewhere."""
@@ -309,20 +308,17 @@ class Outbox:
         """What goes out now, for one gRPC message; empty when nothing may. The batches count as sent."""
         self.tick(now)
         flights = self._line.take(now)
-        if self._journal is not None:
-            for run, flight in flights:
-                if flight.fresh:
-                    flight.fresh = False
-                    self._journal.built(run.key, flight.batch)
+        for run, flight in flights:
+            if not flight.fresh:
+                self.counts.resent += 1
+            elif self._journal is not None:
+                self._journal.built(run.key, flight.batch)
+            flight.fresh = False
         return [flight.batch for _, flight in flights]
 
     def take_abandons(self) -> list[RunAbandon]:
         """Runs to be given up that this stream was not told of yet; they count as told."""
-        if not self._line.connected:
-            return []
-        due = [key for key, told in self._abandoned.items() if not told]
-        self._abandoned.update(dict.fromkeys(due, True))
-        return [RunAbandon(user=User(tenant=key.user.tenant, id=key.user.user), run_id=key.run_id, attempt=key.attempt) for key in due]
+        return self._abandons.take() if self._line.connected else []
 
     def deadline(self) -> float | None:
         """When to call `tick` (and ask `overdue`) at the latest, monotonic seconds; None when no time matters."""
@@ -349,14 +345,28 @@ class Outbox:
         return self._journal is None or self._journal.has_room(size, closing=closing)
 
     def _queue(self, run: RunQueue, entry: Waiting) -> None:
-        run.next_seq += 1
-        run.waiting.append(entry)
+        run.queue(entry)
         self.events += 1
         self.bytes += entry.cost
+        self.counts.accepted += 1
         if self._journal is not None:
             self._journal.appended(run.key, entry.event)
         if run.flight is None:
-            self._line.join(run)
+            self._line.join(entry.since, run)
+
+    def _merge(self, run: RunQueue, event: Event) -> bool:
+        """Have the newest waiting event take in `event`, if it may, and if there is room for the bytes."""
+        if not self._has_room(0, event.ByteSize(), closing=False):
+            return False
+        grown = run.merge(event)
+        if grown is None:
+            return False
+        self.bytes += grown
+        self.counts.accepted += 1
+        self.counts.merged += 1
+        if self._journal is not None:
+            self._journal.changed(run.key, run.waiting[-1].event)
+        return True
 
     def _land(self, run: RunQueue, flight: Flight) -> None:
         """The run's batch needs no further answer."""
@@ -366,26 +376,14 @@ class Outbox:
 
     def _fail(self, run: RunQueue, why: str, refused_code: str) -> None:
         """Fail a run; `refused_code` is empty when it is not certain that the batch is not stored."""
-        left = run.leftover()
-        if run.flight is not None:
-            self._land(run, run.flight)
         self.events -= len(run.waiting)
         self.bytes -= sum(entry.cost for entry in run.waiting)
-        run.waiting.clear()
-        name = f"run {run.key.run_id!r} attempt {run.key.attempt}"
-        if refused_code:
-            # Closing events that were refused are not tried again, and a lost run has its end.
-            run.closable = run.failure is None and refused_code != "run_lost"
-            failure: RunFailure = RunRefusedError(f"{name} failed: {why}", code=refused_code, dropped=left.unsure + left.unsent)
-        else:
-            run.closable = False
-            self._abandoned[run.key] = False
-            if len(self._abandoned) > limits.ABANDONS_MAX:
-                self._abandoned.popitem(last=False)
-            failure = RunIndeterminateError(
-                f"{name} failed: {why}; begin attempt {run.key.attempt + 1} of it", unsure=left.unsure, unsent=left.unsent
-            )
-        run.failure = failure
+        failure = run.fail(why, refused_code)
+        if run.flight is not None:
+            self._land(run, run.flight)
+        if isinstance(failure, RunIndeterminateError):
+            self._abandons.add(run.key)
+        self.counts.failed += 1
         self._results.append(Failed(run.key, failure))
         if self._journal is not None:
             self._journal.failed(run.key)

@@ -4,7 +4,9 @@ Rules.
 1. The outbox and the book of receipts decide; this only hands over: events in, results out.
 2. What ends the carrier (not let in), and an unexpected exception by name, ends the publisher: that error is raised by every later
    call, and by those that wait.
-3. Callers wait for room in the order in which they came; one that is cancelled while it waits has queued nothing.
+3. When the outbox is full, callers wait for room in the order in which they came, or are told at once (`when_full`). One that is cancelled
+   while it waits has queued nothing. While nobody waits, appending is one synchronous call.
+4. Who waits for something to be stored does not wait for it to be merged first.
 
 Invariant: between two awaits, everything the outbox concluded has been handed to those that wait for it (`_settle`).
 
@@ -14,16 +16,19 @@ Never imports nats, aiohttp or msgspec.
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Literal
 
 from runcast.client.answers import AnswerBook, GivenAnswer
-from runcast.client.carrier import Carrier
+from runcast.client.carrier import Carrier, OnState
 from runcast.client.errors import Leftover, OutboxClosedError, OutboxFullError, RunKey
 from runcast.client.journal import Journal
-from runcast.client.outbox import Closing, Outbox, Stored
+from runcast.client.outbox import Outbox
 from runcast.client.receipts import Receipt, ReceiptBook
 from runcast.client.rim import ask, time_limit
 from runcast.client.routers import Routers
-from runcast.client.run_queue import Left
+from runcast.client.run_queue import Closing, Left
+from runcast.client.statistics import Statistics
+from runcast.client.tickets import Tickets
 from runcast.v1.admin_pb2 import GetPresenceRequest
 from runcast.v1.admin_pb2_grpc import AdminServiceStub
 from runcast.v1.event_pb2 import Event, User
@@ -35,6 +40,8 @@ from runcast.wire.ids import UserKey
 _log = logging.getLogger("runcast.client")
 OnCancel = Callable[[str], None]
 """Told the reason when the user asked the run to stop."""
+WhenFull = Literal["block", "drop_progress", "raise"]
+"""What to do with an event when the outbox has no room."""
 
 
 class Publisher:
@@ -44,21 +51,46 @@ class Publisher:
         routers: where to go.
         hello: who we are.
         draw: randomness for waits, 0.0 to 1.0.
+        coalesce_s: how long text deltas and thinking may rest, to be merged, seconds; 0 for not at all.
+        when_full: what `append` does when there is no room: "block": it waits; "drop_progress": it drops thinking, and waits with all else;
+            "raise": it raises OutboxFullError.
+        on_state: told of every change of the connection, from the publisher's task; it is not to block.
         journal: keeps what is not stored beyond the process.
     """
 
-    def __init__(self, routers: Routers, hello: ProducerHello, draw: Callable[[], float], *, journal: Journal | None = None) -> None:
-        self._outbox = Outbox(hello.producer, journal=journal)
+    def __init__(
+        self,
+        routers: Routers,
+        hello: ProducerHello,
+        draw: Callable[[], float],
+        *,
+        coalesce_s: float = limits.COALESCE_S,
+        when_full: WhenFull = "block",
+        on_state: OnState | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        self._when_full = when_full
+        self._outbox = Outbox(hello.producer, coalesce_s=coalesce_s, drop_progress=when_full == "drop_progress", journal=journal)
         self._book = ReceiptBook()
         self._asked = AnswerBook()
+        self._tickets = Tickets(self._book, self._asked)
         self._carrier = Carrier(
-            routers, hello, draw, self._outbox, self._book, self._asked, settle=self._settle, hear=self._hear, journal=journal
+            routers,
+            hello,
+            draw,
+            self._outbox,
+            self._book,
+            self._asked,
+            settle=self._settle,
+            hear=self._hear,
+            on_state=on_state,
+            journal=journal,
         )
-        self._gate = asyncio.Lock()  # callers that append, in order; the first may wait for room
+        self._gate = asyncio.Lock()  # callers that wait for room, in order
+        self._callers = 0  # of them
         self._room = asyncio.Event()
         self._empty = asyncio.Event()
         self._turn = 0
-        self._answers: dict[RunKey, list[tuple[int, asyncio.Future[str]]]] = {}
         self._cancels: dict[tuple[UserKey, str], OnCancel] = {}
         self._failure: RuncastError | None = None
         self._closed = False
@@ -86,12 +118,12 @@ class Publisher:
         self._cancels.pop((key.user, key.run_id), None)
         self._outbox.release_run(key)
         self._asked.failed(key, LifecycleError("the run ended while it waited for an answer; ask within the run's block"))
-        self._settle_tickets()
+        self._tickets.settle_books()
 
     def await_answer(self, key: RunKey, request_id: str) -> "asyncio.Future[GivenAnswer]":
         """The user's answer to what a run asks; raises as `AnswerBook.ask`, and when the publisher is closed or dead."""
         self.check()
-        ticket: asyncio.Future[GivenAnswer] = asyncio.get_running_loop().create_future()
+        ticket: asyncio.Future[GivenAnswer] = self._tickets.make()
         self._asked.ask(ticket, key, request_id)
         self._carrier.wake()
         return ticket
@@ -102,18 +134,39 @@ class Publisher:
         self._carrier.wake()
 
     async def append(self, key: RunKey, event: Event, *, receipt_ms: int = 0) -> int:
-        """Queue an event, waiting for room; return its seq. Raises as `Outbox.append`, and when the publisher is closed or dead."""
+        """Queue an event, waiting for room if need be.
+
+        Returns:
+            Its seq, as `Outbox.append`.
+
+        Raises:
+            OutboxFullError: there is no room, and callers are not to wait for it.
+            RuncastError: as `Outbox.append`, and when the publisher is closed or dead.
+        """
         self._turn += 1
         if self._turn >= limits.TURN_APPENDS_MAX:
             self._turn = 0
             await asyncio.sleep(0)
-        async with self._gate:
-            while True:
-                try:
-                    return self.append_now(key, event, receipt_ms=receipt_ms)
-                except OutboxFullError:
-                    self._room.clear()
-                await self._room.wait()
+        if not self._callers:
+            try:
+                return self.append_now(key, event, receipt_ms=receipt_ms)
+            except OutboxFullError:
+                if self._when_full == "raise":
+                    raise
+        return await self._append_in_turn(key, event, receipt_ms)
+
+    async def _append_in_turn(self, key: RunKey, event: Event, receipt_ms: int) -> int:
+        self._callers += 1
+        try:
+            async with self._gate:
+                while True:
+                    try:
+                        return self.append_now(key, event, receipt_ms=receipt_ms)
+                    except OutboxFullError:
+                        self._room.clear()
+                    await self._room.wait()
+        finally:
+            self._callers -= 1
 
     def append_now(self, key: RunKey, event: Event, *, closing: bool = False, receipt_ms: int = 0) -> int:
         """Queue an event at once.
@@ -122,15 +175,17 @@ class Publisher:
             OutboxFullError: there is no room; with `closing` not even in the reserve.
         """
         self.check()
-        seq = self._outbox.append(self._now(), key, event, closing=closing, receipt_ms=receipt_ms)
-        self._carrier.wake()
+        outbox = self._outbox
+        seq = outbox.append(self._now(), key, event, closing=closing, receipt_ms=receipt_ms)
+        if outbox.stirred:
+            self._carrier.wake()
         return seq
 
     async def append_awaited(self, key: RunKey, event: Event, receipt_s: float) -> "asyncio.Future[Receipt]":
         """Queue an event as `append` does; the future tells what became of it."""
         unwatched = self._book.full
         seq = await self.append(key, event, receipt_ms=0 if unwatched else _to_ms(receipt_s))
-        ticket: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        ticket: asyncio.Future[Receipt] = self._tickets.make()
         self._book.expect(ticket, key, seq, receipt_s, unwatched=unwatched)
         return ticket
 
@@ -143,7 +198,7 @@ class Publisher:
         """
         self.check()
         appended, stored, position = self._outbox.progress(key)
-        ticket: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        ticket: asyncio.Future[Receipt] = self._tickets.make()
         if appended == stored:
             self._book.expect_stored(ticket, key, self._outbox.last_number(key), position, self._now(), receipt_s)
             self._carrier.wake()
@@ -152,6 +207,7 @@ class Publisher:
             unwatched = self._book.full
             if not unwatched:
                 self._outbox.ask_receipt(key, _to_ms(receipt_s))
+            self._hurry(key)
             self._book.expect(ticket, key, appended, receipt_s, unwatched=unwatched)
         return ticket
 
@@ -202,9 +258,8 @@ class Publisher:
         appended, stored, position = self._outbox.progress(key)
         if appended == stored:
             return position
-        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._answers.setdefault(key, []).append((appended, answer))
-        return await answer
+        self._hurry(key)
+        return await self._tickets.until_stored(key, appended)
 
     # --- for the owner ---
 
@@ -243,6 +298,8 @@ class Publisher:
         self._closed = True
         self._asked.close(OutboxClosedError("this Runcast was closed before the answer came"))
         self._room.set()  # who waits for room is told
+        self._outbox.rouse()
+        self._carrier.wake()
         self._settle()
         try:
             async with time_limit(timeout_s):
@@ -259,6 +316,7 @@ class Publisher:
             await self._carrier.run()
             self._book.close(self._now(), OutboxClosedError("this Runcast was closed before the event was stored"))
             self._settle()
+            self._carrier.enter("closed", "this Runcast was closed")
         except asyncio.CancelledError:
             if not self._carrier.stopping:
                 self._die(RuncastError("the task 'runcast publisher' was cancelled; open a new Runcast"))
@@ -271,7 +329,33 @@ class Publisher:
             failure.__cause__ = exc
             self._die(failure)
 
+    def stats(self) -> Statistics:
+        """What was done so far."""
+        outbox, counts, carrier = self._outbox, self._outbox.counts, self._carrier
+        in_flight = outbox.in_flight
+        return Statistics(
+            connection=carrier.state,
+            queued=outbox.events - in_flight,
+            in_flight=in_flight,
+            bytes=outbox.bytes,
+            accepted=counts.accepted,
+            merged=counts.merged,
+            dropped=counts.dropped,
+            stored=counts.stored,
+            batches=counts.batches,
+            resent=counts.resent,
+            refused=counts.refused,
+            failed=counts.failed,
+            latency_p50_s=counts.latency_s(0.5),
+            latency_p99_s=counts.latency_s(0.99),
+            reconnects=max(0, carrier.streams - 1),
+        )
+
     # --- inside ---
+
+    def _hurry(self, key: RunKey) -> None:
+        self._outbox.hurry(self._now(), key)
+        self._carrier.wake()
 
     def _hear(self, response: PublishResponse) -> None:
         """Hand cancels to their runs."""
@@ -283,55 +367,18 @@ class Publisher:
     def _settle(self) -> None:
         """Tell those that wait what the outbox concluded."""
         results = self._outbox.take_results()
-        for result in results:
-            if not isinstance(result, Stored):
-                _log.warning("%s", result.error)
-            if isinstance(result, Stored):
-                self._book.stored(result.key, result.number, result.last_seq, result.position, self._now(), carried=result.awaited)
-            else:
-                self._book.failed(result.key, result.error)
-                self._asked.failed(result.key, result.error)
-            waiting = self._answers.pop(result.key, [])
-            later = []
-            for seq, answer in waiting:
-                if answer.done():
-                    continue
-                if not isinstance(result, Stored):
-                    answer.set_exception(result.error)
-                elif seq <= result.last_seq:
-                    answer.set_result(result.position)
-                else:
-                    later.append((seq, answer))
-            if later:
-                self._answers[result.key] = later
+        self._tickets.settle(self._now(), results)
         if results:
             self._room.set()
-        self._settle_tickets()
         if self._failure is None and self._outbox.events:
             self._empty.clear()
         else:
             self._empty.set()  # nothing more will be answered
 
-    def _settle_tickets(self) -> None:
-        for ticket, result in (*self._book.take_results(), *self._asked.take_results()):
-            assert isinstance(ticket, asyncio.Future)  # noqa: S101 # all tickets are made here
-            if ticket.done():
-                continue  # whoever asked was cancelled
-            if isinstance(result, RuncastError):
-                ticket.set_exception(result)
-            else:
-                ticket.set_result(result)
-
     def _die(self, failure: RuncastError) -> None:
         self._failure = failure
-        self._book.close(self._now(), failure)
-        self._asked.close(failure)
-        self._settle_tickets()
-        for waiting in self._answers.values():
-            for _, answer in waiting:
-                if not answer.done():
-                    answer.set_exception(failure)
-        self._answers.clear()
+        self._carrier.enter("closed", str(failure))
+        self._tickets.fail_all(self._now(), failure)
         self._room.set()
         self._carrier.ready.set()
         self._empty.set()

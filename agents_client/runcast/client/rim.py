@@ -39,16 +39,16 @@ _NOT_YOU = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSIO
 
 
 @asynccontextmanager
-async def open_channel(target: str) -> AsyncIterator[grpc.aio.Channel]:
+async def open_channel(target: str, within_s: float = limits.CONNECT_TIMEOUT_S) -> AsyncIterator[grpc.aio.Channel]:
     """A connected channel to a router; closed, with all its calls, at the end.
 
     Raises:
-        UnavailableError: no connection within `limits.CONNECT_TIMEOUT_S`.
+        UnavailableError: no connection within `within_s` seconds.
     """
     channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
     try:
         try:
-            async with time_limit(limits.CONNECT_TIMEOUT_S):
+            async with time_limit(within_s):
                 state = channel.get_state(try_to_connect=True)
                 while state is not grpc.ChannelConnectivity.READY:
                     if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
@@ -56,7 +56,7 @@ async def open_channel(target: str) -> AsyncIterator[grpc.aio.Channel]:
                     await channel.wait_for_state_change(state)
                     state = channel.get_state(try_to_connect=True)
         except TimeoutError as exc:
-            raise UnavailableError(f"no connection to {target} within {limits.CONNECT_TIMEOUT_S:g} s") from exc
+            raise UnavailableError(f"no connection to {target} within {within_s:g} s") from exc
         yield channel
     finally:
         await channel.close()

@@ -1,8 +1,9 @@
 """Which router to go to, and how long to wait before it.
 
 Rules: targets are tried in turn, from one chosen at random, so that agents spread; the wait after the n-th failure in a row is drawn from
-0 to `BACKOFF_FIRST_S * 2^n`, at most `BACKOFF_MAX_S` ("full jitter": agents that lost the same router do not come back together); one
-success, a stored batch or a delivered message, starts the waits anew.
+0 to `BACKOFF_FIRST_S * 2^n`, at most `BACKOFF_MAX_S` ("full jitter": agents that lost the same router do not come back together). A router
+has little time to let us in at first, for it may stand still while the next one does not, and twice as long after each failure, for it may
+be just slow. One success, a stored batch or a delivered message, starts both anew.
 
 Pure: draws (0.0 to 1.0) are arguments. Never imports asyncio, a clock, randomness, logging or grpc.
 """
@@ -44,6 +45,11 @@ class Routers:
         target = self._targets[self._next]
         self._next = (self._next + 1) % len(self._targets)
         return target
+
+    @property
+    def patience_s(self) -> float:
+        """How long the router to try now has to connect, and as long again to say hello, seconds."""
+        return min(limits.CONNECT_TIMEOUT_S, limits.CONNECT_FIRST_S * 2.0 ** min(self._failures, 30))
 
     def failed(self, draw: float) -> float:
         """Count a failure; return how long to wait before the next try, seconds."""

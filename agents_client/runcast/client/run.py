@@ -21,10 +21,10 @@ from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, overload
 
-from runcast.client import events
+from runcast.client import events, tracing
 from runcast.client.answers import GivenAnswer
 from runcast.client.asking import Asks
-from runcast.client.context import enter_run, leave_run
+from runcast.client.context import enter_run, leave_run, running_loop
 from runcast.client.errors import OutboxFullError, RunKey
 from runcast.client.estimates import Pace
 from runcast.client.family import Family
@@ -67,6 +67,8 @@ class Run(Speech, Asks, Family):
         self._context = context
         self._started = started
         self._token: Token[Run | None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._span: tracing.Span | None = None
         self._exc: BaseException | None = None  # what the block raised
         self._entered = False
         self._begun = False
@@ -92,9 +94,9 @@ class Run(Speech, Asks, Family):
         Raises:
             LifecycleError: it has not begun.
         """
-        if self._own_cancel is None:
+        if self._loop is None:
             raise LifecycleError("the run has not begun; use it with `async with`")
-        return self._own_cancel.task.get_loop()
+        return self._loop
 
     # --- runs below it ---
 
@@ -147,7 +149,10 @@ class Run(Speech, Asks, Family):
             OutboxClosedError: the Runcast was closed.
             RuncastError: the publisher died, and of what.
         """
-        ends = await self._prepare(event)
+        self._check_open()
+        ends = ends_run(event)
+        if ends and self._children:
+            await self._end_below(event)
         seq = await self._publisher.append(self._key, self._dress(event))
         self._ended = self._ended or ends
         return seq
@@ -157,7 +162,10 @@ class Run(Speech, Asks, Family):
             await self.emit(event)
             return None
         check_receipt(receipt)
-        ends = await self._prepare(event)
+        self._check_open()
+        ends = ends_run(event)
+        if ends and self._children:
+            await self._end_below(event)
         ticket = await self._publisher.append_awaited(self._key, self._dress(event), receipt)
         self._ended = self._ended or ends
         return ticket
@@ -219,12 +227,16 @@ class Run(Speech, Asks, Family):
         self._publisher.open_run(self._key)
         self._entered = True
         self._own_cancel = Stop(task)
+        self._loop = task.get_loop()
         self._join()
+        given = self._context.traceparent if self._parent is None else ""
+        self._span = tracing.begin_run(self._context.agent, self._context.thread, self.id, self.attempt, given)
         try:
             await self.emit(Event(agent_started=self._started))
             self._begun = True
             self._check_open()  # what started it may have ended meanwhile
         except BaseException as exc:
+            self._exc = exc
             self._end()
             self._exit()
             if self._own_cancel.take_back(exc):
@@ -285,6 +297,11 @@ class Run(Speech, Asks, Family):
     def _check_open(self) -> None:
         if not self._entered:
             raise LifecycleError("the run has not begun; use it with `async with`")
+        if running_loop() is not self._loop:
+            raise LifecycleError(
+                f"run {self.id} lives in another thread's event loop, where all its calls belong: "
+                "asyncio.run_coroutine_threadsafe(…, run.loop) brings them there, and runcast.client.sync is for threads"
+            )
         if self._exiting:
             raise LifecycleError("the run's block has ended; emit within it, or start another run")
         if self._doomed:
@@ -300,30 +317,21 @@ class Run(Speech, Asks, Family):
         if self.cancelled:
             raise LifecycleError(f"run {self.id} was stopped ({self.cancel_reason}); start nothing more in it")
 
-    async def _prepare(self, event: Event) -> bool:
-        """Make way for an event; return whether it ends the run."""
-        self._check_open()
-        ends = ends_run(event)
-        if ends and self._children and not self._ended and not self._publisher.open_tools(self._key):
+    async def _end_below(self, event: Event) -> None:
+        """Make way for an event that ends the run, unless it will be refused."""
+        if not self._ended and not self._publisher.open_tools(self._key):
             failed = event.HasField("agent_error")
             await self._end_all("the run that started it failed" if failed else "the run that started it has ended")
-        return ends
 
     def _dress(self, event: Event) -> Event:
+        if self._span is not None:
+            self._span.note(event)
         return self._workshop.dress(event, self._context)
 
     def _append_now(self, event: Event, *, closing: bool) -> int:
         seq = self._publisher.append_now(self._key, self._dress(event), closing=closing)
         self._ended = self._ended or ends_run(event)
         return seq
-
-    def _reason_below(self) -> str:
-        """Why the runs below end when the block does."""
-        if self.cancelled:
-            return self.cancel_reason
-        if self._exc is None:
-            return "the run that started it has ended"
-        return "the run that started it failed" if isinstance(self._exc, Exception) else "the agent was stopped"
 
     def _end(self) -> RuncastError | None:
         """Queue what ends the run, if it has begun and not ended; return why that was not possible."""
@@ -382,6 +390,8 @@ class Run(Speech, Asks, Family):
         self._leave()
         if self._token is not None:
             leave_run(self, self._token)
+        if self._span is not None:
+            self._span.end(self._exc)
 
     def _is_stored(self) -> bool:
         return self._publisher.is_stored(self._key)

@@ -1,28 +1,69 @@
 """One attempt of a run in the outbox: its life, what waits, and the batch in flight.
 
-Rules: an event gets its identity (run_id, attempt, seq, id) when it is admitted, and is not changed after it; a batch is built once, when
-it is about to be sent, of all that waits and fits, and is not changed after it; an event that asks for a receipt is the last of its
-batch. `life` knows all that was queued, `stored_life` what is acknowledged; closing events of a failed run follow the latter.
+Rules.
+1. An event gets its identity (run_id, attempt, seq, id) when it is appended. A batch is built once, when it is about to be sent, of all
+   that waits and fits, and is not changed after it. An event that asks for a receipt is the last of its batch.
+2. *Tail merging*: as long as the newest event waits and nobody asked for its receipt, it may take in what comes: a text delta takes in the
+   next text of its message, thinking is replaced by newer thinking. What was taken in has the seq of what took it in, so there is no hole.
+   What is critical is never taken in, and takes in nothing.
+3. A run is *soft* while all that waits is soft (`is_critical` says no): then it may rest for a moment, and send what came together.
+4. `life` knows all that was queued, `stored_life` what is acknowledged; closing events of a failed run follow the latter.
 
 Invariants: `waiting` holds contiguous seqs that follow those of `flight`, which follow `seq`; `flight.batch.number == number + 1`.
 
 Pure: never imports asyncio, a clock, randomness, logging or grpc.
 """
 
+import math
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from runcast.client.errors import EventTooLargeError, Leftover, RunIndeterminateError, RunKey, RunRefusedError
-from runcast.v1.event_pb2 import Batch, Event, User
+from runcast.v1.event_pb2 import TEXT_MODE_DELTA, Batch, Event, User
 from runcast.wire import limits
 from runcast.wire.ids import event_id
-from runcast.wire.lifecycle import Lifecycle
+from runcast.wire.lifecycle import Lifecycle, is_critical
 
 _NUMBER_MAX = 2**64 - 1
 _RECEIPT_MS_MAX = 2**32 - 1
 
+NOT_OURS = frozenset({"run_lost", "attempt_taken"})
+"""Refusals that are certain however often the batch was sent: what is, or will be, on the screen of the attempt is not of this outbox."""
+
 RunFailure = RunRefusedError | RunIndeterminateError
 """Why a run failed, and what of it is not stored."""
+
+
+Closing = Callable[[Lifecycle], Sequence[Event]]
+"""Says what ends a run whose stored part has this life. Gets a copy."""
+
+
+class Stored(NamedTuple):
+    """A batch was acknowledged.
+
+    Attributes:
+        key: its run.
+        number: the batch's number.
+        last_seq: the newest seq of the run that is stored now.
+        position: where the batch is in the user's stream, as text.
+        duplicate: the log had it already.
+        awaited: the batch asked for a receipt.
+    """
+
+    key: RunKey
+    number: int
+    last_seq: int
+    position: str
+    duplicate: bool
+    awaited: bool = False
+
+
+class Failed(NamedTuple):
+    """A run failed; `error` holds what was not stored."""
+
+    key: RunKey
+    error: RunFailure
 
 
 class Waiting:
@@ -81,14 +122,16 @@ class Flight:
         first_sent: when the oldest of them was, monotonic seconds.
         last_sent: when the newest was.
         advised: it was refused for now, by a router that said how long to wait.
-        fresh: nobody was told of it yet.
+        fresh: it was never sent.
+        soft: all of it is.
     """
 
-    __slots__ = ("advised", "batch", "cost", "first_sent", "fresh", "last_sent", "sendings", "sent", "since", "size")
+    __slots__ = ("advised", "batch", "cost", "first_sent", "fresh", "last_sent", "sendings", "sent", "since", "size", "soft")
 
-    def __init__(self, batch: Batch, cost: int, since: float) -> None:
+    def __init__(self, batch: Batch, cost: int, *, since: float, soft: bool) -> None:
         self.batch = batch
         self.since = since
+        self.soft = soft
         self.cost = cost
         self.size = batch.ByteSize()
         self.sent = False
@@ -111,6 +154,9 @@ class RunQueue:
         closable: it failed, and closing events may still be sent safely.
         released: its owner appends no more.
         listed: it stands in the outbox's line.
+        urgent: what waits is not to rest.
+        rests_until: soft events rest until then, monotonic seconds.
+        resting: the line will look at it again when that has come.
     """
 
     __slots__ = (
@@ -128,8 +174,11 @@ class RunQueue:
         "number",
         "position",
         "released",
+        "resting",
+        "rests_until",
         "seq",
         "stored_life",
+        "urgent",
         "waiting",
     )
 
@@ -150,6 +199,9 @@ class RunQueue:
         self.closable = False
         self.released = False
         self.listed = False
+        self.urgent = False
+        self.rests_until = -math.inf
+        self.resting = False
         self._header_bytes = self._batch(_NUMBER_MAX, [], _RECEIPT_MS_MAX).ByteSize()
 
     @property
@@ -157,26 +209,63 @@ class RunQueue:
         """Nothing waits and nothing is unanswered."""
         return self.flight is None and not self.waiting
 
-    def admit(self, life: Lifecycle, event: Event, seq: int) -> int:
-        """Check that `event` may follow `life`, and name it.
+    def identify(self, event: Event, seq: int) -> int:
+        """Give `event` its identity.
 
         Returns:
             What it costs, bytes: its size as a field of a batch.
 
         Raises:
-            LifecycleError: it may not come next.
             EventTooLargeError: over `limits.EVENT_BYTES_MAX`.
         """
-        life.check(event)
-        event.run_id = self.key.run_id
-        event.attempt = self.key.attempt
+        key = self.key
+        event.run_id = key.run_id
+        event.attempt = key.attempt
         event.seq = seq
-        event.id = event_id(self.key.run_id, self.key.attempt, seq)
+        event.id = event_id(key.run_id, key.attempt, seq)
         size = event.ByteSize()
         if size > limits.EVENT_BYTES_MAX:
             kind = event.WhichOneof("kind")
             raise EventTooLargeError(f"{kind} has {size} bytes of at most {limits.EVENT_BYTES_MAX}; send a reference to what is larger")
         return cost_of(size)
+
+    def queue(self, entry: Waiting) -> None:
+        """Put a named event behind what waits."""
+        self.next_seq += 1
+        self.waiting.append(entry)
+        if entry.receipt_ms or is_critical(entry.event):
+            self.urgent = True
+
+    def merge(self, event: Event) -> int | None:
+        """Have the newest event that waits take in `event`, which may follow it, if rule 2 allows that.
+
+        Returns:
+            How many bytes it costs more now, maybe less than none; None when nothing was taken in.
+
+        Raises:
+            EventTooLargeError: as `identify`; nothing was taken in.
+        """
+        newest = self.waiting[-1]
+        if newest.receipt_ms:
+            return None
+        old = newest.event
+        kind = event.WhichOneof("kind")
+        if kind == "agent_response" and old.HasField("agent_response"):
+            text, more = old.agent_response, event.agent_response
+            if text.final or more.final or text.message_id != more.message_id or not text.mode == more.mode == TEXT_MODE_DELTA:
+                return None
+            size = newest.cost + len(more.text.encode())
+            if size > limits.MERGED_TEXT_BYTES_MAX or old.traceparent != event.traceparent:
+                return None
+            text.text += more.text
+            cost = cost_of(old.ByteSize())
+        elif kind == "agent_thinking" and old.HasField("agent_thinking"):
+            cost = self.identify(event, old.seq)
+            newest.event = event
+        else:
+            return None
+        grown, newest.cost = cost - newest.cost, cost
+        return grown
 
     def restore(self, now: float, left: "Left") -> None:
         """Take up what another process left of the run, as it was.
@@ -192,9 +281,10 @@ class RunQueue:
             self.life.advance(event)
         if left.flown:
             cost = sum(cost_of(event.ByteSize()) for event in left.flown)
-            self.flight = Flight(self._batch(left.number + 1, list(left.flown), left.receipt_ms), cost, now)
+            self.flight = Flight(self._batch(left.number + 1, list(left.flown), left.receipt_ms), cost, since=now, soft=False)
             self.flight.sendings, self.flight.first_sent, self.flight.fresh = 1, now - left.age_s, False
         self.waiting.extend(Waiting(event, cost_of(event.ByteSize()), 0, now) for event in left.waiting)
+        self.urgent = bool(self.waiting)
 
     def next_flight(self, bytes_max: int) -> Flight | None:
         """The batch to send: the one in flight, or a new one of all that waits and fits; None when nothing fits `bytes_max`."""
@@ -213,10 +303,33 @@ class RunQueue:
                 break
         if count == 0:
             return None
-        since = self.waiting[0].since
+        since, soft = self.waiting[0].since, not self.urgent
         events = [self.waiting.popleft().event for _ in range(count)]
-        self.flight = Flight(self._batch(self.number + 1, events, receipt_ms), size - self._header_bytes, since)
+        self.urgent = bool(self.waiting)  # what found no room in the batch follows at once
+        self.flight = Flight(self._batch(self.number + 1, events, receipt_ms), size - self._header_bytes, since=since, soft=soft)
         return self.flight
+
+    def stored(self, flight: Flight, position: str) -> None:
+        """Its batch is in the log."""
+        for event in flight.batch.events:
+            self.stored_life.advance(event)
+        self.number = flight.batch.number
+        self.seq = flight.batch.events[-1].seq
+        self.position = position
+
+    def end_stored(self, now: float, closing: Closing) -> list[Waiting]:
+        """What ends the stored part of the run, ready to be queued.
+
+        Raises:
+            LifecycleError: the events do not follow what is stored.
+            EventTooLargeError: one of them is too large.
+        """
+        life = self.stored_life.copy()
+        entries: list[Waiting] = []
+        for event in closing(self.stored_life.copy()):
+            life.advance(event)
+            entries.append(Waiting(event, self.identify(event, self.seq + 1 + len(entries)), 0, now))
+        return entries
 
     def leftover(self) -> Leftover:
         """What is not acknowledged."""
@@ -233,6 +346,22 @@ class RunQueue:
         newest = self.waiting[-1]
         newest.receipt_ms = max(newest.receipt_ms, receipt_ms)
         return True
+
+    def fail(self, why: str, refused_code: str) -> RunFailure:
+        """Give up what waits; `refused_code` is empty when it is not certain that the batch in flight is not stored."""
+        left = self.leftover()
+        self.waiting.clear()
+        name = f"run {self.key.run_id!r} attempt {self.key.attempt}"
+        if refused_code:
+            # Closing events that were refused are not tried again, a lost run has its end, and another's attempt is not ours to end.
+            self.closable = self.failure is None and refused_code not in NOT_OURS
+            self.failure = RunRefusedError(f"{name} failed: {why}", code=refused_code, dropped=left.unsure + left.unsent)
+        else:
+            self.closable = False
+            self.failure = RunIndeterminateError(
+                f"{name} failed: {why}; begin attempt {self.key.attempt + 1} of it", unsure=left.unsure, unsent=left.unsent
+            )
+        return self.failure
 
     def _batch(self, number: int, events: list[Event], receipt_ms: int) -> Batch:
         key = self.key

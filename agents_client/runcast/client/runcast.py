@@ -13,15 +13,17 @@ import socket
 import time
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, get_args
 
+from runcast.client.carrier import OnState
 from runcast.client.classify import Classifier, Rule
 from runcast.client.errors import UnsentError
 from runcast.client.inbox import Inbox
-from runcast.client.publisher import Publisher
+from runcast.client.publisher import Publisher, WhenFull
 from runcast.client.rim import time_limit
 from runcast.client.routers import Routers, parse_targets
 from runcast.client.run import Run
+from runcast.client.statistics import Statistics
 from runcast.client.workshop import Oversize, RunContext, Workshop
 from runcast.v1.inbox_pb2 import WorkerHello
 from runcast.v1.ingest_pb2 import ProducerHello
@@ -46,6 +48,11 @@ class Runcast:
         target: routers as "host:port", several with commas between them.
         agent: the agent's name, 1 to 128 bytes.
         tenant: of the users, unless a run says otherwise.
+        coalesce_s: text deltas and thinking of a run leave at most this often, merged, seconds; the first leaves at once, and whatever else
+            is emitted takes along what waits. 0.0 to 1.0; 0 sends every one as it is.
+        when_full: what emitting does when the outbox is full: "block": it waits for room; "drop_progress": `thinking` does nothing (`stats`
+            counts how often), all else waits; "raise": it raises OutboxFullError. What ends tool calls and runs has room in reserve.
+        on_state: called with every change of the connection, in the event loop; it is not to block.
         oversize: what happens to an event over 256 KiB: "refuse": EventTooLargeError; "truncate": its longest fields are cut, and say so.
         classify: what your own exceptions mean to people; asked before the library's own table, see `Classification`.
         error_detail: add class name and text of exceptions to what people are told. Without it nothing of them leaves the process.
@@ -53,7 +60,7 @@ class Runcast:
             this path sends it, and ends the runs that were open. For one process at a time; entering raises SpillError if it can't be used.
 
     Raises:
-        ValueError: `target` is not an address, or `oversize` is neither.
+        ValueError: `target` is not an address, or an argument is out of range.
         TypeError: a rule of `classify` is none.
         IdInvalidError: a name is empty or too long.
     """
@@ -64,11 +71,18 @@ class Runcast:
         *,
         agent: str,
         tenant: str = "default",
+        coalesce_s: float = limits.COALESCE_S,
+        when_full: WhenFull = "block",
+        on_state: OnState | None = None,
         oversize: Oversize = "refuse",
         classify: Iterable[Rule] = (),
         error_detail: bool = False,
         spill: "str | os.PathLike[str] | None" = None,
     ) -> None:
+        if not 0.0 <= coalesce_s <= limits.COALESCE_MAX_S:
+            raise ValueError(f"coalesce_s is {coalesce_s}; give seconds, 0 to {limits.COALESCE_MAX_S:g}")
+        if when_full not in get_args(WhenFull):
+            raise ValueError(f"when_full is {when_full!r}; use one of {', '.join(get_args(WhenFull))}")
         self._targets = parse_targets(target)
         self._agent = check_id(agent, "agent")
         self._tenant = check_id(tenant, "tenant id")
@@ -76,7 +90,15 @@ class Runcast:
         self._producer = f"{socket.gethostname()[:64]}-{os.getpid()}-{self._random.getrandbits(64):016x}"
         hello = ProducerHello(producer=check_id(self._producer, "producer id"), agent=agent, client_version=VERSION)
         self._spill, journal = _make_spill(spill, self._producer)
-        self._publisher = Publisher(self._routers(), hello, self._random.random, journal=journal)
+        self._publisher = Publisher(
+            self._routers(),
+            hello,
+            self._random.random,
+            coalesce_s=coalesce_s,
+            when_full=when_full,
+            on_state=on_state,
+            journal=journal,
+        )
         self._workshop = Workshop(
             self._publisher,
             Classifier(classify, detail=error_detail, on_broken_rule=_tell_broken_rule),
@@ -161,6 +183,10 @@ class Runcast:
         """
         self._check_entered()
         return await self._publisher.is_online(UserKey(check_id(tenant or self._tenant, "tenant id"), check_id(user, "user id")))
+
+    def stats(self) -> Statistics:
+        """What this Runcast has done so far: how the connection is, what waits, what was stored, and how quickly. Also after its end."""
+        return self._publisher.stats()
 
     async def ready(self, timeout_s: float = limits.CONNECT_TIMEOUT_S) -> None:
         """Wait until a router is connected. Nobody has to: runs may begin before.

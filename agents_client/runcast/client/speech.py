@@ -25,7 +25,6 @@ from runcast.v1.event_pb2 import (
     AgentCompleted,
     AgentError,
     AgentResponse,
-    AgentThinking,
     Custom,
     Event,
     Severity,
@@ -113,15 +112,18 @@ class Speech(ABC):
                 remaining_s = self._pace.remaining_s(self._now(), progress)
         if urgency not in events.URGENCIES:
             raise ValueError(f"urgency is {urgency!r}; use one of {', '.join(events.URGENCIES)}")
-        thought = AgentThinking(
-            text=text,
-            progress=progress,
-            step=step,
-            steps=steps,
-            urgency=events.URGENCIES[urgency],
-            remaining_ms=events.to_ms(remaining_s),
-        )
-        await self.emit(Event(agent_thinking=thought))
+        event = Event()
+        thought = event.agent_thinking  # field by field: it is the call that has to be quick
+        thought.text = text
+        if progress is not None:
+            thought.progress = progress
+        if step or steps:
+            thought.step, thought.steps = step, steps
+        if urgency != "normal":
+            thought.urgency = events.URGENCIES[urgency]
+        if remaining_s is not None:
+            thought.remaining_ms = events.to_ms(remaining_s) or 0
+        await self.emit(event)
 
     def tool(self, name: str, *, args: object = None, purpose: str = "", estimate_s: float | None = None) -> ToolCall:
         """A tool call, for `async with`: `tool_executing` when the block begins, `tool_completed` when it ends, however it ends.

@@ -14,6 +14,7 @@ import asyncio
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from runcast.client import tracing
 from runcast.client.classify import Classifier
 from runcast.client.errors import EventTooLargeError, OutboxFullError
 from runcast.client.estimates import Estimates
@@ -66,6 +67,7 @@ class ToolCall:
         self._result: object = None
         self._result_json = b""
         self._failure = ""
+        self._span: tracing.Span | None = None
         self.id = call_id
         self.name = name
 
@@ -97,11 +99,21 @@ class ToolCall:
 
     async def __aenter__(self) -> Self:
         self._enter()
-        await self._run.emit(Event(tool_executing=self._executing))
+        try:
+            await self._run.emit(Event(tool_executing=self._executing))
+        except BaseException as exc:
+            self._end_span(exc)
+            raise
         self._began = self._now()
         return self
 
     async def __aexit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
+        try:
+            await self._complete(exc)
+        finally:
+            self._end_span(exc)
+
+    async def _complete(self, exc: BaseException | None) -> None:
         if exc is not None:
             self._complete_raised(exc)
             return
@@ -123,19 +135,25 @@ class ToolCall:
             RuncastError: as `Run.emit`.
         """
         self._enter()
-        self._run.emit_now(Event(tool_executing=self._executing), closing=False)
+        try:
+            self._run.emit_now(Event(tool_executing=self._executing), closing=False)
+        except BaseException as exc:
+            self._end_span(exc)
+            raise
         self._began = self._now()
 
     def end_now(self, exc: BaseException | None = None) -> None:
         """End without waiting, `exc` being what the call raised; raises as `Run.emit` when there is none."""
-        if exc is not None:
-            self._complete_raised(exc)
-            return
         try:
-            self._run.emit_now(self._completed(self._status(), self._failure))
+            if exc is not None:
+                self._complete_raised(exc)
+            else:
+                self._run.emit_now(self._completed(self._status(), self._failure))
         except EventTooLargeError as too_large:
             self._complete_too_large(too_large)
             raise
+        finally:
+            self._end_span(exc)
 
     # --- inside ---
 
@@ -143,6 +161,11 @@ class ToolCall:
         if self._entered:
             raise LifecycleError("this tool call was used before; ask Run.tool for another one")
         self._entered = True
+        self._span = tracing.begin_tool(self.name, self.id)
+
+    def _end_span(self, exc: BaseException | None) -> None:
+        if self._span is not None:
+            self._span.end(exc)
 
     def _status(self) -> ToolStatus:
         return TOOL_STATUS_ERROR if self._failure else TOOL_STATUS_OK
@@ -186,7 +209,10 @@ class ToolCall:
             error=error,
             duration_ms=min(round(took_s * 1000), _DURATION_MS_MAX),
         )
-        return Event(tool_completed=completed)
+        event = Event(tool_completed=completed)
+        if self._span is not None:
+            self._span.note(event)
+        return event
 
     @staticmethod
     def _now() -> float:

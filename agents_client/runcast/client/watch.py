@@ -19,7 +19,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
-from runcast.client.context import current_run
+from runcast.client.context import current_run, running_loop
 from runcast.client.errors import OutboxFullError
 from runcast.client.payload import encode_leniently
 from runcast.client.run import Run
@@ -168,10 +168,7 @@ async def _end(run: Run, call: ToolCall, exc: BaseException | None) -> None:
 
 def _here(run: Run) -> bool:
     """Whether this is the thread of the run's event loop, while that runs."""
-    try:
-        return asyncio.get_running_loop() is run.loop
-    except RuntimeError:
-        return False
+    return running_loop() is run.loop
 
 
 def _submit(run: Run, work: Coroutine[Any, Any, Result]) -> "Future[Result]":

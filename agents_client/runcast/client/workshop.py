@@ -16,6 +16,7 @@ from runcast.client.estimates import Estimates
 from runcast.client.payload import encode_json, fit_event
 from runcast.client.publisher import Publisher
 from runcast.client.run import Run
+from runcast.client.tracing import current_traceparent
 from runcast.v1.event_pb2 import AgentStarted, Event
 from runcast.wire import limits
 from runcast.wire.ids import UserKey, check_id
@@ -32,7 +33,7 @@ class RunContext(NamedTuple):
         agent: the agent's name.
         thread: the conversation; "" for none.
         parent_run_id: the run that started this one; "" for none.
-        traceparent: W3C trace context; "" for none.
+        traceparent: W3C trace context; "" for that of the span that is current where an event is emitted.
     """
 
     agent: str
@@ -108,7 +109,8 @@ class Workshop:
     def dress(self, event: Event, context: RunContext) -> Event:
         """Put on what all events of a run have in common, and cut what is too large, if that was chosen."""
         event.time_unix_ms = self.clock_ms()
-        event.agent, event.thread, event.parent_run_id, event.traceparent = context
+        event.agent, event.thread, event.parent_run_id, given = context
+        event.traceparent = given or current_traceparent()
         if self._truncate:
             fit_event(event, limits.EVENT_BYTES_MAX - limits.EVENT_NAMES_BYTES)
         return event

@@ -133,7 +133,8 @@ class _Checker:
             case Failed():
                 self._gave_up.add((record.run, record.attempt))
                 self._unsure.update((record.run, record.attempt, seq) for seq in record.unsure)
-                self._dropped.update(((record.run, record.attempt, seq), record.why) for seq in record.dropped)
+                if record.why != "attempt_taken":  # what is shown of the attempt is another producer's
+                    self._dropped.update(((record.run, record.attempt, seq), record.why) for seq in record.dropped)
             case Receipted():
                 self._receipts.append(record)
                 self._timings.receipt(record)

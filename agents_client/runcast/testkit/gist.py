@@ -45,7 +45,7 @@ def gist(event: Event) -> str:
             m = event.agent_thinking
             marks = [f"{round(100 * m.progress)} %"] if m.HasField("progress") else []
             marks += [f"{m.step}/{m.steps}"] if m.steps else []
-            marks += [f"{m.remaining_ms / 1000:.1f} s left"] if m.HasField("remaining_ms") else []
+            marks += [f"{m.remaining_ms / 1000:.1f} s left"] if m.remaining_ms >= 100 else []
             marks += ["urgent"] if m.urgency == event_pb2.URGENCY_HIGH else []
             return f"{m.text} ({', '.join(marks)})" if marks else m.text
         case "tool_executing":

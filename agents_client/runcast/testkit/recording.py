@@ -1,8 +1,8 @@
 """What one device received, as it can be judged, shown, and kept in a file. Pure: it is given times, and lines of text.
 
 A recording begins where the device's view of the stream begins: whatever came before a `reset` or a snapshot is not in it, for a client
-drops that too. As a file it is one JSON object a line: a head, an event each with its position and when it came, a foot. A file without a
-foot (its writer was killed) is read as it is.
+drops that too. As a file it is one JSON object a line: a head, an event each with its position and when it came, a foot. Another head
+begins anew. A file without a foot (its writer was killed) is read as it is.
 
 Never imports the clock or anything that does I/O.
 """
@@ -174,7 +174,8 @@ def from_lines(lines: Iterable[bytes]) -> Recording:
             line = _decoder.decode(raw)
             match line:
                 case _Head():
-                    head = line
+                    head, foot = line, None
+                    received.clear()
                 case _Line() if head is not None:
                     received.append(Received(event_from_json(line.event, strict=False), line.pos, line.at_s))
                 case _Foot() if head is not None:

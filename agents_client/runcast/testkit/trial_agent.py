@@ -200,9 +200,8 @@ class Worker:
             attempt = 1 + max(time.time_ns() // 1_000_000 - message.time_unix_ms, 0)
             done = await self._perform(message.user, wanted["run"], attempt, hold, message.id)
         else:
-            # Of this process: tries begin anew when a nats-server is killed, so an attempt of another worker's run may not be a later one.
-            run_id = f"answer/{message.id}/{self._name}-{os.getpid()}"
-            done = await self._perform(message.user, run_id, max(message.tries, 1), ["thinking", "delta", "delta"], message.id)
+            steps: list[Step] = ["thinking", "delta", "delta"]
+            done = await self._perform(message.user, f"answer/{message.id}", max(message.tries, 1), steps, message.id)
         self._note_settled(Handled if done else Returned, message, worker)
         await (message.ack() if done else message.retry())
 
@@ -297,7 +296,12 @@ async def serve(options: argparse.Namespace, announce: Callable[[], None]) -> No
     pen = Pen(options.log)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    async with Runcast(options.routers, agent=options.name) as runcast, Runcast(options.routers, agent=options.name) as rival:
+
+    def connect() -> Runcast:
+        """Nothing is merged, so that what a plan says, event by event, is what is stored."""
+        return Runcast(options.routers, agent=options.name, coalesce_s=0)
+
+    async with connect() as runcast, connect() as rival:
         worker = Worker(runcast, rival, pen, options.name, options.users.split("\n"), rng)
         loop.add_signal_handler(signal.SIGUSR1, worker.calm.set)
         loop.add_signal_handler(signal.SIGTERM, stop.set)

@@ -14,13 +14,15 @@ from collections.abc import Callable
 import nats
 import nats.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.health import Dependencies
+from runcast.bus.leaders import Leaders
 from runcast.bus.replies import Replies
 from runcast.bus.settings import ServiceSettings, masked_urls
-from runcast.wire import limits
+from runcast.wire import limits, subjects
 
 SERVER_VERSION_MIN = (2, 11)
 """Batched Direct Get and key TTLs with markers came with 2.11."""
@@ -37,6 +39,8 @@ class Bus:
         nc: core NATS.
         js: JetStream, with Runcast's publish timeout.
         replies: requests, of which many may be under way.
+        leaders: questions that only a stream's leader may answer.
+        elected: called with the name of a stream that got a leader (in a cluster); append to it.
         reconnected: called after every reconnect; append to it.
         disconnected: called when the connection is lost; append to it.
         health: of the connection, kept here; and of the storage behind it, kept by who uses it.
@@ -46,6 +50,8 @@ class Bus:
         self.nc: Client = Client()
         self.js: JetStreamContext = JetStreamContext(self.nc)
         self.replies = Replies()
+        self.leaders = Leaders(self.replies)
+        self.elected: list[Callable[[str], None]] = [self.replies.elected, self.leaders.elected]
         self.reconnected: list[Callable[[], None]] = []
         self.disconnected: list[Callable[[], None]] = []
         self.health = Dependencies(time.monotonic())
@@ -87,8 +93,8 @@ class Bus:
                         max_reconnect_attempts=-1,
                         reconnect_time_wait=0.25,
                         connect_timeout=2,
-                        ping_interval=5,
-                        max_outstanding_pings=2,
+                        ping_interval=limits.NATS_PING_S,
+                        max_outstanding_pings=limits.NATS_PINGS_MAX,
                         pending_size=16 * limits.MIB,
                         error_cb=self._on_error,
                         disconnected_cb=self._on_disconnected,
@@ -104,6 +110,7 @@ class Bus:
         self._opened, self._last_error = True, ""
         check_version(self.server_version)
         await self.replies.open(self.nc)
+        await self.nc.subscribe(subjects.LEADER_ADVISORY, cb=self._on_elected)
         self.health.nats.verified(time.monotonic())
         self._log.info("nats_connected", server=self.server, version=self.server_version)
 
@@ -117,6 +124,11 @@ class Bus:
                 await self.nc.flush(timeout=1)
         if not self.nc.is_closed:
             await self.nc.close()
+
+    async def _on_elected(self, msg: Msg) -> None:
+        stream = msg.subject.rpartition(".")[2]
+        for call in self.elected:
+            call(stream)
 
     async def _on_error(self, exc: Exception) -> None:
         text = str(exc) or type(exc).__name__
@@ -141,6 +153,7 @@ class Bus:
         self.health.nats.verified(time.monotonic())
         self.health.storage.connected(time.monotonic())
         self._log.info("nats_reconnected", server=self.server)
+        self.leaders.reconnected()
         for call in self.reconnected:
             call()
 

@@ -3,36 +3,36 @@
 Rules: the shard count is fixed when the deployment is created and kept in META; a process configured otherwise refuses to start
 and says why. Several routers may start at once: whoever creates a stream first gives it its epoch, the others read it. What
 correctness hangs on (subjects, republish, Direct Get) is verified; what an operator may tune (age, messages per user, replicas, dedupe
-window) is taken as found: the resend horizon that routers tell producers follows from the window.
+window) is taken as found: the resend horizon that routers tell producers follows from the window. All streams are looked at at once, each
+as soon as its leader answers: in a cluster some may be without one for seconds.
 """
 
 import asyncio
-import base64
-import os
-from typing import Any, Final
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
 import nats.errors
 import nats.js.errors
-from nats.js.api import (
-    DiscardPolicy,
-    KeyValueConfig,
-    RePublish,
-    RetentionPolicy,
-    StorageType,
-    StreamConfig,
-    StreamInfo,
-)
+from nats.js.api import StreamConfig, StreamInfo
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
+from runcast.bus.keys import Bucket
+from runcast.bus.leaders import StreamMissingError
+from runcast.bus.storage import RevisionError
+from runcast.bus.streams import EPOCH_KEY, bucket_config, events_config, inbox_config, parked_config, runs_config
 from runcast.wire import limits, subjects
-from runcast.wire.errors import UnavailableError
+from runcast.wire.errors import RuncastError, UnavailableError
 
 SCHEMA: Final = 1
 """Version of the names and forms in NATS."""
-EPOCH_KEY: Final = "runcast.epoch"
-"""Where a stream's metadata keeps its epoch."""
+_CREATE_S: Final = 10.0
+"""Creating one stream. Then something is wrong that time does not heal."""
+_AGAIN_S: Final = 0.25
+_IN_USE: Final = 10058
+"""nats-server's error code: stream name already in use with a different configuration."""
 
 
 class DeploymentError(Exception):
@@ -64,177 +64,205 @@ class _Record(msgspec.Struct):
     shards: int
 
 
-async def provision(bus: Bus, *, shards: int, replicas: int, log: BoundLogger) -> Deployment:
-    """Create what is missing, verify what is there.
+class Found(Protocol):
+    """Is told what is found, as it is found; see `runcast.bus.shards`."""
+
+    def begin(self, count: int) -> None:
+        """The deployment has so many shards."""
+        ...
+
+    def verified(self, number: int, shard: Shard) -> None:
+        """A shard is as it should be."""
+        ...
+
+
+async def provision(bus: Bus, *, shards: int, replicas: int, log: BoundLogger, found: Found | None = None) -> Deployment:
+    """Create what is missing, verify what is there: all streams at once, for in a cluster some may wait for their leaders.
 
     Args:
         bus: an open connection.
         shards: wanted shard count; 0 takes what the deployment has, or the default for a new one.
         replicas: of everything that is created, 1 to 5.
         log: told about every creation.
+        found: told of each shard as soon as it is verified.
 
     Raises:
         DeploymentError: the deployment differs from what was asked for, or from what Runcast needs.
+        UnavailableError: NATS, or the leader of a stream, did not answer; try again.
     """
     wanted = shards or (limits.SHARDS_CLUSTER if replicas > 1 else limits.SHARDS_EMBEDDED)
-    await _create(bus, _bucket(subjects.META_BUCKET, replicas), log)
-    record = await _agree(bus, _Record(SCHEMA, wanted))
-    if record.schema != SCHEMA:
-        raise DeploymentError(f"the deployment has schema {record.schema}, this version needs {SCHEMA}; run a matching version")
+    record = await _read_record(bus)
+    if record is None:
+        await _create(bus, bucket_config(subjects.META_BUCKET, replicas), log)
+        record = await _agree(bus, _Record(SCHEMA, wanted))
+    _check_schema(record)
     if shards and record.shards != shards:
         raise DeploymentError(
             f"the deployment has {record.shards} shards, RUNCAST_SHARDS says {shards}; the count is fixed when a deployment is"
             f" created: unset RUNCAST_SHARDS or set it to {record.shards}"
         )
-    found = []
-    for shard in range(record.shards):
-        info = await _create(bus, _events(shard, replicas), log)
-        found.append(_verify(shard, info))
-    await _create(bus, _inbox(replicas), log)
-    await _create(bus, _parked(replicas), log)
-    await _create(bus, _bucket(subjects.CURSORS_BUCKET, replicas, max_age=limits.RETENTION_S), log)
-    await _create(bus, _runs(replicas), log)
-    return Deployment(tuple(found))
+    others = (
+        bucket_config(subjects.META_BUCKET, replicas),
+        inbox_config(replicas),
+        parked_config(replicas),
+        bucket_config(subjects.CURSORS_BUCKET, replicas, max_age=limits.RETENTION_S),
+        runs_config(replicas),
+    )
+    return await _each(
+        record.shards,
+        found,
+        lambda shard: _create(bus, events_config(shard, replicas), log),
+        [_create(bus, config, log) for config in others],
+    )
 
 
-async def read_deployment(bus: Bus) -> Deployment | None:
-    """The deployment as it is; None when no router has created it yet.
+async def read_deployment(bus: Bus, found: Found | None = None) -> Deployment | None:
+    """The deployment as it is; None when no router has created it (all of it) yet, or not all of it can be read.
+
+    Args:
+        bus: an open connection.
+        found: told of each shard as soon as it is verified.
 
     Raises:
         DeploymentError: it is not what Runcast needs.
     """
+    others = (subjects.INBOX_STREAM, f"KV_{subjects.CURSORS_BUCKET}", f"KV_{subjects.RUNS_BUCKET}")
     try:
-        kv = await bus.js.key_value(subjects.META_BUCKET)
-        entry = await kv.get(subjects.META_DEPLOYMENT)
-        record = msgspec.json.decode(entry.value or b"", type=_Record)
-        if record.schema != SCHEMA:
-            raise DeploymentError(f"the deployment has schema {record.schema}, this version needs {SCHEMA}; run a matching version")
-        infos = [await bus.js.stream_info(subjects.event_stream(shard)) for shard in range(record.shards)]
-        for name in (subjects.INBOX_STREAM, f"KV_{subjects.CURSORS_BUCKET}", f"KV_{subjects.RUNS_BUCKET}"):
-            await bus.js.stream_info(name)
-    except (nats.js.errors.NotFoundError, nats.js.errors.KeyNotFoundError, nats.js.errors.BucketNotFoundError):
+        record = await _read_record(bus)
+        if record is None:
+            return None
+        _check_schema(record)
+        return await _each(
+            record.shards,
+            found,
+            lambda shard: _info(bus, subjects.event_stream(shard), limits.LEADER_WAIT_S),
+            [_info(bus, name, limits.LEADER_WAIT_S) for name in others],
+        )
+    except (StreamMissingError, UnavailableError):
         return None
-    except (TimeoutError, nats.errors.Error, nats.js.errors.ServiceUnavailableError):
-        return None
-    return Deployment(tuple(_verify(shard, info) for shard, info in enumerate(infos)))
+
+
+async def _each(
+    count: int, found: Found | None, look: Callable[[int], Awaitable[StreamInfo]], others: Sequence[Coroutine[Any, Any, object]]
+) -> Deployment:
+    """Look at all streams at once; raises what the first that fails does."""
+
+    async def verify(number: int) -> Shard:
+        shard = _verify(number, await look(number))
+        if found is not None:
+            found.verified(number, shard)
+        return shard
+
+    if found is not None:
+        found.begin(count)
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(verify(number)) for number in range(count)]
+            for other in others:
+                group.create_task(other)
+    except ExceptionGroup as failures:
+        wrong = failures.subgroup(DeploymentError)
+        raise (wrong or failures).exceptions[0] from None
+    return Deployment(tuple(task.result() for task in tasks))
+
+
+async def _info(bus: Bus, stream: str, within_s: float) -> StreamInfo:
+    info: StreamInfo = StreamInfo.from_response(msgspec.json.decode(await bus.leaders.info(stream, within_s)))
+    return info
 
 
 async def _create(bus: Bus, config: StreamConfig, log: BoundLogger) -> StreamInfo:
-    """Create the stream unless it is there; retries while the server is not ready for it."""
+    """Create the stream unless it is there; retries while the servers are not ready for it.
+
+    Raises:
+        DeploymentError: NATS refuses it.
+        UnavailableError: it is there, and its leader does not answer; or nobody does.
+    """
     name = str(config.name)
-    for _ in range(20):
+    until = asyncio.get_running_loop().time() + _CREATE_S
+    while True:
         try:
-            return await bus.js.stream_info(name)
-        except nats.js.errors.NotFoundError:
+            return await _info(bus, name, limits.LEADER_WAIT_S)
+        except StreamMissingError:
             pass
-        except (TimeoutError, nats.js.errors.ServiceUnavailableError, nats.errors.Error):
-            await asyncio.sleep(0.5)
-            continue
+        except UnavailableError as exc:
+            if bus.connected and not await _has_jetstream(bus):
+                raise DeploymentError(f"{bus.server} has no JetStream; start nats-server with JetStream enabled (-js)") from exc
+            raise
         try:
             info = await bus.js.add_stream(config)
             log.info("stream_created", stream=name, replicas=config.num_replicas)
             return info
         except nats.js.errors.BadRequestError as exc:
-            if exc.err_code != 10058:  # "stream name already in use with a different configuration": another router was first
+            if exc.err_code != _IN_USE:  # another router was first
                 raise DeploymentError(f"NATS refused to create {name}: {exc.description}") from exc
         except (TimeoutError, nats.js.errors.APIError, nats.errors.Error) as exc:
             log.warning("stream_not_created", stream=name, error=str(exc) or type(exc).__name__)
-            await asyncio.sleep(0.5)
-    raise DeploymentError(
-        f"{name} could not be created in 10 s; is JetStream enabled, with room on disk, on {config.num_replicas} server(s)?"
-    )
+        if asyncio.get_running_loop().time() >= until:
+            raise DeploymentError(
+                f"{name} could not be created in {_CREATE_S:g} s; is JetStream enabled, with room on disk, on"
+                f" {config.num_replicas} server(s)?"
+            )
+        await asyncio.sleep(_AGAIN_S)
+
+
+async def _has_jetstream(bus: Bus) -> bool:
+    """Whether anybody listens to JetStream's API at all; True when that can't be told."""
+    try:
+        await bus.replies.request("$JS.API.INFO", b"", None, limits.LEADER_ATTEMPT_S)
+    except nats.errors.NoRespondersError:
+        return False
+    except (nats.errors.Error, UnavailableError):
+        pass
+    return True
+
+
+async def _read_record(bus: Bus) -> _Record | None:
+    """The deployment's record, from any replica: it is written once, so what is there is right, however old. None: it is not there.
+
+    Raises:
+        UnavailableError: the connection broke.
+    """
+    subject = f"$JS.API.DIRECT.GET.KV_{subjects.META_BUCKET}.{subjects.kv_subject(subjects.META_BUCKET, subjects.META_DEPLOYMENT)}"
+    try:
+        answer = await bus.replies.request(subject, b"", None, limits.LEADER_ATTEMPT_S)
+    except nats.errors.Error:
+        return None  # no stream, or no answer: its leader knows
+    return _parse_record(answer.data) if not (answer.headers or {}).get("Status") else None
 
 
 async def _agree(bus: Bus, record: _Record) -> _Record:
-    """Write the deployment's record, or read the one that somebody wrote before."""
-    kv = await bus.js.key_value(subjects.META_BUCKET)
+    """Write the deployment's record, or read the one that somebody wrote before; again as long as that is not certain.
+
+    Raises:
+        UnavailableError: it did not become certain.
+    """
+    bucket = Bucket(bus, subjects.META_BUCKET)
+    until = asyncio.get_running_loop().time() + limits.LEADER_WAIT_S
+    while True:
+        try:
+            with contextlib.suppress(RevisionError):
+                await bucket.put(subjects.META_DEPLOYMENT, msgspec.json.encode(record), expected=0)
+                return record
+            value = await bucket.get(subjects.META_DEPLOYMENT)
+            if value is not None:
+                return _parse_record(value.value)
+        except RuncastError as exc:
+            if asyncio.get_running_loop().time() >= until:
+                raise UnavailableError(f"the deployment's record could not be written: {exc.message}") from exc
+        await asyncio.sleep(_AGAIN_S)
+
+
+def _parse_record(data: bytes) -> _Record:
     try:
-        await kv.create(subjects.META_DEPLOYMENT, msgspec.json.encode(record))
-        return record
-    except nats.js.errors.KeyWrongLastSequenceError:
-        entry = await kv.get(subjects.META_DEPLOYMENT)
-        return msgspec.json.decode(entry.value or b"", type=_Record)
+        return msgspec.json.decode(data, type=_Record)
+    except msgspec.DecodeError as exc:
+        raise DeploymentError(f"the record {subjects.META_DEPLOYMENT} in {subjects.META_BUCKET} can't be read: {exc}") from exc
 
 
-def _new_epoch() -> str:
-    return base64.b32encode(os.urandom(5)).decode().lower()
-
-
-def _events(shard: int, replicas: int) -> StreamConfig:
-    src, dest = subjects.live_subjects(shard)
-    return StreamConfig(
-        name=subjects.event_stream(shard),
-        subjects=[subjects.event_subjects(shard)],
-        storage=StorageType.FILE,
-        retention=RetentionPolicy.LIMITS,
-        discard=DiscardPolicy.OLD,
-        max_age=limits.RETENTION_S,
-        max_msgs_per_subject=limits.MESSAGES_PER_USER_MAX,
-        duplicate_window=limits.DEDUPE_WINDOW_S,
-        republish=RePublish(src=src, dest=dest),
-        allow_direct=True,
-        num_replicas=replicas,
-        metadata={EPOCH_KEY: _new_epoch()},
-    )
-
-
-def _inbox(replicas: int) -> StreamConfig:
-    return StreamConfig(
-        name=subjects.INBOX_STREAM,
-        subjects=["in.>"],
-        storage=StorageType.FILE,
-        retention=RetentionPolicy.WORK_QUEUE,
-        discard=DiscardPolicy.NEW,
-        discard_new_per_subject=True,
-        max_msgs_per_subject=limits.INBOX_PER_USER_MAX,
-        max_age=limits.INBOX_AGE_S,
-        duplicate_window=limits.DEDUPE_WINDOW_S,
-        num_replicas=replicas,
-    )
-
-
-def _parked(replicas: int) -> StreamConfig:
-    return StreamConfig(
-        name=subjects.PARKED_STREAM,
-        subjects=["parked.>"],
-        storage=StorageType.FILE,
-        retention=RetentionPolicy.LIMITS,
-        discard=DiscardPolicy.OLD,
-        max_bytes=limits.PARKED_BYTES_MAX,
-        max_age=limits.PARKED_AGE_S,
-        duplicate_window=limits.DEDUPE_WINDOW_S,
-        num_replicas=replicas,
-    )
-
-
-def _bucket(bucket: str, replicas: int, **more: Any) -> StreamConfig:
-    """A key-value bucket, as the stream that it is: so that key TTLs can be asked for."""
-    KeyValueConfig(bucket=bucket)  # checks the name
-    return StreamConfig(
-        name=f"KV_{bucket}",
-        subjects=[subjects.kv_subject(bucket, ">")],
-        storage=StorageType.FILE,
-        discard=DiscardPolicy.NEW,
-        max_msgs_per_subject=1,
-        allow_rollup_hdrs=True,
-        deny_delete=True,
-        allow_direct=True,
-        duplicate_window=min(limits.DEDUPE_WINDOW_S, more.get("max_age") or limits.DEDUPE_WINDOW_S),
-        num_replicas=replicas,
-        **more,
-    )
-
-
-def _runs(replicas: int) -> StreamConfig:
-    """The runs' bucket. A key whose time is over is replaced by a marker, and leases are republished, their markers too."""
-    src, dest = subjects.lease_subjects()
-    return _bucket(
-        subjects.RUNS_BUCKET,
-        replicas,
-        allow_msg_ttl=True,
-        subject_delete_marker_ttl=60.0,
-        republish=RePublish(src=src, dest=dest, headers_only=True),
-    )
+def _check_schema(record: _Record) -> None:
+    if record.schema != SCHEMA:
+        raise DeploymentError(f"the deployment has schema {record.schema}, this version needs {SCHEMA}; run a matching version")
 
 
 def _verify(shard: int, info: StreamInfo) -> Shard:

@@ -5,7 +5,8 @@ See ARCHITECTURE.md, "No consumer per user", and NATS ADR-31.
 Any replica answers a Direct Get, and may lag behind the leader; `leader_tip` asks the leader. All answers come to one subscription,
 told apart by the last token of the reply subject. Each message says which one of the answer came before it, so an answer that lost one on
 the way (a reconnect in its midst) is refused as a whole, never taken with a hole. Bounded: `limits.HISTORY_READS_MAX` reads at once, each
-with a timeout.
+given up when nothing of its answer comes for `limits.HISTORY_QUIET_S` (the server that was asked may be gone), or at last after
+`limits.HISTORY_TIMEOUT_S`.
 """
 
 import asyncio
@@ -13,7 +14,6 @@ from typing import NamedTuple
 
 import msgspec
 import nats.errors
-import nats.js.errors
 from nats.aio.msg import Msg
 
 from runcast.bus.connection import Bus
@@ -34,11 +34,19 @@ class Message(NamedTuple):
 class _Read:
     """Answers to one request, until its end is told."""
 
-    __slots__ = ("done", "messages")
+    __slots__ = ("done", "messages", "quiet", "until")
 
     def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
         self.messages: list[Message] = []
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.quiet: asyncio.Timeout | None = None
+        self.until = loop.time() + limits.HISTORY_TIMEOUT_S
+
+    def heard(self) -> None:
+        """A part of the answer came: there may be more to come."""
+        if self.quiet is not None and not self.quiet.expired():
+            self.quiet.reschedule(min(asyncio.get_running_loop().time() + limits.HISTORY_QUIET_S, self.until))
 
 
 class DirectReader:
@@ -100,19 +108,19 @@ class DirectReader:
         found = await self.latest(stream, [subject])
         return found[0] if found else None
 
-    async def leader_tip(self, stream: str, subject: str) -> int:
+    async def leader_tip(self, stream: str, subject: str, within_s: float = 0.0) -> int:
         """The newest seq of `subject`, asked of the stream's leader; 0 when there is none.
+
+        Args:
+            stream: where.
+            subject: exactly one.
+            within_s: how long it may take, should there be no leader just now; 0.0 asks once.
 
         Raises:
             UnavailableError: no answer in time; ask again.
         """
-        try:
-            message = await self._bus.js.get_last_msg(stream, subject)
-        except nats.js.errors.NotFoundError:
-            return 0
-        except (TimeoutError, nats.errors.Error, nats.js.errors.APIError) as exc:
-            raise _unavailable(exc) from exc
-        return int(message.seq or 0)
+        found = await self._bus.leaders.message(stream, {"last_by_subj": subject}, within_s)
+        return found.seq if found is not None else 0
 
     async def leader_holds(self, stream: str, subject: str, seq: int) -> bool:
         """Whether the message at `seq` is there and is one of `subject`, asked of the stream's leader.
@@ -134,7 +142,7 @@ class DirectReader:
             token = str(self._next)
             read = self._reads[token] = _Read()
             try:
-                async with asyncio.timeout(limits.HISTORY_TIMEOUT_S):
+                async with asyncio.timeout(limits.HISTORY_QUIET_S) as read.quiet:
                     await self._bus.nc.publish(
                         f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(request), reply=f"{self._prefix}.{token}"
                     )
@@ -156,6 +164,7 @@ class DirectReader:
             read.done.set_exception(UnavailableError("a part of the answer was lost on the way; ask again"))
         elif not status:
             seq, pending = int(headers[subjects.HEADER_SEQ]), int(headers.get(subjects.HEADER_PENDING, "0"))
+            read.heard()
             read.messages.append(Message(headers["Nats-Subject"], seq, msg.data, pending))
         elif status in ("204", "404"):
             read.done.set_result(None)

@@ -9,20 +9,15 @@ Foreign exceptions are mapped here and in `runcast.bus.storage`.
 
 from typing import NamedTuple
 
-import nats.errors
-import nats.js.errors
+import msgspec
 
 from runcast.bus.connection import Bus
-from runcast.bus.storage import storage_error
+from runcast.bus.leaders import StreamMissingError
+from runcast.bus.storage import RevisionError, store
 from runcast.wire import limits, subjects
-from runcast.wire.errors import RuncastError, UnavailableError
+from runcast.wire.errors import UnavailableError
 
-_WRONG_REVISION = frozenset({10071, 10164})
-"""nats-server error codes: the subject's last sequence is another one."""
-
-
-class RevisionError(Exception):
-    """Somebody else wrote the key in between; nothing was written."""
+__all__ = ["Bucket", "RevisionError", "Value"]
 
 
 class Value(NamedTuple):
@@ -30,6 +25,18 @@ class Value(NamedTuple):
 
     value: bytes
     revision: int
+    key: str = ""
+
+
+class _State(msgspec.Struct):
+    subjects: dict[str, int] | None = None
+
+
+class _Info(msgspec.Struct):
+    state: _State
+
+
+_read_info = msgspec.json.Decoder(_Info).decode
 
 
 class Bucket:
@@ -43,6 +50,7 @@ class Bucket:
     def __init__(self, bus: Bus, name: str) -> None:
         self._bus = bus
         self._name = name
+        self._prefix = subjects.kv_subject(name, "")
 
     @property
     def stream(self) -> str:
@@ -52,16 +60,14 @@ class Bucket:
     async def get(self, key: str) -> Value | None:
         """What the leader has at `key`; None when there is nothing, not even a marker.
 
+        Args:
+            key: which; with wildcards, the one of those that match that was written last.
+
         Raises:
             UnavailableError: no answer.
         """
-        try:
-            message = await self._bus.js.get_last_msg(self.stream, subjects.kv_subject(self._name, key))
-        except nats.js.errors.NotFoundError:
-            return None
-        except Exception as exc:
-            raise self._unread(exc) from exc
-        return Value(message.data or b"", int(message.seq or 0))
+        found = await self._bus.leaders.message(self.stream, {"last_by_subj": self._prefix + key}, 0.0)
+        return Value(found.data, found.seq, found.subject.removeprefix(self._prefix)) if found is not None else None
 
     async def names(self, pattern: str) -> list[str]:
         """The keys that match, markers included, from the leader; at most 100,000 of them (NATS's own bound).
@@ -70,19 +76,21 @@ class Bucket:
             UnavailableError: no answer.
         """
         try:
-            info = await self._bus.js.stream_info(self.stream, subjects_filter=subjects.kv_subject(self._name, pattern))
-        except Exception as exc:
-            raise self._unread(exc) from exc
-        prefix = len(subjects.kv_subject(self._name, ""))
-        return [subject[prefix:] for subject in info.state.subjects or {}]
+            answer = await self._bus.leaders.info(self.stream, 0.0, subjects_filter=self._prefix + pattern)
+        except StreamMissingError as exc:
+            raise UnavailableError(f"there is no bucket {self._name} just now") from exc
+        return [subject.removeprefix(self._prefix) for subject in _read_info(answer).state.subjects or {}]
 
-    async def put(self, key: str, value: bytes, *, expected: int | None = None, ttl_s: float = 0.0, closing: bool = False) -> int:
+    async def put(
+        self, key: str, value: bytes, *, expected: int | None = None, of: str = "", ttl_s: float = 0.0, closing: bool = False
+    ) -> int:
         """Write a key.
 
         Args:
             key: which.
             value: what.
             expected: only if this is the revision of what is there now; 0: only if nothing is. None: in any case.
+            of: with `expected`: look at this key instead, which may have wildcards: then at the one written last of those that match.
             ttl_s: it expires after so many whole seconds; 0.0: never.
             closing: write a purge marker: for other readers of the bucket the key is deleted.
 
@@ -94,26 +102,12 @@ class Bucket:
             UnavailableError: `unavailable` (not written) or `indeterminate` (maybe written).
             RuncastError: `storage_full` or `internal`.
         """
-        if not self._bus.connected:
-            raise UnavailableError("there is no connection to NATS just now; nothing was sent", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
         headers = {}
         if expected is not None:
             headers["Nats-Expected-Last-Subject-Sequence"] = str(expected)
-        if ttl_s:
-            headers["Nats-TTL"] = str(int(ttl_s))
+            if of:
+                headers["Nats-Expected-Last-Subject-Sequence-Subject"] = self._prefix + of
         if closing:
             headers["KV-Operation"] = "PURGE"
-        try:
-            subject = subjects.kv_subject(self._name, key)
-            ack = await self._bus.js.publish(subject, value, timeout=limits.LEASE_PUT_S, headers=headers or None)
-        except Exception as exc:
-            if isinstance(exc, nats.js.errors.APIError) and exc.err_code in _WRONG_REVISION:
-                raise RevisionError(key) from exc
-            raise storage_error(exc) from exc
-        return int(ack.seq)
-
-    def _unread(self, exc: Exception) -> Exception:
-        mapped = storage_error(exc)
-        if isinstance(mapped, RuncastError):
-            return UnavailableError(f"the bucket {self._name} could not be read: {mapped.message}")
-        return mapped
+        stored = await store(self._bus, self._prefix + key, value, ttl_s=int(ttl_s), timeout_s=limits.LEASE_PUT_S, headers=headers)
+        return stored.seq

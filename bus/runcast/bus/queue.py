@@ -62,25 +62,7 @@ class _Ask(msgspec.Struct, tag="ask"):
     to: str
 
 
-class _Found(msgspec.Struct):
-    seq: int = 0
-    data: bytes = b""
-
-
-class _ApiError(msgspec.Struct):
-    code: int = 0
-    description: str = ""
-
-
-class _Got(msgspec.Struct):
-    """The server's answer to STREAM.MSG.GET."""
-
-    message: _Found | None = None
-    error: _ApiError | None = None
-
-
 _read_passing: Final = msgspec.msgpack.Decoder(_Offer | _Ask | Delivery).decode
-_read_got: Final = msgspec.json.Decoder(_Got).decode
 
 
 class GroupQueue:
@@ -167,20 +149,29 @@ class GroupQueue:
         Raises:
             UnavailableError: no answer; ask again.
         """
-        found = await self._get(subjects.INBOX_STREAM, {"seq": seq, "next_by_subj": subject})
+        found = await self._bus.leaders.message(subjects.INBOX_STREAM, {"seq": seq, "next_by_subj": subject}, 0.0)
         return found.seq if found is not None else 0
 
     async def hand_outs(self, delivery: Delivery) -> int:
-        """How often a message was handed to a worker before.
+        """How often a message was handed to a worker before, as it was noted; of one that NATS delivers again, at least once.
+
+        It is asked of every message: NATS's own count begins anew when a server is killed before it wrote it down. Any replica may answer:
+        one that lags costs a try.
 
         Raises:
             UnavailableError: no answer; ask again.
         """
-        if delivery.tries == 1:
-            return 0
+        if not self._bus.connected:
+            raise UnavailableError("there is no connection to NATS just now")
         key = subjects.kv_subject(subjects.RUNS_BUCKET, subjects.tries_key(delivery.seq))
-        found = await self._get(f"KV_{subjects.RUNS_BUCKET}", {"last_by_subj": key})
-        return int(found.data) if found is not None and found.data.isdigit() else 1
+        try:
+            answer = await self._bus.replies.request(
+                f"$JS.API.DIRECT.GET.KV_{subjects.RUNS_BUCKET}.{key}", b"", None, limits.INBOX_SETTLE_S
+            )
+        except nats.errors.Error as exc:
+            raise _unavailable(exc) from exc
+        noted = int(answer.data) if not (answer.headers or {}).get("Status") and answer.data.isdigit() else 0
+        return max(noted, min(delivery.tries - 1, 1))
 
     async def note_hand_out(self, delivery: Delivery, count: int) -> None:
         """Keep that a message is about to be handed out for the `count`-th time; the first time goes without saying.
@@ -255,19 +246,6 @@ class GroupQueue:
             UnavailableError: there is no connection.
         """
         await self._say(delivery.reply, b"+WPI")
-
-    async def _get(self, stream: str, question: dict[str, object]) -> _Found | None:
-        """One message of a stream, from its leader; None when there is none."""
-        if not self._bus.connected:
-            raise UnavailableError("there is no connection to NATS just now")
-        subject = f"$JS.API.STREAM.MSG.GET.{stream}"
-        try:
-            got = _read_got((await self._bus.replies.request(subject, msgspec.json.encode(question), None, limits.INBOX_SETTLE_S)).data)
-        except (nats.errors.Error, msgspec.DecodeError) as exc:
-            raise _unavailable(exc) from exc
-        if got.error is not None and got.error.code != 404:
-            raise UnavailableError(f"the inbox answered {got.error.description}")
-        return got.message
 
     async def _store(self, subject: str, data: bytes, **how: Any) -> None:
         try:

@@ -21,6 +21,12 @@ _FULL = frozenset({10023, 10047, 10077, 10122})
 """nats-server error codes: insufficient resources, storage limits of the account, message or byte limit of the stream or subject."""
 _TOO_LARGE = 10054
 """nats-server's error code for a message above the stream's limit."""
+_WRONG_REVISION = frozenset({10071, 10164})
+"""nats-server error codes: the subject's last sequence is another one."""
+
+
+class RevisionError(Exception):
+    """Somebody else wrote the subject in between; nothing was written."""
 
 
 class Stored(NamedTuple):
@@ -71,6 +77,7 @@ async def store(
     Raises:
         UnavailableError: `unavailable` (nothing stored) or `indeterminate` (maybe stored).
         RuncastError: `storage_full`, `batch_too_large`, or `internal` when the server gives another reason.
+        RevisionError: `headers` say what the subject's last message must be, and it is another.
     """
     if not bus.connected:  # nats-py would keep it and send it some time later
         raise UnavailableError("there is no connection to NATS just now; nothing was sent", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
@@ -85,6 +92,8 @@ async def store(
     except (nats.errors.Error, msgspec.DecodeError) as exc:
         raise storage_error(exc) from exc
     if ack.error is not None:
+        if ack.error.err_code in _WRONG_REVISION:
+            raise RevisionError(subject)
         raise _refusal(ack.error.code, ack.error.err_code, ack.error.description)
     return Stored(ack.seq, ack.duplicate)
 

@@ -9,6 +9,7 @@ from runcast.cli.failures import Debugging
 from runcast.cli.publish import publish
 from runcast.cli.soak.command import soak
 from runcast.cli.tail import tail
+from runcast.cli.testkit import testkit
 from runcast.cli.up import up
 from runcast.cli.verify import verify
 from runcast.wire import VERSION
@@ -48,3 +49,4 @@ def runcast(
 
 for command in (demo, up, publish, tail, doctor, bench, soak, verify):
     app.command()(command)
+app.add_typer(testkit, name="testkit")

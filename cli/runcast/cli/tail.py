@@ -70,7 +70,7 @@ def tail(
     timeout: float = typer.Option(0.0, min=0.0, help="Give up after so many seconds; 0: never."),
 ) -> int:
     """Show what reaches a user: every event of their stream, in order, as it comes."""
-    position = _position(start, device)
+    position = start_position(start, device)
     urls = [websocket_url(written) for written in edge]
     finished = asyncio.Event()
     printed = 0
@@ -86,7 +86,7 @@ def tail(
             finished.set()
 
     async def main() -> int:
-        watch = _Watch()
+        watch = Watch()
         client = Device(
             urls,
             token or development_token(user, tenant),
@@ -101,7 +101,7 @@ def tail(
         )
         try:
             async with client:
-                if not await _until(finished, client, timeout or None):
+                if not await wait_finished(finished, client, timeout or None):
                     return TIMED_OUT
                 if not finished.is_set():
                     raise CommandError("disconnected", f"{client.ended}; the edge asks not to come back")
@@ -113,7 +113,7 @@ def tail(
     return run_until_signal(main())
 
 
-class _Watch:
+class Watch:
     """Says when the connection goes and comes. The very first one must succeed, or the command fails at once."""
 
     def __init__(self) -> None:
@@ -121,6 +121,7 @@ class _Watch:
         self._lost = False
 
     def opened(self, welcome: Welcome) -> None:
+        """A connection is open."""
         if welcome.outcome == "reset":
             note(f"the stream could not be continued ({welcome.reason}); going on at {welcome.position}")
         elif self._lost:
@@ -128,6 +129,7 @@ class _Watch:
         self._opened, self._lost = True, False
 
     def lost(self, why: str) -> None:
+        """It ended, and is opened again."""
         if not self._opened:
             raise CommandError("unreachable", f"{why}. Is an edge running there? `runcast up` starts one")
         if not self._lost:
@@ -135,7 +137,7 @@ class _Watch:
         self._lost = True
 
 
-async def _until(finished: asyncio.Event, client: Device, timeout: float | None) -> bool:
+async def wait_finished(finished: asyncio.Event, client: Device, timeout: float | None) -> bool:
     """Wait for the end of the command or of the device; False when time ran out first."""
     try:
         async with asyncio.timeout(timeout), asyncio.TaskGroup() as group:
@@ -148,7 +150,12 @@ async def _until(finished: asyncio.Event, client: Device, timeout: float | None)
     return True
 
 
-def _position(start: str, device: str) -> str:
+def start_position(start: str, device: str) -> str:
+    """Where `--from` says to begin.
+
+    Raises:
+        CommandError: it is no place to begin.
+    """
     if start == "cursor":
         if not device:
             raise CommandError("usage", "--from cursor needs --device: the cursor is the device's", status=NOT_BEGUN)

@@ -1,15 +1,16 @@
 """The edge service: HTTP routes, start and stop.
 
 Start: the port is opened first (a port in use is the operator's mistake and is said at once), then NATS and the deployment are
-waited for; until then `/readyz` and new connections get 503. Stop, in this order: not ready (balancers look elsewhere); the
-listening socket closes (a shared port goes to the others); devices are told to reconnect, spread over time, then closed; cursors
-are written; NATS is closed.
+waited for; until then `/readyz` and new connections get 503. A shard that has no leader just now keeps only its own users waiting.
+Stop, in this order: not ready (balancers look elsewhere); the listening socket closes (a shared port goes to the others); devices are told
+to reconnect, spread over time, then closed; cursors are written; NATS is closed.
 """
 
 import asyncio
 import contextlib
 import random
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,10 +19,11 @@ from aiohttp import web
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
-from runcast.bus.deployment import Deployment, read_deployment
+from runcast.bus.deployment import Shard, read_deployment
 from runcast.bus.direct import DirectReader
 from runcast.bus.process import PortInUseError, announce_ready
 from runcast.bus.settings import ServiceSettings
+from runcast.bus.shards import Shards
 from runcast.bus.statistics import tell_statistics
 from runcast.edge.alarm import Alarm
 from runcast.edge.auth import Authenticator, authenticator
@@ -60,6 +62,7 @@ class Edge:
         auth: turns tokens into users.
         tasks: work that outlives a connection.
         room: for snapshots.
+        shards: what storage looks like, as far as it is verified just now.
         hub: feeds; set once NATS is there, like the rest below.
         cursors: what devices acknowledged.
         upstream: stores what devices send.
@@ -80,15 +83,28 @@ class Edge:
         self.connections: set[Connection] = set()
         self.statistics = EdgeStatistics()
         self.started = time.monotonic()
+        self.shards = Shards()
         self.not_ready = "waiting for NATS"
 
-    async def attach(self, deployment: Deployment) -> None:
+    def begin(self, count: int) -> None:
+        """The deployment has so many shards."""
+        if not self.not_ready and count != self.shards.count:
+            self.hub.end_all()
+        self.shards.begin(count)
+
+    def verified(self, number: int, shard: Shard) -> None:
+        """A shard can be reached, and is as it should be."""
+        self.shards.verified(number, shard)
+        if not self.not_ready:
+            self.hub.adopt(number, shard)
+
+    async def attach(self) -> None:
         """NATS and the deployment are there: take connections."""
         reader = DirectReader(self.bus)
         await reader.open()
         self.cursors = Cursors(self.bus, reader, wall_ms, self.tasks, self.log)
         alarm = Alarm(self.bus, self.cursors, self.statistics, self.tasks, self.log, self.settings.id)
-        self.hub = Hub(self.bus, reader, deployment, self.tasks, self.log, alarm, self.settings.id, self.settings.alert_after_s)
+        self.hub = Hub(self.bus, reader, self.shards, self.tasks, self.log, alarm, self.settings.id, self.settings.alert_after_s)
         self.upstream = Upstream(self.bus, wall_ms)
         self.not_ready = ""
 
@@ -274,39 +290,55 @@ async def serve(settings: EdgeSettings, log: BoundLogger, stop: asyncio.Event) -
 
 async def _run(edge: Edge, port: int, stop: asyncio.Event) -> None:
     await edge.bus.open(edge.settings)
-    deployment = await _deployment(edge)
-    await edge.attach(deployment)
-    announce_ready("edge", edge.settings.host, port)
-    edge.log.info("ready", port=port, shards=len(deployment.shards))
+    edge.not_ready = "waiting for a router to create the deployment"
+    edge.bus.disconnected.append(edge.shards.lost)
     async with asyncio.TaskGroup() as group:
+        group.create_task(_follow_deployment(edge), name="deployment")
+        await _until_found(edge)
+        await edge.attach()
+        announce_ready("edge", edge.settings.host, port)
+        edge.log.info("ready", port=port, shards=edge.shards.count)
         group.create_task(edge.hub.run(stop), name="verification")
         group.create_task(edge.cursors.run(stop), name="cursors")
         group.create_task(edge.tick(stop), name="clock")
         group.create_task(tell_statistics(edge.bus, "edge", edge.settings.id, edge.collect, edge.log), name="statistics")
-        group.create_task(_follow_deployment(edge), name="deployment")
+
+
+async def _until_found(edge: Edge) -> None:
+    """Wait until every shard is there. One that has no leader just now is not waited for long: its users are, each for themselves."""
+    while True:
+        async with _within(limits.LEADER_ATTEMPT_S):
+            while edge.shards.deployment is None:
+                await edge.shards.news()
+        if edge.shards.deployment is not None or edge.shards.some:
+            return
+
+
+@contextlib.asynccontextmanager
+async def _within(limit_s: float) -> AsyncIterator[None]:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limit_s):
+            yield
 
 
 async def _follow_deployment(edge: Edge) -> None:
-    """After every reconnect to NATS read the deployment anew: storage may have been recreated, with other epochs."""
+    """Read the deployment, and anew after every reconnect to NATS: storage may have been recreated, with other epochs."""
     back = asyncio.Event()
     edge.bus.reconnected.append(back.set)
     while True:
-        await back.wait()
         back.clear()
-        edge.hub.adopt(await _deployment(edge))
-        edge.not_ready = ""
+        await _read(edge, back)
+        await back.wait()
 
 
-async def _deployment(edge: Edge) -> Deployment:
-    """Wait until a router has created the deployment."""
-    edge.not_ready = "waiting for a router to create the deployment"
+async def _read(edge: Edge, back: asyncio.Event) -> None:
+    """Read the deployment until all of it is found, or the connection was lost and is back."""
     said = False
-    while True:
-        found = await read_deployment(edge.bus)
-        if found is not None:
+    while not back.is_set():
+        if await read_deployment(edge.bus, edge) is not None:
             edge.bus.health.storage.verified(time.monotonic())
-            return found
-        edge.bus.health.storage.failed(time.monotonic(), edge.not_ready)
+            return
+        edge.bus.health.storage.failed(time.monotonic(), "a router has not created all of the deployment yet, or a shard has no leader")
         if not said:
             edge.log.warning("deployment_missing", advice="start a router; it creates the streams")
             said = True

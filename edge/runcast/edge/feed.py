@@ -10,7 +10,7 @@ superseded attempts holds for all.
 import asyncio
 import time
 from collections import deque
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 import nats.errors
@@ -22,6 +22,7 @@ from runcast.bus.connection import Bus
 from runcast.bus.cursors import Acknowledged
 from runcast.bus.deployment import Shard
 from runcast.bus.direct import DirectReader, Message
+from runcast.bus.leaders import StreamMissingError
 from runcast.bus.presence import Presence
 from runcast.bus.storage import storage_error
 from runcast.edge.entry import Entry
@@ -35,6 +36,17 @@ from runcast.wire.ids import UserKey
 from runcast.wire.position import parse_position
 
 _BACKOFF_S = 0.05
+
+
+class _StreamState(msgspec.Struct):
+    first_seq: int
+
+
+class _StreamInfo(msgspec.Struct):
+    state: _StreamState
+
+
+_read_info: Final = msgspec.json.Decoder(_StreamInfo).decode
 
 
 class Listener(Protocol):
@@ -140,7 +152,7 @@ class Feed:
             self._subscriptions.append(await self._bus.nc.subscribe(live, cb=self._on_live))
             presence = subjects.presence_subject(self.user, self.shard)
             self._subscriptions.append(await self._bus.nc.subscribe(presence, cb=self._on_presence))
-            tip = await self._reader.leader_tip(self.stream, self.subject)
+            tip = await self._reader.leader_tip(self.stream, self.subject, limits.LEADER_WAIT_S)
         except (UnavailableError, nats.errors.Error) as exc:
             self._log.warning("feed_not_opened", user=self.subject, error=str(storage_error(exc)))
             return
@@ -214,7 +226,7 @@ class Feed:
         for attempt in range(limits.PLACE_TRIES_MAX):
             if attempt:
                 await asyncio.sleep(_BACKOFF_S * 2**attempt)
-            tip = await self._reader.leader_tip(self.stream, self.subject)
+            tip = await self._reader.leader_tip(self.stream, self.subject, limits.LEADER_WAIT_S)
             if max(tip, self.pos) >= seq or self.closed:
                 break
         if tip <= self.pos or self.closed:
@@ -356,7 +368,6 @@ class Feed:
             UnavailableError: no answer.
         """
         try:
-            info = await self._bus.js.stream_info(self.stream)
-        except Exception as exc:
-            raise UnavailableError(f"the stream's state could not be read: {storage_error(exc)}") from exc
-        return int(info.state.first_seq)
+            return _read_info(await self._bus.leaders.info(self.stream, limits.LEADER_WAIT_S)).state.first_seq
+        except (StreamMissingError, UnavailableError) as exc:
+            raise UnavailableError(f"the stream's state could not be read: {exc}") from exc

@@ -10,12 +10,12 @@ import asyncio
 import time
 from collections import defaultdict
 
-from nats.aio.msg import Msg
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
-from runcast.bus.deployment import Deployment
+from runcast.bus.deployment import Shard
 from runcast.bus.direct import DirectReader
+from runcast.bus.shards import Shards
 from runcast.edge.alarm import Alarm
 from runcast.edge.feed import Feed, Listener
 from runcast.edge.vigil import Vigil
@@ -32,7 +32,7 @@ class Hub:
     Args:
         bus: an open connection.
         reader: reads the log.
-        deployment: the shards.
+        shards: as far as they are verified just now.
         tasks: where feeds run their reads.
         log: of the edge.
         alarm: told of feeds whose vigil is overdue.
@@ -44,7 +44,7 @@ class Hub:
         self,
         bus: Bus,
         reader: DirectReader,
-        deployment: Deployment,
+        shards: Shards,
         tasks: asyncio.TaskGroup,
         log: BoundLogger,
         alarm: Alarm,
@@ -53,7 +53,7 @@ class Hub:
     ) -> None:
         self._bus = bus
         self._reader = reader
-        self._deployment = deployment
+        self._shards = shards
         self._tasks = tasks
         self._log = log
         self._alarm = alarm
@@ -68,7 +68,7 @@ class Hub:
 
     def shard_of(self, user: UserKey) -> int:
         """The user's shard."""
-        return subjects.shard_of(user, len(self._deployment.shards))
+        return subjects.shard_of(user, self._shards.count)
 
     async def join(self, user: UserKey, listener: Listener) -> Feed:
         """Connect a device to its user's feed; `leave` must follow.
@@ -77,10 +77,11 @@ class Hub:
             RuncastError: `too_many_devices`.
             UnavailableError: the feed could not be opened.
         """
-        feed = self._feeds.get(user)
-        if feed is None or feed.closed:
-            number = self.shard_of(user)
-            shard = self._deployment.shards[number]
+        number = self.shard_of(user)
+        if self._open_feed(user) is None:
+            shard = await self._shards.wait(number, limits.LEADER_WAIT_S)
+        feed = self._open_feed(user)
+        if feed is None:
             vigil = Vigil(after_s=self._alert_after_s)
             feed = Feed(user, number, shard, self._bus, self._reader, self._tasks, self._log, self._edge, vigil)
             self._feeds[user] = feed
@@ -96,12 +97,20 @@ class Hub:
             raise
         return feed
 
-    def adopt(self, deployment: Deployment) -> None:
-        """Go on with a deployment that was read anew: users whose shard was recreated come back, and are told (`reset`)."""
-        before, self._deployment = self._deployment, deployment
+    def _open_feed(self, user: UserKey) -> Feed | None:
+        feed = self._feeds.get(user)
+        return None if feed is None or feed.closed else feed
+
+    def adopt(self, number: int, shard: Shard) -> None:
+        """A shard was looked at anew: if it was recreated, its users come back, and are told (`reset`)."""
         for feed in tuple(self._feeds.values()):
-            if len(deployment.shards) != len(before.shards) or deployment.shards[feed.shard].epoch != feed.epoch:
+            if feed.shard == number and shard.epoch != feed.epoch:
                 feed.end("the storage of this stream was recreated")
+
+    def end_all(self) -> None:
+        """The deployment was created anew, with another number of shards."""
+        for feed in tuple(self._feeds.values()):
+            feed.end("the storage of this stream was recreated")
 
     async def leave(self, feed: Feed, listener: Listener) -> None:
         """Disconnect a device; the last one closes the feed."""
@@ -114,7 +123,7 @@ class Hub:
     async def run(self, stop: asyncio.Event) -> None:
         """Verify tips until `stop`."""
         self._bus.reconnected.append(self.verify_soon)
-        await self._bus.nc.subscribe(subjects.LEADER_ADVISORY, cb=self._on_leader)
+        self._bus.elected.append(self._on_elected)
         while not stop.is_set():
             try:
                 async with asyncio.timeout(_ROUND_S):
@@ -127,9 +136,10 @@ class Hub:
         for feed in self._feeds.values():
             feed.verify_at = 0.0
 
-    async def _on_leader(self, msg: Msg) -> None:
-        if msg.subject.rpartition(".")[2].startswith("RUNCAST_EV_"):
-            self.verify_soon()
+    def _on_elected(self, stream: str) -> None:
+        for feed in self._feeds.values():
+            if feed.stream == stream:
+                feed.verify_at = 0.0
 
     async def _round(self, now: float) -> None:
         due: dict[int, list[Feed]] = defaultdict(list)

@@ -47,6 +47,7 @@ _ROWS: Final = (
     Code("lifecycle_violation", "FAILED_PRECONDITION", 0, False, True, "emit the run's events in an order that its life allows"),
     Code("flow_control", "RESOURCE_EXHAUSTED", 0, True, True, "keep what is unanswered within the window, on a new stream"),
     Code("run_lost", "FAILED_PRECONDITION", 0, False, True, "begin the next attempt; this one was declared lost while its agent was away"),
+    Code("attempt_taken", "FAILED_PRECONDITION", 0, False, True, "begin the next attempt; another producer has this one"),
     # Devices, at the edge.
     Code("frame_invalid", "INVALID_ARGUMENT", 4503, False, True, "send frames as PROTOCOL.md describes them"),
     Code("frame_too_large", "INVALID_ARGUMENT", 1009, False, True, "send frames of at most 64 KiB"),

@@ -25,9 +25,9 @@ BATCH_EVENTS_MAX: Final = 256
 """Events in a batch, so that one frame never stalls a page. An outbox starts another batch; a router refuses it."""
 GRPC_MESSAGE_BYTES_MAX: Final = 4 * MIB
 """One gRPC message, both ways: gRPC's own default. An outbox packs batches up to half of it."""
-GRPC_KEEPALIVE_S: Final = 2.0
+GRPC_KEEPALIVE_S: Final = 1.5
 """A gRPC connection that was silent this long is pinged by the router."""
-GRPC_KEEPALIVE_TIMEOUT_S: Final = 4.0
+GRPC_KEEPALIVE_TIMEOUT_S: Final = 2.5
 """How long it waits for the answer. Then the connection is given up: what its worker held goes to another one, and its producer's lease
 is refreshed no more."""
 MESSAGE_PACE_S: Final = 0.002
@@ -71,6 +71,8 @@ INBOX_DELIVERIES_MAX: Final = 64
 """Messages in one response: with the largest texts still below GRPC_MESSAGE_BYTES_MAX."""
 INBOX_ACK_WAIT_S: Final = 5.0
 """A message whose router neither extends nor acknowledges it for this long is delivered again: the router is gone."""
+INBOX_ACK_MARGIN_S: Final = 0.5
+"""So long before it the router itself gives the message up: the server's clock started before the router had the message."""
 INBOX_EXTEND_S: Final = 2.0
 """A router extends the messages that its workers hold this often: two extensions may be lost before INBOX_ACK_WAIT_S is over."""
 INBOX_PULL_S: Final = 2.0
@@ -140,6 +142,22 @@ STATISTICS_AGE_S: Final = 10.0
 """Statistics older than this are of a process that is gone; a router forgets them."""
 STATISTICS_PROCESSES_MAX: Final = 1024
 """Processes whose statistics a router keeps. Past it the longest unheard is forgotten."""
+# --- leaders ---
+LEADER_WAIT_S: Final = 12.0
+"""For a question that only a stream's leader answers: an election takes up to 9 s, and at times another second. Then who asked is told to
+come back."""
+LEADER_ATTEMPT_S: Final = 1.0
+"""One such question, until it is asked again."""
+LEADER_PAUSE_FIRST_S: Final = 0.05
+"""First wait until it is asked again when the answer was that there is no leader; doubles. Less when a leader is elected meanwhile."""
+LEADER_PAUSE_MAX_S: Final = 0.5
+"""Longest such wait."""
+LEADER_ASKS_MAX: Final = 32
+"""Questions about one stream under way at once in one process. Further ones wait."""
+NATS_PING_S: Final = 2.0
+"""A connection to NATS is pinged this often."""
+NATS_PINGS_MAX: Final = 2
+"""So many pings unanswered, and at the next one the connection is given up: a server that stands still is left within 6 s."""
 # --- run leases ---
 LEASE_S: Final = 6.0
 """A producer's runs are declared lost when no router refreshed its lease for this long. Whole seconds: NATS counts no finer."""
@@ -248,8 +266,11 @@ HISTORY_CHUNK_BYTES: Final = 1 * MIB
 """Bytes asked for in one Direct Get."""
 HISTORY_READS_MAX: Final = 32
 """Direct Gets under way at once on one edge. Further ones wait."""
+HISTORY_QUIET_S: Final = 1.5
+"""A Direct Get of whose answer nothing (more) comes for this long is given up: the server that was asked may be gone. Then it is tried
+again."""
 HISTORY_TIMEOUT_S: Final = 5.0
-"""One Direct Get. Then it is tried again."""
+"""One Direct Get in all; the same."""
 HISTORY_TRIES_MAX: Final = 6
 """Tries of one read, with backoff. Then the device is closed with `unavailable` and comes back."""
 PLACE_TRIES_MAX: Final = 4
@@ -290,8 +311,21 @@ OUTBOX_EVENTS_MAX: Final = 10_000
 """Events of one process waiting or unanswered. When full, the caller waits."""
 OUTBOX_BYTES_MAX: Final = 32 * MIB
 """Bytes of them; the same."""
+COALESCE_S: Final = 0.04
+"""A run that has only text deltas and thinking to send sends at most this often; what comes meanwhile is merged. The first goes at once,
+and so does everything when anything else comes. Long enough to spare most of a model's tokens a message of their own, short enough not to
+be seen."""
+COALESCE_MAX_S: Final = 1.0
+"""Longest that a client may be told to let text and thinking rest. It refuses to be told more."""
+MERGED_TEXT_BYTES_MAX: Final = 8 * KIB
+"""A waiting event that grew to this takes in no further text: the next text is an event of its own. Adding text copies what is there."""
+LATENCIES_KEPT_MAX: Final = 1_000
+"""Newest acknowledged batches whose latency a client remembers for its statistics."""
 CONNECT_TIMEOUT_S: Final = 5.0
-"""One attempt to reach a router."""
+"""One attempt to reach a server."""
+CONNECT_FIRST_S: Final = 1.5
+"""An agent's first attempt to reach a router, and to hear its hello: it may stand still, and another may not. Doubles with each failure in
+a row, up to CONNECT_TIMEOUT_S: it may be slow."""
 BACKOFF_FIRST_S: Final = 0.1
 """First wait before a reconnect; doubles, with full jitter."""
 BACKOFF_MAX_S: Final = 2.0

@@ -49,6 +49,23 @@ def event_stream(shard: int) -> str:
     return f"RUNCAST_EV_{shard}"
 
 
+def stream_of(subject: str) -> str:
+    """The stream that takes a subject, or that a request of JetStream's API is about; "" for any other subject."""
+    parts = subject.split(".", 2)
+    match parts[0]:
+        case "ev":
+            return f"RUNCAST_EV_{parts[1]}"
+        case "in":
+            return INBOX_STREAM
+        case "parked":
+            return PARKED_STREAM
+        case "$KV":
+            return f"KV_{parts[1]}"
+        case "$JS" if subject.startswith("$JS.API.STREAM."):
+            return subject.rpartition(".")[2]
+    return ""
+
+
 def event_subjects(shard: int) -> str:
     """All event subjects of a shard."""
     return f"ev.{shard}.>"
@@ -205,12 +222,21 @@ class RunPlace(NamedTuple):
     @property
     def key(self) -> str:
         """The key, in RUNS."""
-        return f"run.{encode_token(self.producer)}.{self.shard}.{self.user.token}.{encode_token(self.run_id)}.{self.attempt}"
+        return f"{self._attempt}.{encode_token(self.producer)}"
+
+    @property
+    def any_producer(self) -> str:
+        """The keys of this attempt, whoever its producer is; there is never more than one."""
+        return f"{self._attempt}.*"
+
+    @property
+    def _attempt(self) -> str:
+        return f"run.{self.shard}.{self.user.token}.{encode_token(self.run_id)}.{self.attempt}"
 
 
 def run_keys(producer: str) -> str:
     """The keys of a producer's runs."""
-    return f"run.{encode_token(producer)}.>"
+    return f"run.*.*.*.*.*.{encode_token(producer)}"
 
 
 def parse_run_key(key: str) -> RunPlace:
@@ -220,10 +246,10 @@ def parse_run_key(key: str) -> RunPlace:
         IdInvalidError: it is not one.
     """
     parts = key.split(".")
-    if len(parts) != 7 or parts[0] != "run" or not parts[2].isdecimal() or not parts[6].isdecimal():
-        raise IdInvalidError(f"{key!r} is no run's key; expected run.PRODUCER.SHARD.TENANT.USER.RUN.ATTEMPT")
-    producer, tenant, user, run_id = (decode_token(parts[index]) for index in (1, 3, 4, 5))
-    return RunPlace(producer, int(parts[2]), UserKey(tenant, user), run_id, int(parts[6]))
+    if len(parts) != 7 or parts[0] != "run" or not parts[1].isdecimal() or not parts[5].isdecimal():
+        raise IdInvalidError(f"{key!r} is no run's key; expected run.SHARD.TENANT.USER.RUN.ATTEMPT.PRODUCER")
+    tenant, user, run_id, producer = (decode_token(parts[index]) for index in (2, 3, 4, 6))
+    return RunPlace(producer, int(parts[1]), UserKey(tenant, user), run_id, int(parts[5]))
 
 
 def kv_subject(bucket: str, key: str) -> str:
@@ -244,7 +270,12 @@ def user_of_subject(subject: str) -> UserKey:
 
 
 def batch_msg_id(user: UserKey, producer: str, run_id: str, attempt: int, number: int) -> str:
-    """`Nats-Msg-Id` of a batch. Deduplication is stream-wide, so the user is part of it."""
+    """`Nats-Msg-Id` of a batch. Deduplication is stream-wide, so the user is part of it.
+
+    Of a first batch the producer is not: of two producers that begin the same attempt storage keeps one's.
+    """
+    if number == 1:
+        return f"first.{user.token}.{encode_token(run_id)}.{attempt}"
     return f"{user.token}.{encode_token(producer)}.{encode_token(run_id)}.{attempt}.{number}"
 
 

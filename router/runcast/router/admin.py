@@ -62,12 +62,13 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             )
             for each in node.bus.health.each
         )
-        if node.deployment is None:
+        deployment = node.shards.deployment
+        if deployment is None:
             return response
         response.nats_server_version = node.bus.server_version
-        response.shards = len(node.deployment.shards)
+        response.shards = len(deployment.shards)
         try:
-            states = await stream_states(node.bus, node.deployment)
+            states = await stream_states(node.bus, deployment)
         except UnavailableError as exc:
             await refuse_call(context, exc)
         response.parked = sum(state.messages for state in states if state.name == subjects.PARKED_STREAM)
@@ -90,7 +91,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         await admit(self._authenticator, context)
         try:
             user = UserKey(check_id(request.user.tenant, "tenant id"), check_id(request.user.id, "user id"))
-            shard = subjects.shard_of(user, len(self._node.require_deployment().shards))
+            shard = self._node.shard_of(user)
             found = await self._node.receipts.presence.ask(user, shard, first=request.first)
         except RuncastError as exc:
             await refuse_call(context, exc)

@@ -3,7 +3,7 @@
 Start: the port is opened first, so that a port in use is known at once and probes get an answer (NOT_SERVING); then NATS is
 waited for, as long as it takes; then the deployment is created or verified; then the health is SERVING and the ready line is
 printed. Whenever the connection to NATS is lost the health is NOT_SERVING until the deployment has been verified again;
-streams stay open meanwhile.
+streams stay open meanwhile, and batches of a shard are taken as soon as that shard is verified.
 
 Stop (SIGTERM), in this order:
     1. NOT_SERVING, so that load balancers send nobody new.
@@ -24,13 +24,12 @@ import contextlib
 import random
 import socket
 import time
-from typing import Annotated, Final
+from collections.abc import Coroutine
+from typing import Annotated, Any, Final
 
 import grpc
 import grpc.aio
 import msgspec
-import nats.errors
-import nats.js.errors
 from grpc_reflection.v1alpha import reflection
 from structlog.stdlib import BoundLogger
 
@@ -47,6 +46,7 @@ from runcast.router.node import Node
 from runcast.router.publish import PublishService
 from runcast.v1 import admin_pb2_grpc, inbox_pb2_grpc, ingest_pb2_grpc
 from runcast.wire import limits
+from runcast.wire.errors import RuncastError, UnavailableError
 
 _OPTIONS: Final = (
     ("grpc.so_reuseport", 1),
@@ -149,7 +149,7 @@ async def _keep_connected(node: Node, health: Health, settings: RouterSettings, 
     lost, back = asyncio.Event(), asyncio.Event()
 
     def on_lost() -> None:
-        node.deployment = None
+        node.lost()
         back.clear()
         lost.set()
 
@@ -164,46 +164,69 @@ async def _keep_connected(node: Node, health: Health, settings: RouterSettings, 
     announced = False
     while True:
         lost.clear()
-        deployment = await _verify(node, settings, first=not announced)
-        if not lost.is_set():
-            bus.health.storage.verified(time.monotonic())
-            node.deployment = deployment
-            node.resend_horizon_s = deployment.resend_horizon_s
-            node.cancels.look_again(len(deployment.shards))
-            node.answers.look_again(len(deployment.shards))
-            node.receipts.look_again(len(deployment.shards))
-            node.leases.look_again(len(deployment.shards))
-            node.losses.look_again(len(deployment.shards))
-            await health.tell(serving=True)
-            if not announced:
-                announce_ready("router", settings.host, port)
-                announced = True
-            await lost.wait()
-            await health.tell(serving=False)
+        if bus.connected:
+            deployment = await _verify(node, settings, lost, first=not announced)
+            if deployment is not None:
+                bus.health.storage.verified(time.monotonic())
+                node.know_horizon(deployment.resend_horizon_s)
+                await health.tell(serving=True)
+                if not announced:
+                    announce_ready("router", settings.host, port)
+                    announced = True
+                await lost.wait()
+                await health.tell(serving=False)
         if not bus.connected:
             await back.wait()
 
 
-async def _verify(node: Node, settings: RouterSettings, *, first: bool) -> Deployment:
+async def _verify(node: Node, settings: RouterSettings, lost: asyncio.Event, *, first: bool) -> Deployment | None:
     """Create or verify the deployment, as often as it takes; what can't be right at the first start ends the process.
+
+    The node is told of each shard as soon as it is verified. Returns None when the connection is lost meanwhile: it begins anew then.
 
     Raises:
         DeploymentError: only when `first`, and NATS is there.
     """
     wait_s = limits.BACKOFF_FIRST_S
-    while True:
+    while not lost.is_set():
         try:
-            return await provision(node.bus, shards=settings.shards, replicas=settings.replicas, log=node.log)
+            return await _until_lost(
+                provision(node.bus, shards=settings.shards, replicas=settings.replicas, log=node.log, found=node), lost
+            )
         except DeploymentError as exc:
             if first and node.bus.connected:
                 raise
             node.bus.health.storage.failed(time.monotonic(), str(exc))
             node.log.error("deployment_not_verified", error=str(exc))  # noqa: TRY400 # said by the message
-        except (TimeoutError, nats.errors.Error, nats.js.errors.APIError) as exc:
-            node.bus.health.storage.failed(time.monotonic(), str(exc) or type(exc).__name__)
-            node.log.warning("deployment_not_verified", error=str(exc) or type(exc).__name__)
+        except UnavailableError as exc:
+            node.bus.health.storage.failed(time.monotonic(), exc.message)
+            node.log.warning("deployment_not_verified", error=exc.message)
         await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 # jitter, not a secret
         wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
+    return None
+
+
+async def _until_lost(work: Coroutine[Any, Any, Deployment], lost: asyncio.Event) -> Deployment | None:
+    """What `work` returns, or raises; None, and it is cancelled, when the connection is lost first."""
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(lost.wait())
+        working = group.create_task(_outcome(work))
+        await asyncio.wait((waiting, working), return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        working.cancel()
+    if working.cancelled():
+        return None
+    deployment, error = working.result()
+    if error is not None:
+        raise error
+    return deployment if not lost.is_set() else None
+
+
+async def _outcome(work: Coroutine[Any, Any, Deployment]) -> tuple[Deployment | None, RuncastError | DeploymentError | None]:
+    try:
+        return await work, None
+    except (RuncastError, DeploymentError) as exc:
+        return None, exc
 
 
 async def _drain(node: Node, health: Health, server: grpc.aio.Server) -> None:

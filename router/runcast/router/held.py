@@ -1,6 +1,7 @@
 """A message that a worker's stream holds: what is known of it, and until when the hold is good.
 
-Rule: the lease is the server's clock for redelivery, looked at from here: past `until` somebody else may have the message.
+Rule: the lease is the server's clock for redelivery, looked at from here, where everything is heard a little later: so it ends a little
+sooner. Past `until` somebody else may have the message.
 """
 
 from runcast.bus.queue import Delivery
@@ -32,7 +33,8 @@ class Held:
         self.parked = ""
         self.tries = 0
         self.lost = False
-        self.until = now + limits.INBOX_ACK_WAIT_S
+        self.until = 0.0
+        self.renew(now)
 
     @property
     def untouched(self) -> bool:
@@ -41,4 +43,4 @@ class Held:
 
     def renew(self, now: float) -> None:
         """The server counts from `now` on again."""
-        self.until = now + limits.INBOX_ACK_WAIT_S
+        self.until = now + limits.INBOX_ACK_WAIT_S - limits.INBOX_ACK_MARGIN_S

@@ -26,6 +26,7 @@ Pure: imports no asyncio, clock, random, logging, grpc, nats. Its driver carries
 
 from collections import OrderedDict
 
+from runcast.router.attempt import Attempt, AttemptKey, check_turn
 from runcast.router.effects import (
     Acked,
     Answered,
@@ -61,35 +62,10 @@ from runcast.v1.ingest_pb2 import (
     RunCancel,
 )
 from runcast.wire import limits
-from runcast.wire.errors import LifecycleError, RuncastError
+from runcast.wire.errors import RuncastError
 from runcast.wire.ids import UserKey, check_id
-from runcast.wire.lifecycle import Lifecycle, State
+from runcast.wire.lifecycle import State
 from runcast.wire.position import parse_position
-
-
-class _Pending:
-    """The batch of an attempt that storage has not answered; `lifecycle` and `seq` hold once it is stored. A resend has no lifecycle."""
-
-    __slots__ = ("lifecycle", "number", "seq", "size")
-
-    def __init__(self, number: int, size: int, seq: int, lifecycle: Lifecycle | None) -> None:
-        self.number = number
-        self.size = size
-        self.seq = seq
-        self.lifecycle = lifecycle
-
-
-class _Attempt:
-    """One attempt of a run as this stream knows it: its life, and the last batch and seq that were stored."""
-
-    __slots__ = ("announced", "lifecycle", "number", "pending", "seq")
-
-    def __init__(self, batch: Batch) -> None:
-        self.lifecycle = Lifecycle(midway=batch.number > 1)
-        self.number: int = batch.number - 1
-        self.seq: int = batch.events[0].seq - 1
-        self.pending: _Pending | None = None
-        self.announced = False
 
 
 class _Run:
@@ -100,9 +76,6 @@ class _Run:
     def __init__(self) -> None:
         self.holds = 0
         self.cancelled = False
-
-
-_AttemptKey = tuple[RunKey, int]
 
 
 class ProducerStream:
@@ -136,8 +109,8 @@ class ProducerStream:
         self._ended_max = ended_max
         self._answers_max = answers_max
         self._effects: list[Effect] = []
-        self._open: OrderedDict[_AttemptKey, _Attempt] = OrderedDict()
-        self._ended: OrderedDict[_AttemptKey, _Attempt] = OrderedDict()
+        self._open: OrderedDict[AttemptKey, Attempt] = OrderedDict()
+        self._ended: OrderedDict[AttemptKey, Attempt] = OrderedDict()
         self._runs: dict[RunKey, _Run] = {}
         self._asked: set[RequestKey] = set()
         self._leaving = False
@@ -317,8 +290,8 @@ class ProducerStream:
         user = check_batch(batch, len(payload), self.producer)
         run = RunKey(user, batch.run_id)
         place = (run, batch.attempt)
-        attempt = self._ended.get(place) or self._open.get(place) or _Attempt(batch)
-        pending = _check_turn(attempt, batch, len(payload))
+        attempt = self._ended.get(place) or self._open.get(place) or Attempt(batch)
+        pending = check_turn(attempt, batch, len(payload))
         attempt.pending = pending
         ending = pending.lifecycle is not None and pending.lifecycle.state is State.ENDED
         if attempt.lifecycle.state is not State.ENDED:
@@ -344,7 +317,7 @@ class ProducerStream:
         )
         self._effects.append(Refused(refusal))
 
-    def _answered(self, key: BatchKey) -> _Attempt:
+    def _answered(self, key: BatchKey) -> Attempt:
         place = (key.run, key.attempt)
         attempt = self._open.get(place) or self._ended[place]
         assert attempt.pending is not None  # noqa: S101 # the driver answers each Store once
@@ -354,7 +327,7 @@ class ProducerStream:
 
     # --- runs ---
 
-    def _touch(self, place: _AttemptKey, attempt: _Attempt) -> None:
+    def _touch(self, place: AttemptKey, attempt: Attempt) -> None:
         """Make this attempt the newest, and forget the longest untouched one when there are too many."""
         self._open[place] = attempt
         self._open.move_to_end(place)
@@ -365,11 +338,11 @@ class ProducerStream:
                     self._withdraw(old[0], other)
                     break
 
-    def _announce(self, run: RunKey, attempt: _Attempt) -> None:
+    def _announce(self, run: RunKey, attempt: Attempt) -> None:
         attempt.announced = True
         self._hold(run)
 
-    def _withdraw(self, run: RunKey, attempt: _Attempt) -> None:
+    def _withdraw(self, run: RunKey, attempt: Attempt) -> None:
         if attempt.announced:
             attempt.announced = False
             self._release(run)
@@ -390,7 +363,7 @@ class ProducerStream:
             del self._runs[run]
             self._effects.append(Closed(run))
 
-    def _close(self, place: _AttemptKey) -> None:
+    def _close(self, place: AttemptKey) -> None:
         """The attempt ended: remember only that."""
         attempt = self._open.pop(place)
         self._withdraw(place[0], attempt)
@@ -411,33 +384,3 @@ def _await(ask: ReceiptAsk) -> Await:
     user = UserKey(check_id(ask.user.tenant, "tenant id"), check_id(ask.user.id, "user id"))
     key = BatchKey(RunKey(user, check_id(ask.run_id, "run id")), ask.attempt, ask.number)
     return Await(key, parse_position(ask.position), ask.deadline_ms, ask.elapsed_ms)
-
-
-def _check_turn(attempt: _Attempt, batch: Batch, size: int) -> _Pending:
-    """Check a batch against its attempt, which is left as it is.
-
-    Raises:
-        RuncastError: `batch_out_of_turn`, `batch_invalid` or `lifecycle_violation`.
-    """
-    if attempt.pending is not None:
-        raise RuncastError(
-            f"batch {attempt.pending.number} of this run is not answered yet; wait for its answer before you send the next",
-            code="batch_out_of_turn",
-        )
-    if batch.number <= attempt.number:
-        return _Pending(batch.number, size, attempt.seq, None)
-    if attempt.lifecycle.state is State.ENDED:
-        raise LifecycleError("the run has ended; start another run")
-    if batch.number != attempt.number + 1:
-        raise RuncastError(
-            f"batch {batch.number} came after batch {attempt.number}; send {attempt.number + 1} next", code="batch_out_of_turn"
-        )
-    if batch.events[0].seq != attempt.seq + 1:
-        raise RuncastError(
-            f"the batch begins with seq {batch.events[0].seq}, but the last stored one is {attempt.seq}; leave no hole",
-            code="batch_invalid",
-        )
-    lifecycle = attempt.lifecycle.copy()
-    for event in batch.events:
-        lifecycle.advance(event)
-    return _Pending(batch.number, size, batch.events[-1].seq, lifecycle)

@@ -5,7 +5,8 @@ Rules.
 2. A batch goes to storage only under a lease that is not about to end, and only when its run's key was claimed under the same unbroken
    lease. A lease that may have lapsed (this process was frozen, or cut from NATS) is put anew, and its runs are claimed anew: whoever
    declared one of them lost meanwhile has changed its key.
-3. A first batch that also ends its run needs no key: it is stored whole or not at all.
+3. A first batch that also ends its run needs no key: it is stored whole or not at all. Should another producer have stored a first batch
+   of the same attempt, storage takes it for a repeat, and the router looks whose it is.
 4. The key of a run that ended is closed after the end was stored; that is tried as long as this router lives. If it dies first, the log
    tells.
 
@@ -23,7 +24,7 @@ from structlog.stdlib import BoundLogger
 from runcast.bus.connection import Bus
 from runcast.bus.keys import Bucket, RevisionError
 from runcast.router.effects import BatchKey, RunKey
-from runcast.router.lost import Claim, RunRecord, judge_claim, parse_record
+from runcast.router.lost import Claim, RunRecord, judge_claim, parse_record, taken_error
 from runcast.wire import limits, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.subjects import RunPlace
@@ -51,9 +52,9 @@ class _Claimed(NamedTuple):
 
 
 class _Ending(NamedTuple):
-    """A key to be closed. `revision`: what it had when its run was claimed; 0 when that is not known."""
+    """A key to be closed, or removed when `record` is None. `revision`: what it had when its run was claimed; 0 when that is not known."""
 
-    record: RunRecord
+    record: RunRecord | None
     revision: int
 
 
@@ -136,7 +137,7 @@ class Leases:
             ends: it ends its run.
 
         Raises:
-            RuncastError: `run_lost`: the run was declared lost.
+            RuncastError: `run_lost`: the run was declared lost; `attempt_taken`: another producer has it.
             LifecycleError: the run has ended.
             UnavailableError: that can't be found out now; nothing was stored.
         """
@@ -170,7 +171,16 @@ class Leases:
             return
         claimed = holder.claims.pop((key.run, key.attempt), None)
         record = RunRecord("ended", number=key.number, settled=True)
-        self._endings[place.key] = _Ending(record, claimed.revision if claimed is not None else 0)
+        self._close_soon(place, _Ending(record, claimed.revision if claimed is not None else 0))
+
+    def withdraw(self, holder: Holder, key: BatchKey) -> None:
+        """A run was claimed, and turned out to be another producer's: the key is removed soon."""
+        claimed = holder.claims.pop((key.run, key.attempt), None)
+        if claimed is not None:
+            self._close_soon(self._place(holder, key), _Ending(None, claimed.revision))
+
+    def _close_soon(self, place: RunPlace, ending: _Ending) -> None:
+        self._endings[place.key] = ending
         if len(self._endings) > limits.RUNS_ENDING_MAX:
             self._endings.popitem(last=False)
         self._end_wake.set()
@@ -184,22 +194,25 @@ class Leases:
 
         Raises:
             RevisionError: it changed at the same time; look again.
+            RuncastError: `run_lost` or `attempt_taken`.
         """
         name = place.key
         fresh = RunRecord("open", after=self._newest.get(place.shard, 0)).encode()
         if number == 1:
             try:
-                return await self._bucket.put(name, fresh, expected=0)
+                return await self._bucket.put(name, fresh, expected=0, of=place.any_producer)
             except RevisionError:
-                pass  # a resend, by way of another router
-        found = await self._bucket.get(name)
+                pass  # a resend, by way of another router; or another producer was first
+        found = await self._bucket.get(place.any_producer)
         record = parse_record(found.value) if found is not None else None
+        if found is not None and record is not None and found.key != name:
+            raise taken_error(place.attempt)
         match judge_claim(record, place.attempt, number):
             case Claim.RESEND:
                 return None
             case Claim.TOUCH if record is not None and found is not None:
                 return await self._bucket.put(name, record.encode(), expected=found.revision)
-        return await self._bucket.put(name, fresh, expected=found.revision if found is not None else 0)
+        return await self._bucket.put(name, fresh, expected=found.revision if found is not None else 0, of=place.any_producer)
 
     # --- tasks ---
 
@@ -282,8 +295,9 @@ class Leases:
                 if found is None or record is None or record.state != "open":
                     return  # closed, or declared lost: who did that finds the end in the log
                 revision = found.revision
+            value, ttl_s = (ending.record.encode(), limits.RUN_TOMBSTONE_S) if ending.record is not None else (b"", 1.0)
             try:
-                await self._bucket.put(name, ending.record.encode(), expected=revision, ttl_s=limits.RUN_TOMBSTONE_S, closing=True)
+                await self._bucket.put(name, value, expected=revision, ttl_s=ttl_s, closing=True)
             except RevisionError:
                 revision = 0
             else:

@@ -64,7 +64,7 @@ class Losses:
         """Subscribe. Call once, when the connection is open."""
         await self._reader.open()
         await self._bus.nc.subscribe(subjects.lease_subjects()[1], cb=self._on_lease)
-        await self._bus.nc.subscribe(subjects.LEADER_ADVISORY, cb=self._on_leader)
+        self._bus.elected.append(self._on_elected)
 
     def look_again(self, shards: int) -> None:
         """Storage is there (again), with so many shards."""
@@ -114,8 +114,8 @@ class Losses:
         self._due[producer] = self._now() + random.uniform(0, limits.LOST_JITTER_S)  # noqa: S311 # jitter, not a secret
         self._wake.set()
 
-    async def _on_leader(self, msg: Msg) -> None:
-        if msg.subject.rpartition(".")[2] == self._bucket.stream:
+    def _on_elected(self, stream: str) -> None:
+        if stream == self._bucket.stream:
             self.distrust()
 
     def distrust(self) -> None:

@@ -8,6 +8,8 @@ meets another revision than it read, and looks again. A closed key stays for a w
                            open -- its end is stored ----------> ended   (tombstone)
                            open -- no lease, or given up ------> lost --- said in the log, or needless ---> lost, settled   (tombstone)
 
+An attempt has one key, and the key has one producer: the first to write it.
+
 Rules: a batch behind the first is taken only under an open key; of an ended attempt only what may be a resend. What a lost run shows is
 decided by the log alone (`Case`), so that a second router that finishes the work of one which died says the same, or nothing.
 
@@ -95,6 +97,13 @@ def lost_error(attempt: int) -> RuncastError:
     """What the producer of a lost run is told."""
     return RuncastError(
         f"attempt {attempt} of this run was declared lost while its agent was away; begin attempt {attempt + 1}", code="run_lost"
+    )
+
+
+def taken_error(attempt: int) -> RuncastError:
+    """What a producer is told that begins an attempt which another one has."""
+    return RuncastError(
+        f"attempt {attempt} of this run is another producer's; begin attempt {attempt + 1}, or leave the run to it", code="attempt_taken"
     )
 
 

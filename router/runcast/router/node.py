@@ -1,19 +1,23 @@
 """This router process: what all its streams share.
 
-Rules: `deployment` is None until the streams in NATS are verified, and again whenever the connection to NATS is lost: storage
-that was wiped in the meantime has another epoch, and no position may be given under the old one. Without it every batch is
-refused with `unavailable`; streams stay open.
+Rules: a shard counts only while it is verified: not before its stream in NATS was looked at, and not after the connection to NATS was lost:
+storage that was wiped in the meantime has another epoch, and no position may be given under the old one. Batches of other shards
+are refused with `unavailable`; streams stay open.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
+from collections.abc import Collection
 
+from google.protobuf.message import DecodeError
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
-from runcast.bus.deployment import Deployment
+from runcast.bus.deployment import Shard
 from runcast.bus.health import State
+from runcast.bus.shards import Shards
 from runcast.bus.statistics import StatisticsBoard
 from runcast.bus.storage import store
 from runcast.router.answer_watch import AnswerWatch
@@ -21,9 +25,12 @@ from runcast.router.cancels import CancelWatch
 from runcast.router.effects import BatchKey
 from runcast.router.leases import Holder, Leases
 from runcast.router.losses import Losses
+from runcast.router.lost import taken_error
 from runcast.router.receipt_watch import ReceiptWatch
+from runcast.v1.event_pb2 import Batch
 from runcast.wire import limits, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
+from runcast.wire.ids import UserKey
 from runcast.wire.position import Position
 
 
@@ -34,7 +41,7 @@ class Node:
         id: of this process.
         bus: the connection to NATS.
         log: bound to role and id.
-        deployment: what storage looks like; None while that is not known.
+        shards: what storage looks like, as far as it is verified just now.
         resend_horizon_s: what producers are told, seconds; 0.0 while it is not known.
         producers: Publish streams that are open.
         workers: Receive streams that are open.
@@ -55,9 +62,9 @@ class Node:
         self.id = node_id
         self.bus = bus
         self.log = log
-        self.deployment: Deployment | None = None
+        self.shards = Shards()
         self.resend_horizon_s = 0.0
-        self.producers: set[Leavable] = set()
+        self.producers: set[Publishing] = set()
         self.workers: set[Leavable] = set()
         self.batches_stored = 0
         self.events_stored = 0
@@ -71,13 +78,14 @@ class Node:
         self.losses = Losses(bus, log)
         self.leases = Leases(bus, node_id, log, time.monotonic, self.losses.distrust)
         self._left = asyncio.Event()
+        self._begun = False
 
     @property
     def streams(self) -> list["Leavable"]:
         """All that are open."""
         return [*self.producers, *self.workers]
 
-    def admit_stream(self, peers: "set[Leavable]") -> None:
+    def admit_stream(self, peers: "Collection[Leavable]") -> None:
         """Say whether one more stream may be opened beside `peers`.
 
         Raises:
@@ -90,8 +98,8 @@ class Node:
 
     def remove(self, stream: "Leavable") -> None:
         """The stream is over."""
-        self.producers.discard(stream)
-        self.workers.discard(stream)
+        for streams in (self.producers, self.workers):
+            streams.discard(stream)
         self._left.set()
 
     async def empty(self) -> None:
@@ -100,15 +108,46 @@ class Node:
             self._left.clear()
             await self._left.wait()
 
-    def require_deployment(self) -> Deployment:
-        """The deployment.
+    def begin(self, count: int) -> None:
+        """Storage is there (again), with so many shards; which of them can be reached is told by `verified`."""
+        self.shards.begin(count)
+        if not self._begun:
+            self._begun = True
+            for part in (self.cancels, self.answers, self.receipts, self.leases, self.losses):
+                part.look_again(count)
+
+    def verified(self, number: int, shard: Shard) -> None:
+        """A shard can be reached, and is as it should be."""
+        self.shards.verified(number, shard)
+
+    def lost(self) -> None:
+        """The connection to NATS is lost."""
+        self.shards.lost()
+        self._begun = False
+
+    def know_horizon(self, horizon_s: float) -> None:
+        """So long after its first sending a batch may be sent again, seconds; producers that were told nothing, or more, come again."""
+        self.resend_horizon_s = horizon_s
+        for stream in list(self.producers):
+            stream.check_horizon(horizon_s)
+
+    def require_storage(self) -> None:
+        """Go on only when storage was found since the connection to NATS was opened.
 
         Raises:
-            UnavailableError: storage is not reachable, or not verified yet.
+            UnavailableError: it was not.
         """
-        if self.deployment is None:
+        if not self._begun:
             raise UnavailableError("this router has no connection to storage just now", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
-        return self.deployment
+
+    def shard_of(self, user: UserKey) -> int:
+        """The user's shard.
+
+        Raises:
+            UnavailableError: there is no connection to storage.
+        """
+        self.require_storage()
+        return subjects.shard_of(user, self.shards.count)
 
     def collect(self) -> dict[str, object]:
         """The statistics of this router, for `stats.router.<id>`."""
@@ -137,13 +176,14 @@ class Node:
             Its position, and whether it had been stored before.
 
         Raises:
-            RuncastError: `run_lost`, `unavailable`, `indeterminate`, `storage_full` or `internal`.
+            RuncastError: `run_lost`, `attempt_taken`, `unavailable`, `indeterminate`, `storage_full` or `internal`.
             LifecycleError: the run has ended.
         """
         user = key.run.user
-        deployment = self.require_deployment()
-        shard = subjects.shard_of(user, len(deployment.shards))
+        shard = self.shard_of(user)
+        self.shards.get(shard)  # if it is not there, a claim would be in vain
         await self.leases.admit(holder, key, ends=ends)
+        epoch = self.shards.get(shard).epoch
         msg_id = subjects.batch_msg_id(user, holder.producer, key.run.run_id, key.attempt, key.number)
         storage = self.bus.health.storage
         try:
@@ -152,13 +192,31 @@ class Node:
             if exc.code.name == "storage_full":
                 storage.failed(time.monotonic(), exc.message)
             raise
+        if duplicate and key.number == 1:
+            await self._check_own(holder, key, shard, seq)
         if storage.state is State.DEGRADED:
             storage.verified(time.monotonic())
         self.leases.stored(holder, key, seq, ends=ends)
         if not duplicate:
             self.batches_stored += 1
             self.events_stored += events
-        return str(Position(deployment.shards[shard].epoch, seq)), duplicate
+        return str(Position(epoch, seq)), duplicate
+
+    async def _check_own(self, holder: Holder, key: BatchKey, shard: int, seq: int) -> None:
+        """See whether a first batch that storage had already was this producer's.
+
+        Raises:
+            RuncastError: `attempt_taken`: it is another one's.
+            UnavailableError: `indeterminate`: that can't be found out now.
+        """
+        try:
+            found = await self.bus.leaders.message(subjects.event_stream(shard), {"seq": seq}, 0.0)
+        except UnavailableError as exc:
+            raise UnavailableError(exc.message, code="indeterminate") from exc
+        with contextlib.suppress(DecodeError):
+            if found is not None and Batch.FromString(found.data).producer != holder.producer:
+                self.leases.withdraw(holder, key)
+                raise taken_error(key.attempt)
 
 
 class Leavable:
@@ -170,4 +228,12 @@ class Leavable:
 
     def end(self) -> None:
         """The grace is over: end the stream as soon as what is under way is finished."""
+        raise NotImplementedError
+
+
+class Publishing(Leavable):
+    """A Publish stream."""
+
+    def check_horizon(self, horizon_s: float) -> None:
+        """The resend horizon is known now, seconds: send the producer away if it was told another one that is not safe."""
         raise NotImplementedError

@@ -40,7 +40,7 @@ from runcast.router.effects import (
 )
 from runcast.router.ingest import ProducerStream
 from runcast.router.leases import Holder
-from runcast.router.node import Leavable, Node
+from runcast.router.node import Node, Publishing
 from runcast.router.status import hello_late, refuse_call
 from runcast.v1 import ingest_pb2_grpc
 from runcast.v1.ingest_pb2 import (
@@ -58,7 +58,7 @@ from runcast.v1.ingest_pb2 import (
     Window,
 )
 from runcast.wire import VERSION, limits
-from runcast.wire.errors import RuncastError
+from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.position import parse_position
 
 
@@ -95,7 +95,7 @@ class PublishService(ingest_pb2_grpc.IngestServiceServicer):
             await refuse_call(context, error)
 
 
-class _Stream(Leavable):
+class _Stream(Publishing):
     """One Publish stream: reads for the machine, does what it says, writes its answers."""
 
     def __init__(self, node: Node, context: PublishContext, principal: Principal) -> None:
@@ -112,6 +112,7 @@ class _Stream(Leavable):
         self._finished = False
         self._holder: Holder | None = None
         self._agent = ""
+        self._horizon_s = 0.0  # as the producer was told
         self._error: RuncastError | None = None
         self._why = "broken"
         self._opened = time.monotonic()
@@ -141,6 +142,11 @@ class _Stream(Leavable):
         """Tell the producer to go to another router."""
         self._machine.leave(reason, grace_ms)
         self._carry_out()
+
+    def check_horizon(self, horizon_s: float) -> None:
+        """A producer that was told no horizon, or a longer one, opens another stream, to be told this one."""
+        if self._holder is not None and not 0.0 < self._horizon_s <= horizon_s:
+            self.leave("the resend horizon is known now; open another stream to be told", int(limits.DRAIN_GRACE_S * 1000))
 
     def end(self) -> None:
         """End the stream as soon as what is under way is finished."""
@@ -219,6 +225,8 @@ class _Stream(Leavable):
     async def _store(self, holder: Holder, effect: Store) -> None:
         machine, (key, payload, events, ends, receipt_ms) = self._machine, effect
         try:
+            if not self._horizon_s:  # the producer does not know until when it may send this again
+                raise UnavailableError("this router has not found storage yet", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
             position, duplicate = await self._node.store_batch(holder, key, payload, events, ends=ends)
         except RuncastError as exc:
             machine.failed(key, exc)
@@ -283,11 +291,12 @@ class _Stream(Leavable):
     def _greet(self, hello: ProducerHello) -> None:
         self._holder = self._node.leases.hold(hello.producer)
         self._agent = hello.agent
+        self._horizon_s = self._node.resend_horizon_s
         self._answers.hello = RouterHello(
             router=self._node.id,
             version=VERSION,
             window=Window(batches=limits.STREAM_WINDOW_BATCHES, bytes=limits.STREAM_WINDOW_BYTES),
-            resend_horizon_ms=int(self._node.resend_horizon_s * 1000),
+            resend_horizon_ms=int(self._horizon_s * 1000),
         )
         self._node.log.info(
             "producer_opened", producer=hello.producer, agent=hello.agent, client_version=hello.client_version, peer=self._peer

@@ -81,6 +81,7 @@ class WorkerStream(Leavable):
         self._reader: asyncio.Task[None] | None = None
         self._held: OrderedDict[int, Held] = OrderedDict()
         self._waiting: list[InboxDelivery] = []
+        self._looking = 0  # messages of which it is not known yet how often they were handed out
         self._credit = 0
         self._problem = ""
         self._wake_writer = asyncio.Event()
@@ -170,13 +171,13 @@ class WorkerStream(Leavable):
         opened = False
         while not self._leaving:
             self._wake_puller.clear()
-            room = self._turns.room
+            room = self._room
             if not room:
                 await self._wake_puller.wait()
                 continue
             try:
                 if not opened:
-                    self._node.require_deployment()
+                    self._node.require_storage()
                     await self._queue.open()
                     opened = True
                 self._credit, self._problem = room, ""
@@ -293,7 +294,7 @@ class WorkerStream(Leavable):
         """Another stream offers a message: wanted when the one before it is here, or, if anybody may have it, when there is room."""
         if self._leaving or self._closed or len(self._held) >= self._in_flight_max + limits.INBOX_BLOCKED_MAX:
             return False
-        return self._turns.room > 0 if behind == seq else self._turns.knows(behind)
+        return self._room > 0 if behind == seq else self._turns.knows(behind)
 
     def _give(self, seq: int) -> Delivery | None:
         """Another stream asks for a message that was offered."""
@@ -326,15 +327,21 @@ class WorkerStream(Leavable):
         if self._leaving or len(self._held) > self._in_flight_max + limits.INBOX_BLOCKED_MAX:  # a late answer to a pull that was given up
             self._start(held, DISPOSITION_RETRY)
             return
-        if delivery.tries == 1:
-            self._line_up(held)
-        else:
-            self._spawn(self._look_up(held))
+        self._looking += 1
+        self._spawn(self._look_up(held))
+
+    @property
+    def _room(self) -> int:
+        """How many more to ask the inbox for."""
+        return max(0, self._turns.room - self._looking)
 
     async def _look_up(self, held: Held) -> None:
-        """Of a message that was delivered before: is it time to put it aside?"""
-        with contextlib.suppress(UnavailableError):  # then it gets another try
-            held.tries = await self._queue.hand_outs(held.delivery)
+        """Was it handed out before, and is it time to put it aside?"""
+        try:
+            with contextlib.suppress(UnavailableError):  # then it gets another try
+                held.tries = await self._queue.hand_outs(held.delivery)
+        finally:
+            self._looking -= 1
         if self._held.get(held.delivery.seq) is not held or not held.untouched:
             return
         if held.tries >= limits.INBOX_TRIES_MAX:
@@ -369,7 +376,7 @@ class WorkerStream(Leavable):
             self._release(held)
             return
         self._counts["delivered"] += 1
-        self._waiting.append(InboxDelivery(delivery_id=held.delivery_id, tries=delivery.tries, message=held.message))
+        self._waiting.append(InboxDelivery(delivery_id=held.delivery_id, tries=max(held.tries, delivery.tries), message=held.message))
         self._wake_writer.set()
 
     def _park(self, held: Held, reason: str) -> None:

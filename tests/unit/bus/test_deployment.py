@@ -1,7 +1,9 @@
 """Provisioning a real server: created once, agreed by all, verified, and refused with the reason."""
 
 import asyncio
+import random
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +11,16 @@ import structlog
 from nats.js.api import RePublish
 
 from runcast.bus.connection import Bus
-from runcast.bus.deployment import EPOCH_KEY, DeploymentError, provision, read_deployment, stream_states
+from runcast.bus.deployment import DeploymentError, provision, read_deployment, stream_states
 from runcast.bus.settings import ServiceSettings
+from runcast.bus.shards import Shards
 from runcast.bus.storage import store
+from runcast.bus.streams import EPOCH_KEY
 from runcast.testkit import Cluster
+from runcast.testkit.node import find_nats_server
+from runcast.testkit.plugin import ClusterFactory
+from runcast.testkit.ports import HOST, pick_port
+from runcast.testkit.processes import Process
 from runcast.wire import limits, subjects
 from runcast.wire.ids import UserKey
 from runcast.wire.position import Position, parse_position
@@ -38,6 +46,38 @@ async def test_routers_that_start_at_once_agree(bus: Bus, nats: Cluster, log: Lo
         assert parse_position(str(Position(epoch, 1))) == Position(epoch, 1)
     assert {shard.retention_s for shard in found[0].shards} == {limits.RETENTION_S}
     assert await provision(bus, shards=0, replicas=1, log=log) == found[0], "again changes nothing"
+
+
+async def test_a_server_that_stands_still_meanwhile_is_asked_again(bus: Bus, nats: Cluster, log: Log) -> None:
+    assert nats.nats is not None
+    await nats.nats.pause()
+    asyncio.get_running_loop().call_later(2 * limits.LEASE_PUT_S, nats.nats.resume)  # longer than one try at anything
+    found = await provision(bus, shards=2, replicas=1, log=log)
+    assert found == await read_deployment(bus)
+
+
+async def test_each_shard_is_told_as_soon_as_it_is_verified(bus: Bus, log: Log) -> None:
+    shards = Shards()
+    deployment = await provision(bus, shards=3, replicas=1, log=log, found=shards)
+    assert shards.deployment == deployment
+    read = Shards()
+    await bus.js.delete_stream(subjects.event_stream(1))
+    assert await read_deployment(bus, read) is None
+    assert (read.count, read.deployment) == (3, None)
+
+
+async def test_a_server_without_jetstream_is_named(runcast_cluster_factory: ClusterFactory, tmp_path: Path, log: Log) -> None:
+    port = pick_port(random.Random())
+    server = Process("nats", [find_nats_server(), "-a", HOST, "-p", str(port)], directory=tmp_path, ready="ready", ready_on="stderr")
+    await server.start()
+    plain = Bus(log)
+    await plain.open(ServiceSettings(nats_url=f"nats://{HOST}:{port}", auth="dev", id="test"))
+    try:
+        with pytest.raises(DeploymentError, match="has no JetStream"):
+            await provision(plain, shards=1, replicas=1, log=log)
+    finally:
+        await plain.close()
+        await server.kill()
 
 
 async def test_another_shard_count_is_refused(bus: Bus, log: Log) -> None:

@@ -12,9 +12,15 @@ def test_help_teaches_by_examples(command: str):
     assert f"runcast {command}" in done.output.partition("Examples")[2]
 
 
+@pytest.mark.parametrize("command", ["record", "assert"])
+def test_help_of_the_testkit_teaches_by_examples(command: str):
+    done = CliRunner().invoke(app, ["testkit", command, "--help"])
+    assert f"runcast testkit {command}" in done.output.partition("Examples")[2]
+
+
 def test_help_names_every_command():
     done = CliRunner().invoke(app, ["--help"])
-    assert all(command in done.output for command in ("demo", "up", "publish", "tail", "doctor", "bench"))
+    assert all(command in done.output for command in ("demo", "up", "publish", "tail", "doctor", "bench", "testkit"))
 
 
 def test_version():

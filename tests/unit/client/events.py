@@ -1,7 +1,7 @@
 """Events and keys for the tests of this folder."""
 
 from runcast.client.errors import RunKey
-from runcast.v1.event_pb2 import SEVERITY_FATAL, AgentError, AgentResponse, AgentStarted, Event, ToolCompleted, ToolExecuting
+from runcast.v1.event_pb2 import SEVERITY_FATAL, AgentError, AgentResponse, AgentStarted, Custom, Event, ToolCompleted, ToolExecuting
 from runcast.wire.ids import UserKey
 from runcast.wire.lifecycle import Lifecycle
 
@@ -16,6 +16,10 @@ def started() -> Event:
 
 def said(text: str) -> Event:
     return Event(agent_response=AgentResponse(message_id="m1", text=text))
+
+
+def custom(text: str) -> Event:
+    return Event(custom=Custom(name="x", data_json=text.encode()))
 
 
 def fatal() -> Event:

@@ -2,65 +2,16 @@
 
 import pytest
 
-from runcast.client.errors import EventTooLargeError, OutboxFullError, RunIndeterminateError, RunKey, RunRefusedError
+from runcast.client.errors import EventTooLargeError, OutboxFullError, RunIndeterminateError, RunRefusedError
 from runcast.client.line import MESSAGE_BYTES_MAX
-from runcast.client.outbox import Failed, Outbox, Stored
+from runcast.client.outbox import Outbox
+from runcast.client.run_queue import Failed, Stored
 from runcast.v1.event_pb2 import Batch
-from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, RunAbandon, Window
+from runcast.v1.ingest_pb2 import RunAbandon, Window
 from runcast.wire import limits
 from runcast.wire.errors import LifecycleError
 from tests.unit.client.events import closing, fatal, key, said, started, tool_began
-
-POSITION = "abcdefgh-0000000000000007"
-
-
-def connect(outbox: Outbox, now: float = 0.0, *, batches: int = 100, size: int = 8 * limits.MIB, horizon_ms: int = 100_000) -> None:
-    outbox.connected(now, RouterHello(window=Window(batches=batches, bytes=size), resend_horizon_ms=horizon_ms))
-
-
-def ack(outbox: Outbox, batch: Batch, now: float = 0.0) -> None:
-    outbox.acked(now, BatchAck(run_id=batch.run_id, attempt=batch.attempt, number=batch.number, position=POSITION))
-
-
-def refuse(
-    outbox: Outbox,
-    batch: Batch,
-    now: float = 0.0,
-    *,
-    code: str = "batch_invalid",
-    retry: bool = False,
-    definite: bool = True,
-    after_ms: int = 0,
-) -> None:
-    refusal = BatchRefusal(
-        run_id=batch.run_id,
-        attempt=batch.attempt,
-        number=batch.number,
-        code=code,
-        message="because",
-        retry=retry,
-        definite=definite,
-        retry_after_ms=after_ms,
-    )
-    outbox.refused(now, refusal)
-
-
-def begin(outbox: Outbox, run_id: str, user: str = "alice") -> RunKey:
-    run = key(run_id, user)
-    outbox.open_run(run)
-    outbox.append(0.0, run, started())
-    return run
-
-
-def opened(run_id: str = "r1") -> tuple[Outbox, RunKey]:
-    """A connected outbox with one run whose start is stored."""
-    outbox = Outbox("p")
-    connect(outbox)
-    run = begin(outbox, run_id)
-    [batch] = outbox.take_batches(0.0)
-    ack(outbox, batch)
-    outbox.take_results()
-    return outbox, run
+from tests.unit.client.outboxes import POSITION, ack, begin, connect, opened, refuse
 
 
 def test_events_get_their_identity_and_pile_up_behind_the_batch_in_flight() -> None:
@@ -408,19 +359,20 @@ def test_leftovers_say_what_may_be_stored() -> None:
     assert ([event.seq for event in left.unsure], [event.seq for event in left.unsent]) == ([1], [2])
 
 
+@pytest.mark.parametrize("code", ["run_lost", "attempt_taken"])
 @pytest.mark.parametrize("sendings", [1, 2])
-def test_a_lost_run_is_refused_whatever_was_under_way_and_not_closed_again(sendings: int) -> None:
+def test_a_run_that_is_not_ours_is_refused_whatever_was_under_way_and_not_closed_again(sendings: int, code: str) -> None:
     outbox, run = opened()
     outbox.append(0.0, run, said("a"))
     for _ in range(sendings):
         outbox.disconnected()
         connect(outbox)
         [batch] = outbox.take_batches(0.0)
-    refuse(outbox, batch, code="run_lost")
+    refuse(outbox, batch, code=code)
     [failed] = outbox.take_results()
     assert isinstance(failed, Failed)
     assert isinstance(failed.error, RunRefusedError)
-    assert failed.error.code.name == "run_lost"
+    assert failed.error.code.name == code
     assert [event.seq for event in failed.error.dropped] == [2]
     assert not outbox.close_failed(0.0, run, closing)
     assert outbox.take_abandons() == []

@@ -1,6 +1,6 @@
 """The outbox against a model of routers and log that store, repeat, refuse and vanish at will."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -8,36 +8,33 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from runcast.client.errors import OutboxFullError, RunIndeterminateError, RunKey
 from runcast.client.line import MESSAGE_BYTES_MAX
-from runcast.client.outbox import Failed, Outbox, Stored
-from runcast.v1.event_pb2 import Batch
+from runcast.client.outbox import Outbox
+from runcast.client.run_queue import Failed, Stored
+from runcast.v1.event_pb2 import Batch, Event
 from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, Window
 from runcast.wire import limits
-from tests.unit.client.events import closing, key, said, started
+from tests.unit.client.events import closing, custom, key, started
+from tests.unit.client.outbox_model import Ledger, Log, Said, delta, thought
 
 HORIZON_MS = 100_000
 EVENTS_MAX = 40
 BYTES_MAX = 700 * limits.KIB
+COALESCE_S = 0.04
 
 
-@dataclass
-class Log:
-    """One run's part of the log: what JetStream with its dedupe window keeps."""
+KINDS = ["critical", "delta", "other", "final", "thinking"]
 
-    batches: list[Batch] = field(default_factory=list)
 
-    @property
-    def seq(self) -> int:
-        return self.batches[-1].events[-1].seq if self.batches else 0
-
-    def store(self, batch: Batch) -> bool:
-        """Store a batch; True when it was there already."""
-        if batch.number <= len(self.batches):
-            assert self.batches[batch.number - 1] == batch, "a number has two contents"
-            return True
-        assert batch.number == len(self.batches) + 1, "a number was left out"
-        assert [event.seq for event in batch.events] == list(range(self.seq + 1, self.seq + 1 + len(batch.events)))
-        self.batches.append(batch)
-        return False
+def make(kind: str, text: str) -> Event:
+    match kind:
+        case "critical":
+            return custom(text)
+        case "thinking":
+            return thought(text)
+        case "other":
+            return delta(text, "m2")
+        case _:
+            return delta(text, final=kind == "final")
 
 
 @dataclass
@@ -52,13 +49,14 @@ class Sending:
 class OutboxMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.outbox = Outbox("p", events_max=EVENTS_MAX, bytes_max=BYTES_MAX)
+        self.ledger = Ledger()
         self.now = 1000.0
         self.names = 0
         self.logs: dict[RunKey, Log] = {}
-        self.appended: dict[RunKey, int] = {}
+        self.said: dict[RunKey, Said] = {}
+        self.accepted = self.merged = self.dropped = 0
         self.failed: dict[RunKey, list[Failed]] = {}
-        self.closings: set[RunKey] = set()
+        self.closings: dict[RunKey, int] = {}
         self.acked: dict[RunKey, int] = {}
         self.way: list[Sending] = []
         self.connected = False
@@ -76,8 +74,17 @@ class OutboxMachine(RuleBasedStateMachine):
             else:
                 self.failed.setdefault(result.key, []).append(result)
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(coalesce=st.booleans(), drop_progress=st.booleans())
+    def start(self, coalesce: bool, drop_progress: bool) -> None:
+        self.coalesce_s = COALESCE_S if coalesce else 0.0
+        self.outbox = Outbox(
+            "p",
+            events_max=EVENTS_MAX,
+            bytes_max=BYTES_MAX,
+            coalesce_s=self.coalesce_s,
+            drop_progress=drop_progress,
+            journal=self.ledger,
+        )
         self.connect(4, 1)
         for user in ("alice", "bob", "alice"):
             self.open_run(user)
@@ -89,23 +96,50 @@ class OutboxMachine(RuleBasedStateMachine):
         run = key(f"r{self.names}", user)
         self.outbox.open_run(run)
         self.logs[run] = Log()
-        self.appended[run] = 0
+        self.said[run] = Said()
 
     @precondition(lambda self: len(self.failed) < len(self.logs))
-    @rule(data=st.data(), count=st.integers(1, 6), size=st.sampled_from([1, 50, 100_000, 250_000]))
-    def append(self, data: st.DataObject, count: int, size: int) -> None:
-        self.append_to(data.draw(st.sampled_from([run for run in self.logs if run not in self.failed])), count, size)
+    @rule(data=st.data(), count=st.integers(1, 6), size=st.sampled_from([1, 50, 100_000, 250_000]), kind=st.sampled_from(KINDS))
+    def append(self, data: st.DataObject, count: int, size: int, kind: str) -> None:
+        self.append_to(self.pick_run(data), count, size, kind)
 
-    def append_to(self, run: RunKey, count: int, size: int) -> None:
+    @precondition(lambda self: len(self.failed) < len(self.logs))
+    @rule(data=st.data(), kinds=st.lists(st.sampled_from(KINDS), min_size=2, max_size=8))
+    def say(self, data: st.DataObject, kinds: list[str]) -> None:
+        """What comes in one breath, so that much of it is merged."""
+        run = self.pick_run(data)
+        for kind in kinds:
+            self.append_to(run, 1, 5, kind)
+
+    @precondition(lambda self: len(self.failed) < len(self.logs))
+    @rule(data=st.data())
+    def hurry(self, data: st.DataObject) -> None:
+        run = self.pick_run(data)
+        self.outbox.hurry(self.now, run)
+        self.said[run].hurried = True
+
+    def pick_run(self, data: st.DataObject) -> RunKey:
+        return data.draw(st.sampled_from([run for run in self.logs if run not in self.failed]))
+
+    def append_to(self, run: RunKey, count: int, size: int, kind: str) -> None:
+        said = self.said[run]
         for _ in range(count):
-            event = said("x" * size) if self.appended[run] else started()
+            self.names += 1
+            event = make(kind, f"{self.names}{'x' * size}") if said.events else started()
+            model = Event.FromString(event.SerializeToString())
             try:
                 seq = self.outbox.append(self.now, run, event)
             except OutboxFullError:
                 assert self.outbox.events == EVENTS_MAX or self.outbox.bytes + size > BYTES_MAX - 1000
                 return
-            self.appended[run] += 1
-            assert seq == self.appended[run]
+            if seq == 0:
+                assert kind == "thinking"
+                self.dropped += 1
+                continue
+            self.accepted += 1
+            merged = said.take_in(model, seq)
+            assert not merged or self.coalesce_s
+            self.merged += merged
 
     @precondition(lambda self: self.connected and self.outbox.events)
     @rule()
@@ -122,6 +156,8 @@ class OutboxMachine(RuleBasedStateMachine):
             copy = Batch()
             copy.CopyFrom(batch)
             self.way.append(Sending(copy, self.now))
+            if run not in self.failed and batch.events[-1].seq > self.said[run].taken:
+                self.said[run].check_taken(batch, self.now, self.coalesce_s)
 
     @precondition(lambda self: self.connected)
     @rule(data=st.data(), answers=st.integers(0, 3))
@@ -129,10 +165,45 @@ class OutboxMachine(RuleBasedStateMachine):
         """The common case, so that the others meet runs in the middle of their life."""
         for run in self.logs:
             if run not in self.failed and self.outbox.events < EVENTS_MAX:
-                self.append_to(run, 1, 1)
+                self.append_to(run, 1, 1, "critical")
         self.take()
         for _ in range(answers):
             self.store_and_answer(data)
+
+    @precondition(lambda self: self.connected and self.window[0] and len(self.failed) < len(self.logs))
+    @rule(data=st.data(), kind=st.sampled_from(["delta", "thinking"]), gap_s=st.sampled_from([0.0, 0.015, 0.039]))
+    def murmur(self, data: st.DataObject, kind: str, gap_s: float) -> None:
+        """Soft events leave when they have rested, not sooner and not later."""
+        run = self.pick_run(data)
+        self.settle()
+        if run in self.failed:
+            return
+        for _ in range(3):
+            said = self.said[run]
+            self.append_to(run, 1, 1, kind)
+            self.take()
+            if said.taken < len(said.events):
+                assert self.outbox.deadline() == said.rests_until
+                self.now = said.rests_until
+                self.take()
+            assert said.taken == len(said.events), "it rested too long"
+            self.answer_all()
+            self.now += gap_s
+
+    def settle(self) -> None:
+        """Everything that waits is stored."""
+        for _ in range(500):
+            if not self.outbox.leftovers():
+                break
+            self.take()
+            self.answer_all()
+            self.now += 0.01
+        assert self.outbox.leftovers() == []
+
+    def answer_all(self) -> None:
+        for sending in [sending for sending in self.way if sending.alive]:
+            self.way.remove(sending)
+            self.answer(sending.batch)
 
     def pick(self, data: st.DataObject, *, alive: bool) -> Sending | None:
         chosen = [sending for sending in self.way if sending.alive or (not alive and self.now - sending.at < limits.PUBLISH_TIMEOUT_S)]
@@ -202,10 +273,11 @@ class OutboxMachine(RuleBasedStateMachine):
     def close_failed(self, data: st.DataObject) -> None:
         run = data.draw(st.sampled_from(list(self.failed)))
         try:
+            before = self.outbox.events
             if self.outbox.close_failed(self.now, run, closing):
                 assert run not in self.closings
                 assert not isinstance(self.failed[run][0].error, RunIndeterminateError)
-                self.closings.add(run)
+                self.closings[run] = self.outbox.events - before
         except OutboxFullError:
             raise AssertionError("the reserve is too small for this test") from None
 
@@ -242,36 +314,33 @@ class OutboxMachine(RuleBasedStateMachine):
         batches, size = self.outbox.unanswered
         assert batches <= max(self.window[0], 0)
         assert size <= max(self.window[1], limits.BATCH_BYTES_MAX) or batches <= 1
-        held = sum(len(left.unsure) + len(left.unsent) for left in self.outbox.leftovers())
-        assert held == self.outbox.events
+        leftovers = self.outbox.leftovers()
+        assert sum(len(left.unsure) + len(left.unsent) for left in leftovers) == self.outbox.events
+        self.ledger.check(leftovers)
+        counts = self.outbox.counts
+        assert (counts.merged, counts.dropped) == (self.merged, self.dropped)
+        assert counts.accepted == self.accepted + sum(self.closings.values())
 
     def teardown(self) -> None:
         """When everything works again, everything arrives, and what does not is accounted for."""
         self.way.clear()
         self.disconnect()
         self.connect(3, 1)
-        for _ in range(500):
-            if not self.outbox.leftovers():
-                break
-            self.take()
-            for sending in self.way:
-                self.answer(sending.batch)
-            self.way.clear()
-            self.now += 0.01
-        assert self.outbox.leftovers() == []
+        self.settle()
         assert (self.outbox.events, self.outbox.bytes) == (0, 0)
         for run, log in self.logs.items():
             if run not in self.failed:
-                assert log.seq == self.appended[run], "an event was lost"
+                assert log.seq == len(self.said[run].events), "an event was lost"
+                assert log.texts() == self.said[run].texts, "the text is not what was said"
                 continue
             error = self.failed[run][0].error
             if isinstance(error, RunIndeterminateError):
                 sure = self.acked.get(run, 0)
-                assert sure + len(error.unsure) + len(error.unsent) == self.appended[run]
+                assert sure + len(error.unsure) + len(error.unsent) == len(self.said[run].events)
                 assert log.seq in (sure, sure + len(error.unsure))
             else:
                 first = error.dropped[0].seq
-                assert first + len(error.dropped) - 1 == self.appended[run]
+                assert first + len(error.dropped) - 1 == len(self.said[run].events)
 
 
 TestOutboxMachine = OutboxMachine.TestCase

@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runcast.client.errors import RunRefusedError
-from runcast.client.outbox import Outbox, Stored
+from runcast.client.outbox import Outbox
 from runcast.client.receipts import Answered, Receipt, ReceiptBook
+from runcast.client.run_queue import Stored
 from runcast.v1.ingest_pb2 import (
     RECEIPT_OUTCOME_DELIVERED,
     RECEIPT_OUTCOME_EXPIRED,

@@ -66,6 +66,20 @@ async def test_a_cancellation_within_a_time_limit_is_one(history: str) -> None:
             await asyncio.Event().wait()
 
 
+async def test_a_router_that_stands_still_is_given_up_in_time() -> None:
+    async def stand_still(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()  # it is the kernel that takes the connection
+        writer.close()
+
+    async with await asyncio.start_server(stand_still, "127.0.0.1", 0) as server:
+        address = "{}:{}".format(*server.sockets[0].getsockname())
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(UnavailableError, match=r"within 0\.3 s"):
+            async with open_channel(address, 0.3):
+                pass
+        assert asyncio.get_running_loop().time() - began < 2.0
+
+
 @HISTORIES
 async def test_a_stream_that_is_dropped_under_its_reader_is_no_cancellation(history: str, target: str) -> None:
     await outlive(history)

@@ -25,6 +25,18 @@ def test_all_are_tried_in_turn_from_a_drawn_one(draw: float, first: str) -> None
     assert sorted(taken[:3]) == ["a", "b", "c"]
 
 
+def test_patience_doubles_up_to_the_longest_and_begins_anew_after_a_success() -> None:
+    routers = Routers(["a", "b"], 0.0)
+    given = []
+    for _ in range(40):
+        given.append(routers.patience_s)
+        routers.failed(0.0)
+    assert given[:2] == [limits.CONNECT_FIRST_S, 2 * limits.CONNECT_FIRST_S]
+    assert max(given) == given[-1] == limits.CONNECT_TIMEOUT_S
+    routers.worked()
+    assert routers.patience_s == limits.CONNECT_FIRST_S
+
+
 def test_waits_double_up_to_the_longest_and_begin_anew_after_a_success() -> None:
     routers = Routers(["a"], 0.0)
     waits = [routers.failed(1.0) for _ in range(100)]

@@ -263,6 +263,12 @@ def test_false_refusal() -> None:
     assert "said not to be stored" in only(check(story.records), "false_receipts", 2)
 
 
+def test_an_attempt_that_another_agent_has_is_shown_for_that_one() -> None:
+    story = clean_story()
+    story.add(Failed, "u", "r", 1, [], [6, 7], "attempt_taken")
+    assert check(story.records).clean
+
+
 def test_false_position_in_an_acknowledgement() -> None:
     story = clean_story()
     story.ack("u", "r", 7, 7)

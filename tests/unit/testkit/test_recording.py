@@ -40,6 +40,11 @@ def test_a_file_that_was_cut_off_is_read_as_far_as_it_goes() -> None:
     assert from_lines(lines[:1]).ended_s == BEGAN_S
 
 
+def test_another_head_begins_anew() -> None:
+    lines = list(to_lines(good().recording()))
+    assert from_lines([*lines[:5], *lines]) == good().recording()
+
+
 @pytest.mark.parametrize(
     ("lines", "why"),
     [

@@ -65,8 +65,10 @@ def test_names_are_pinned() -> None:
     assert subjects.lost_msg_id(user, "r.1", 2) == "lost.acme.a_2Eb.r_2E1.2"
     assert subjects.lease_key("p.1") == "lease.p_2E1"
     assert subjects.producer_key("p.1") == "producer.p_2E1"
-    assert subjects.run_keys("p.1") == "run.p_2E1.>"
-    assert subjects.RunPlace("p.1", 3, user, "r.1", 2).key == "run.p_2E1.3.acme.a_2Eb.r_2E1.2"
+    assert subjects.batch_msg_id(user, "p.1", "r", 2, 1) == "first.acme.a_2Eb.r.2"
+    assert subjects.run_keys("p.1") == "run.*.*.*.*.*.p_2E1"
+    assert subjects.RunPlace("p.1", 3, user, "r.1", 2).key == "run.3.acme.a_2Eb.r_2E1.2.p_2E1"
+    assert subjects.RunPlace("p.1", 3, user, "r.1", 2).any_producer == "run.3.acme.a_2Eb.r_2E1.2.*"
     assert subjects.lease_subjects() == ("$KV.RUNCAST_RUNS.lease.>", "lease.>")
 
 
@@ -140,11 +142,15 @@ def test_run_keys_are_read_as_written(producer: str, shard: int, user: UserKey, 
     place = subjects.RunPlace(producer, shard, user, run_id, attempt)
     assert CONCRETE.fullmatch(place.key)
     assert subjects.parse_run_key(place.key) == place
-    assert place.key.startswith(subjects.run_keys(producer).removesuffix(">"))
+    for pattern in (subjects.run_keys(producer), place.any_producer):
+        wanted = pattern.split(".")
+        assert all(token in ("*", here) for token, here in zip(wanted, place.key.split("."), strict=True))
     assert subjects.producer_of(subjects.lease_key(producer)) == subjects.producer_of(subjects.producer_key(producer)) == producer
 
 
-@pytest.mark.parametrize("key", ["", "run", "cancel.3.a.b.c", "run.p.x.a.b.c.1", "run.p.1.a.b.c.x", "run.p.1.a.b..1", "lease.p.1.a.b.c.1"])
+@pytest.mark.parametrize(
+    "key", ["", "run", "cancel.3.a.b.c", "run.x.a.b.c.1.p", "run.1.a.b.c.x.p", "run.1.a.b..1.p", "lease.1.a.b.c.1.p", "run.p.1.a.b.c.1"]
+)
 def test_what_is_no_run_key_is_refused(key: str) -> None:
     with pytest.raises(IdInvalidError):
         subjects.parse_run_key(key)
@@ -155,3 +161,16 @@ def test_a_lost_run_s_message_id_is_no_other_message_s(
     batch: tuple[UserKey, str, str, int, int], lost: tuple[UserKey, str, int], user: UserKey, message_id: str
 ) -> None:
     assert subjects.lost_msg_id(*lost) not in (subjects.batch_msg_id(*batch), subjects.send_msg_id(user, message_id))
+
+
+@given(users, shards, ids, ids)
+def test_the_stream_of_a_subject(user: UserKey, shard: int, group: str, name: str) -> None:
+    stream = subjects.event_stream(shard)
+    assert subjects.stream_of(subjects.event_subject(user, shard)) == stream
+    assert subjects.stream_of(f"$JS.API.STREAM.MSG.GET.{stream}") == stream
+    assert subjects.stream_of(subjects.inbox_subject(group, user, shard)) == subjects.INBOX_STREAM
+    assert subjects.stream_of(subjects.parked_subject(subjects.inbox_subject(group, user, shard))) == subjects.PARKED_STREAM
+    key = subjects.kv_subject(subjects.RUNS_BUCKET, subjects.lease_key(name))
+    assert subjects.stream_of(key) == f"KV_{subjects.RUNS_BUCKET}"
+    for other in (subjects.live_subject(user, shard), subjects.presence_subject(user, shard), "$JS.ACK.RUNCAST_INBOX.c.1.1.1.1.0", ""):
+        assert subjects.stream_of(other) == ""

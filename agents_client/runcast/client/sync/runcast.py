@@ -14,7 +14,7 @@ from typing import Any, Self
 from runcast.client.inbox import Inbox as AsyncInbox
 from runcast.client.run import Run as AsyncRun
 from runcast.client.runcast import Runcast as AsyncRuncast
-from runcast.client.sync.block import Block, as_made_by, close_blocks, opens, waits
+from runcast.client.sync.block import Block, as_made_by, asks, close_blocks, opens, waits
 from runcast.client.sync.inbox import Inbox
 from runcast.client.sync.run import Run
 from runcast.client.sync.thread import LoopThread
@@ -44,6 +44,7 @@ class Runcast(Block):
     run = opens(AsyncRuncast.run, _wrap_run)
     inbox = opens(AsyncRuncast.inbox, _wrap_inbox)
     is_online = waits(AsyncRuncast.is_online)
+    stats = asks(AsyncRuncast.stats)
     ready = waits(AsyncRuncast.ready)
     close = waits(AsyncRuncast.close)
 
