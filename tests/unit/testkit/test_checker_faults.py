@@ -246,7 +246,9 @@ def test_what_was_broken_and_when() -> None:
 def test_receipts_are_timed_apart_while_nothing_is_broken() -> None:
     story = later()
     story.add(Injected, "nats", "nats-0", story.t + 1)
-    story.add(Receipted, "u", "r", 1, 7, "delivered", "d2", 5000.0)
+    story.add(Receipted, "u", "r", 1, 7, "delivered", "d2", 50.0)
+    story.t += 60.0
+    story.add(Receipted, "u", "r", 1, 7, "delivered", "d2", 4.0)
     story.settle()
     verdict = check(story.records)
-    assert (verdict.receipt.count, verdict.receipt_calm.count, verdict.receipt_calm.max) == (2, 1, 3.0)
+    assert (verdict.receipt.count, verdict.receipt_calm.count, verdict.receipt_calm.max) == (3, 1, 4.0)
