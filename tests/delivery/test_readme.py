@@ -45,6 +45,17 @@ async def test_the_agent_answers(runcast_cluster, device, agent):
     assert "".join(event.agent_response.text for event in phone.events) == "That was 11 letters. "
 
 
+async def test_the_blocking_agent_answers(runcast_cluster, device, user, tmp_path):
+    text = block("python", "runcast.client.sync")
+    path = tmp_path / "blocking.py"
+    path.write_text(text.replace("127.0.0.1:7400", runcast_cluster.routers[0].address).replace('"alice"', repr(user)))
+    phone = await device()
+    process = await asyncio.create_subprocess_exec(sys.executable, str(path))
+    assert await process.wait() == 0
+    await phone.wait_kind("agent_completed")
+    assert "".join(event.agent_response.text for event in phone.events) == "That was 5 letters."
+
+
 async def test_agents_start_agents(runcast_cluster, device, user, tmp_path):
     text = block("python", "current_run().child")
     path = tmp_path / "agents.py"

@@ -23,10 +23,10 @@ def run_page(folder: Path, blocks: dict[str, str]) -> str:
     for name, text in blocks.items():
         (folder / name).write_text(text)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=110).stdout
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=230).stdout
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_every_block_runs(tmp_path: Path) -> None:
     assert PAGE.count("```python") == len(BLOCKS)
     (readme,) = re.findall(r"^```python\n(async def test_.*?)^```$", README, re.DOTALL | re.MULTILINE)
@@ -42,6 +42,7 @@ def alike(text: str) -> str:
     return re.sub(r"\(1\d{3} ms\)", "(T ms)", re.sub(r" +\d+\.\d{2,3} s", " T s", text)).rstrip()
 
 
+@pytest.mark.timeout(240)
 def test_a_failing_test_shows_what_the_page_says(tmp_path: Path) -> None:
     test = BLOCKS["test_analyst.py"].replace('sold most?")', 'sold most?", hurry=False)', 1)
     test = test.replace('required=["agent_thinking", "tool_completed:sql"]', 'required=["tool_executing:search"]')

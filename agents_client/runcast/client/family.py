@@ -10,6 +10,7 @@ Rules.
    same task lets the cancellation pass. The task that does the ending is never cancelled.
 3. Waiting between generations is bounded by `limits.RUN_EXIT_S` in all. When it is cancelled, or takes longer, the rest is ended at once.
 4. A run whose block was left before its end was stored (it was cancelled again) stays below its parent, whose end then waits for that.
+5. A run that outlives its task (hooks of frameworks have tasks of their own) is stopped with the run that started it.
 
 Never imports grpc, the publisher or the events.
 """
@@ -21,7 +22,7 @@ from abc import ABC, abstractmethod
 from runcast.client.rim import time_limit
 from runcast.client.stopping import Stop
 from runcast.wire import limits
-from runcast.wire.errors import RuncastError
+from runcast.wire.errors import LifecycleError, RuncastError
 
 _log = logging.getLogger("runcast.client")
 
@@ -50,8 +51,8 @@ class Family(ABC):
         """Its end was emitted, or its block is being left."""
 
     @abstractmethod
-    def _check_may_start(self) -> None:
-        """Raise LifecycleError unless children may start."""
+    def _check_open(self) -> None:
+        """Raise LifecycleError unless its block is under way."""
 
     @abstractmethod
     def _end_now(self) -> None:
@@ -83,6 +84,14 @@ class Family(ABC):
             level = [child for run in level for child in run._children]
         return found
 
+    def _check_may_start(self) -> None:
+        """Raise LifecycleError unless it may have children, and further ones."""
+        self._check_open()
+        if self._ending:
+            raise LifecycleError("the run has ended; start children before its end")
+        if self.cancelled:
+            raise LifecycleError(f"the run was stopped ({self.cancel_reason or 'by the user'}); start nothing more in it")
+
     def _join(self) -> None:
         """Its block begins: it is its parent's child from now on."""
         if self._parent is not None:
@@ -113,7 +122,7 @@ class Family(ABC):
     def _reason_below(self) -> str:
         """Why those below end when the block does."""
         if self.cancelled:
-            return self.cancel_reason
+            return self.cancel_reason or "the run that started it was stopped"
         if self._exc is None:
             return "the run that started it has ended"
         return "the run that started it failed" if isinstance(self._exc, Exception) else "the agent was stopped"
@@ -127,6 +136,10 @@ class Family(ABC):
         if cancel_task:
             self._own_cancel.send(f"the run was stopped: {reason}")
 
+    def stop(self, reason: str) -> None:
+        """Stop it and all below it, as the user does. For adapters, whose frameworks can't stop a part of their work alone."""
+        self._stop_all(reason)
+
     def _stop_all(self, reason: str) -> None:
         """The user stopped it: so are all below it."""
         if self.cancelled or self._ending:
@@ -136,6 +149,8 @@ class Family(ABC):
         for run in [run for generation in self._generations() for run in generation]:
             run._stop(reason, cancel_task=run._block_task not in tasks)
             tasks.add(run._block_task)
+        if self._parent is not None and self._block_task is not None and self._block_task.done():
+            self._parent._stop_all(reason)
 
     async def _end_all(self, reason: str) -> None:
         """It ends: end all below it first, deepest first. They are all ended when this returns or raises."""

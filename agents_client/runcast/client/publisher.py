@@ -21,6 +21,7 @@ from typing import Literal
 from runcast.client.answers import AnswerBook, GivenAnswer
 from runcast.client.carrier import Carrier, OnState
 from runcast.client.errors import Leftover, OutboxClosedError, OutboxFullError, RunKey
+from runcast.client.home import Home
 from runcast.client.journal import Journal
 from runcast.client.outbox import Outbox
 from runcast.client.receipts import Receipt, ReceiptBook
@@ -38,6 +39,7 @@ from runcast.wire.errors import LifecycleError, RuncastError, UnavailableError
 from runcast.wire.ids import UserKey
 
 _log = logging.getLogger("runcast.client")
+_TOO_LATE = "this Runcast was closed before the event was stored"
 OnCancel = Callable[[str], None]
 """Told the reason when the user asked the run to stop."""
 WhenFull = Literal["block", "drop_progress", "raise"]
@@ -92,8 +94,11 @@ class Publisher:
         self._empty = asyncio.Event()
         self._turn = 0
         self._cancels: dict[tuple[UserKey, str], OnCancel] = {}
+        self._home: Home | None = None
         self._failure: RuncastError | None = None
+        self._over: RuncastError | None = None  # what waits is told, when nothing is carried any more
         self._closed = False
+        self._last_state = ""  # of the connection, when time was up
 
     # --- for runs ---
 
@@ -252,16 +257,34 @@ class Publisher:
         Raises:
             RunRefusedError, RunIndeterminateError: the run failed.
             RuncastError: the publisher died.
+            LifecycleError: it lives in another process or event loop.
         """
+        self.check_home()
         if self._failure is not None:
             raise self._failure
         appended, stored, position = self._outbox.progress(key)
         if appended == stored:
             return position
+        if self._over is not None:
+            raise self._over
         self._hurry(key)
         return await self._tickets.until_stored(key, appended)
 
     # --- for the owner ---
+
+    @property
+    def forked(self) -> bool:
+        """This process is a copy of the one that it lives in."""
+        return self._home is not None and self._home.forked
+
+    def check_home(self) -> None:
+        """Raise LifecycleError in another process or event loop than it lives in."""
+        if self._home is not None:
+            self._home.check()
+
+    def move_in(self, home: Home) -> None:
+        """From now on it is used there alone."""
+        self._home = home
 
     @property
     def failure(self) -> RuncastError | None:
@@ -272,9 +295,11 @@ class Publisher:
         """Raise what ended the publisher.
 
         Raises:
+            LifecycleError: it lives in another process or event loop.
             OutboxClosedError: it was closed.
             RuncastError: it died; the message names what of.
         """
+        self.check_home()
         if self._failure is not None:
             raise self._failure
         if self._closed:
@@ -305,20 +330,29 @@ class Publisher:
             async with time_limit(timeout_s):
                 await self._empty.wait()
         except TimeoutError:
-            _log.warning("closing with %d events unanswered", self._outbox.events)
+            state, router, reason = self._carrier.state
+            self._last_state = f"{state}, router {router}{': ' if reason else ''}{reason}"
+            _log.warning("closing with %d events unanswered (%s)", self._outbox.events, self._last_state)
         finally:
             self._carrier.stop()
         return self._outbox.leftovers()
+
+    def why_unsent(self, timeout_s: float) -> str:
+        """Why `drain` could not send everything, after so many seconds; continues "closed"."""
+        if self._failure is not None:
+            return f"({self._failure})"
+        return f"after {timeout_s:g} s ({self._last_state})"
 
     async def run(self) -> None:
         """Carry until drained, cancelled or dead. Raises nothing but a cancellation: the next call tells of a failure."""
         try:
             await self._carrier.run()
-            self._book.close(self._now(), OutboxClosedError("this Runcast was closed before the event was stored"))
             self._settle()
-            self._carrier.enter("closed", "this Runcast was closed")
+            self._end_all("this Runcast was closed", OutboxClosedError(_TOO_LATE))
         except asyncio.CancelledError:
-            if not self._carrier.stopping:
+            if self._carrier.stopping:
+                self._end_all("this Runcast was closed", OutboxClosedError(_TOO_LATE))
+            else:
                 self._die(RuncastError("the task 'runcast publisher' was cancelled; open a new Runcast"))
             raise
         except RuncastError as exc:
@@ -331,25 +365,9 @@ class Publisher:
 
     def stats(self) -> Statistics:
         """What was done so far."""
-        outbox, counts, carrier = self._outbox, self._outbox.counts, self._carrier
+        outbox, carrier = self._outbox, self._carrier
         in_flight = outbox.in_flight
-        return Statistics(
-            connection=carrier.state,
-            queued=outbox.events - in_flight,
-            in_flight=in_flight,
-            bytes=outbox.bytes,
-            accepted=counts.accepted,
-            merged=counts.merged,
-            dropped=counts.dropped,
-            stored=counts.stored,
-            batches=counts.batches,
-            resent=counts.resent,
-            refused=counts.refused,
-            failed=counts.failed,
-            latency_p50_s=counts.latency_s(0.5),
-            latency_p99_s=counts.latency_s(0.99),
-            reconnects=max(0, carrier.streams - 1),
-        )
+        return outbox.counts.tell(carrier.state, outbox.events - in_flight, in_flight, outbox.bytes, max(0, carrier.streams - 1))
 
     # --- inside ---
 
@@ -377,7 +395,12 @@ class Publisher:
 
     def _die(self, failure: RuncastError) -> None:
         self._failure = failure
-        self._carrier.enter("closed", str(failure))
+        self._end_all(str(failure), failure)
+
+    def _end_all(self, why: str, failure: RuncastError) -> None:
+        """Nothing will be stored or answered any more: tell those that wait."""
+        self._over = failure
+        self._carrier.enter("closed", why)
         self._tickets.fail_all(self._now(), failure)
         self._room.set()
         self._carrier.ready.set()

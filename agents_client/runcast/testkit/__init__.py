@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from runcast.testkit.user_device import UserDevice, verify_together
     from runcast.testkit.validators import Violation, Want
     from runcast.testkit.verification import VerificationError, check_history, inspect
-    from runcast.testkit.waits import Timing, measure
+    from runcast.testkit.waits import Timing, measure, timing_table
 
 _HOMES = {
     "ChainBrokenError": "device_session",
@@ -47,6 +47,7 @@ _HOMES = {
     "judge": "quality",
     "measure": "waits",
     "stress": "stress",
+    "timing_table": "waits",
     "verify_together": "user_device",
 }
 
@@ -72,6 +73,7 @@ __all__ = [
     "judge",
     "measure",
     "stress",
+    "timing_table",
     "verify_together",
 ]
 

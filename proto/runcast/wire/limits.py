@@ -48,6 +48,8 @@ STREAM_WINDOW_BYTES: Final = 8 * MIB
 """Bytes of them; the same."""
 STREAM_RUNS_MAX: Final = 10_000
 """Runs whose life one Publish stream tracks. Past it the longest untouched one is forgotten, and is checked less strictly."""
+OPEN_RUNS_TOLD_MAX: Final = 1_000
+"""Idle runs that a producer names in one message to a new router. The rest follows in the next."""
 STREAM_ENDED_MAX: Final = 10_000
 """Ended attempts that one Publish stream remembers, to refuse what comes after their end. Past it the oldest is forgotten."""
 REFUSAL_CHARS_MAX: Final = 512
@@ -389,6 +391,19 @@ ASK_TRIES_MAX: Final = 5
 """How often a question is asked, when the answers do not fit it. Then it counts as unanswered."""
 DONE_MESSAGES_MAX: Final = 1_000
 """Settled upstream messages that an inbox remembers by id, so that a redelivery is answered and not handled again."""
+
+# --- adapters of frameworks ---
+THOUGHT_CHARS: Final = 120
+"""A framework's reasoning is told when a sentence ends, or when it has grown by so many characters."""
+THOUGHT_CHARS_MAX: Final = 600
+"""Characters of its newest passage that are told. The beginning of a longer one is left out."""
+TITLE_CHARS_MAX: Final = 120
+"""Of what an agent was asked, the title of its child run. The rest is left out."""
+ADAPTER_LOOP_S: Final = 2.0
+"""How long an adapter's callback on another thread waits until the run's event loop turns. Then it is an error: the loop is blocked, most
+likely by the very call that the callback belongs to."""
+ADAPTER_AGAIN_S: Final = 0.05
+"""The same for the callbacks after it, until the loop turns again: a blocked answer must not take 2 s a token."""
 
 # --- testkit and command line ---
 CHILD_READY_S: Final = 20.0

@@ -10,7 +10,7 @@ from runcast.client import sync
 RENAMED = {"aclose": "close"}
 FACES = [
     ("Runcast", ()),
-    ("Run", ("loop", "tool_of_json")),
+    ("Run", ("loop", "stop", "tool_of_json")),
     ("ToolCall", ("begin_now", "end_now", "set_result_json")),
     ("Inbox", ("settle",)),
     ("InboxMessage", ()),

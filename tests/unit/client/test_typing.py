@@ -24,5 +24,5 @@ def test_mypy_agrees_with_an_agent_that_uses_the_whole_api() -> None:
 @pytest.mark.parametrize("owner", [runcast.client.Run, runcast.client.Runcast, sync.Run, sync.Runcast])
 def test_the_example_uses_every_public_method(owner: type) -> None:
     used = {node.attr for node in ast.walk(ast.parse(EXAMPLE.read_text())) if isinstance(node, ast.Attribute)}
-    internal = {"emit_now", "is_open_tool", "ended", "loop", "tool_of_json"}
+    internal = {"emit_now", "is_open_tool", "ended", "loop", "stop", "tool_of_json"}
     assert {name for name in dir(owner) if not name.startswith("_")} - internal <= used

@@ -5,6 +5,7 @@ from typing import Any, assert_type
 from runcast.client import (
     Answer,
     Classification,
+    ConnectionState,
     EventTooLargeError,
     Inbox,
     InboxMessage,
@@ -66,11 +67,26 @@ async def speak(run: Run) -> None:
 
 
 async def use_async() -> None:
-    async with Runcast("127.0.0.1:7400", agent="a", tenant="t", classify=RULES, error_detail=True, oversize="truncate", spill="x") as rc:
+    states: list[ConnectionState] = []
+    async with Runcast(
+        "127.0.0.1:7400",
+        agent="a",
+        tenant="t",
+        classify=RULES,
+        error_detail=True,
+        oversize="truncate",
+        coalesce_s=0.0,
+        when_full="raise",
+        on_state=states.append,
+        spill="x",
+    ) as rc:
+        assert_type(rc.stats(), Statistics)
+        assert_type(rc.stats().connection, ConnectionState)
         assert_type(rc, Runcast)
         assert_type(await rc.ready(1.0), None)
         assert_type(await rc.is_online("alice", tenant="t"), bool)
         assert_type(rc.stats(), Statistics)
+        assert_type(rc.stats().connection, ConnectionState)
         inbox = rc.inbox("group", in_flight=2)
         assert_type(inbox, Inbox)
         async for message in inbox:
@@ -115,11 +131,11 @@ def speak_blocking(run: sync.Run) -> None:
 
 
 def use_blocking() -> None:
-    with sync.Runcast("127.0.0.1:7400", agent="a", classify=RULES, oversize="refuse") as rc:
+    with sync.Runcast("127.0.0.1:7400", agent="a", when_full="drop_progress", coalesce_s=0, on_state=print) as rc:
         assert_type(rc, sync.Runcast)
         assert_type(rc.ready(1.0), None)
         assert_type(rc.is_online("alice"), bool)
-        assert_type(rc.stats(), Statistics)
+        assert_type(rc.stats().latency_p99_s, float | None)
         for message in rc.inbox("group", in_flight=2):
             assert_type(message, sync.InboxMessage)
             with rc.run(user=message.user, thread=message.thread, reply_to=message.id) as run:
@@ -139,3 +155,4 @@ async def misuse(run: Run, blocking: sync.Run) -> None:
     blocking.custom()  # type: ignore[call-overload]
     sync.Runcast("127.0.0.1:7400")  # type: ignore[call-arg]
     Runcast("127.0.0.1:7400", agent="a", oversize="maybe")  # type: ignore[arg-type]
+    Runcast("127.0.0.1:7400", agent="a", when_full="lose")  # type: ignore[arg-type]
