@@ -9,6 +9,7 @@ import grpc.aio
 import pytest
 
 from runcast.client import (
+    ConnectionState,
     EventTooLargeError,
     LifecycleError,
     OutboxClosedError,
@@ -255,6 +256,33 @@ async def test_the_user_stops_a_run_and_the_worker_goes_on(runcast_cluster: Clus
         await until_end(watcher, after.id)
     assert kinds(seen) == ["agent_started", "tool_executing", "tool_completed", "run_cancelled"]
     assert seen[3].run_cancelled.reason == "enough"
+
+
+async def test_a_run_that_says_nothing_hears_of_a_stop_from_its_next_router_too(
+    runcast_cluster_factory: ClusterFactory, user: str, device: DeviceFactory
+) -> None:
+    cluster = await runcast_cluster_factory(routers=1, edges=1)
+    watcher = await device(cluster=cluster)
+    connections: asyncio.Queue[str] = asyncio.Queue()
+
+    def on_state(state: ConnectionState) -> None:
+        if state.state == "connected":
+            connections.put_nowait(state.router)
+
+    async with (
+        asyncio.timeout(20),
+        Runcast(",".join(cluster.router_addresses()), agent="analyst", on_state=on_state) as rc,
+        rc.run(user=user) as run,
+    ):
+        await run.flush()
+        await connections.get()
+        await cluster.routers[0].kill()
+        await cluster.routers[0].start()
+        await connections.get()
+        await watcher.cancel(run.id, "enough")
+        await asyncio.Event().wait()
+    assert run.cancelled
+    assert kinds(await until_end(watcher, run.id)) == ["agent_started", "run_cancelled"]
 
 
 async def test_a_stop_is_told_apart_from_a_cancellation_by_the_service(runcast_cluster: Cluster, user: str, device: DeviceFactory) -> None:

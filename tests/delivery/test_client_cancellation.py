@@ -1,13 +1,12 @@
 """Cancellation at every await: whatever is cut off, and where, a device sees pairs of tools, one end, and nothing is left running."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 import pytest
 
 from runcast.client import LifecycleError, Run, Runcast, tool
-from runcast.testkit import Cluster
 from runcast.testkit.device import Device
 from runcast.testkit.device_session import Received
 from runcast.testkit.plugin import ClusterFactory, DeviceFactory
@@ -56,11 +55,13 @@ class CancelledAt:
                 given, resume = exc, self._coroutine.throw
 
 
+pytestmark = pytest.mark.runcast_agent(agent="lead", tenant="default")
+
+
 @pytest.fixture
-async def rc(runcast_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Runcast]:
+def rc(runcast_agent: Runcast, monkeypatch: pytest.MonkeyPatch) -> Runcast:
     monkeypatch.setattr(limits, "TURN_APPENDS_MAX", 1)  # every event that is emitted waits once, as if the outbox were busy
-    async with Runcast(",".join(runcast_cluster.router_addresses()), agent="lead") as opened:
-        yield opened
+    return runcast_agent
 
 
 @tool

@@ -4,7 +4,6 @@ import asyncio
 import dataclasses
 import json
 import uuid
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -45,10 +44,12 @@ def connect(cluster: Cluster, **options: object) -> Runcast:
     return Runcast(",".join(cluster.router_addresses()), agent="analyst", **options)  # type: ignore[arg-type]
 
 
+pytestmark = pytest.mark.runcast_agent(agent="analyst", tenant="default")
+
+
 @pytest.fixture
-async def rc(runcast_cluster: Cluster) -> AsyncIterator[Runcast]:
-    async with connect(runcast_cluster) as opened:
-        yield opened
+def rc(runcast_agent: Runcast) -> Runcast:
+    return runcast_agent
 
 
 async def seen(watcher: Device, run: Run) -> list[Event]:

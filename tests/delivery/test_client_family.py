@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,11 +14,12 @@ from runcast.testkit.plugin import DeviceFactory
 from runcast.v1.event_pb2 import TOOL_STATUS_CANCELLED, Event
 from runcast.wire.lifecycle import ends_run
 
+pytestmark = pytest.mark.runcast_agent(agent="lead", tenant="default")
+
 
 @pytest.fixture
-async def rc(runcast_cluster: Cluster) -> AsyncIterator[Runcast]:
-    async with Runcast(",".join(runcast_cluster.router_addresses()), agent="lead") as opened:
-        yield opened
+def rc(runcast_agent: Runcast) -> Runcast:
+    return runcast_agent
 
 
 async def ends(watcher: Device, *runs: Run) -> list[tuple[str, str | None, str]]:
@@ -299,6 +299,33 @@ async def test_who_is_ended_from_above_can_say_nothing_more(rc: Runcast, user: s
         over.set()
     assert not task.cancelled()
     await ends(watcher, run)
+
+
+async def test_a_stop_without_a_reason_ends_what_is_below_all_the_same(rc: Runcast, user: str, device: DeviceFactory) -> None:
+    watcher = await device()
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def work(parent: Run) -> None:
+        async with parent.child(agent="child") as child:
+            begun.set()
+            try:
+                await forever()
+            except asyncio.CancelledError:
+                await over.wait()
+                with pytest.raises(LifecycleError, match="the run that started it was stopped"):
+                    await child.respond("once more")
+                raise
+
+    async with asyncio.TaskGroup() as group:
+        async with rc.run(user=user) as run:
+            group.create_task(work(run))
+            await begun.wait()
+            await run.flush()
+            await watcher.cancel(run.id)
+            await forever()
+        over.set()
+    await ends(watcher, run)
+    assert [event.agent for event in watcher.events if ends_run(event)] == ["child", "lead"]
 
 
 async def test_a_child_needs_a_parent_that_is_under_way(rc: Runcast, user: str, device: DeviceFactory) -> None:

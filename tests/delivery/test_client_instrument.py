@@ -1,6 +1,7 @@
 """What calls of instrumented functions show on a device."""
 
 import asyncio
+import contextvars
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -18,11 +19,12 @@ from runcast.v1.event_pb2 import TOOL_STATUS_CANCELLED, TOOL_STATUS_ERROR, TOOL_
 from runcast.wire import limits
 from runcast.wire.lifecycle import ends_run
 
+pytestmark = pytest.mark.runcast_agent(agent="analyst", tenant="default")
+
 
 @pytest.fixture
-async def rc(runcast_cluster: Cluster) -> AsyncIterator[Runcast]:
-    async with Runcast(",".join(runcast_cluster.router_addresses()), agent="analyst") as opened:
-        yield opened
+def rc(runcast_agent: Runcast) -> Runcast:
+    return runcast_agent
 
 
 async def calls(watcher: Device, run: Run) -> list[tuple[ToolExecuting, ToolCompleted]]:
@@ -289,3 +291,31 @@ async def test_without_room_sync_code_in_the_loop_is_told(runcast_cluster_factor
             await cluster.routers[0].start()
         assert waiting.result() == 1
         assert total(1) == 1
+
+
+def test_a_call_that_outlives_its_event_loop_gets_its_result(runcast_cluster: Cluster, user: str) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    results: list[object] = []
+
+    @tool
+    def slow(how: str) -> str:
+        begun.set()
+        assert go_on.wait(10)
+        return how
+
+    def work() -> None:
+        results.append(slow("within"))
+        results.append(slow("after"))
+        results.extend(count(1))
+
+    async def main() -> threading.Thread:
+        async with Runcast(",".join(runcast_cluster.router_addresses()), agent="analyst") as rc, rc.run(user=user):
+            thread = threading.Thread(target=contextvars.copy_context().run, args=(work,))
+            thread.start()
+            await asyncio.to_thread(begun.wait, 10)
+            return thread
+
+    thread = asyncio.run(main())
+    go_on.set()
+    thread.join(10)
+    assert results == ["within", "after", 0]

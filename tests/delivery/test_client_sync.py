@@ -174,6 +174,24 @@ def test_the_current_run_is_the_threads_own(runcast_cluster: Cluster, user: str)
         assert look() == ""
 
 
+async def test_a_run_that_ends_takes_the_runs_below_it_along(runcast_cluster: Cluster, user: str, device: DeviceFactory) -> None:
+    watcher = await device()
+
+    def work() -> tuple[str, str]:
+        with connect(runcast_cluster) as rc, rc.run(user=user) as run:
+            with run.child(agent="helper") as child:
+                child.respond("x")
+                run.complete("done")  # too early: the child, which this thread is in too, is open
+                child.respond("more")
+                raise AssertionError("the call before leaves the block")
+            assert child.cancelled
+        return run.id, child.id
+
+    above, below = await asyncio.to_thread(work)
+    assert kinds(await until_end(watcher, above)) == ["agent_started", "agent_completed"]
+    assert kinds(await until_end(watcher, below))[-1] == "run_cancelled"
+
+
 # --- stop ---
 
 
@@ -254,9 +272,11 @@ def test_before_and_after_its_block_it_says_so(runcast_cluster: Cluster, user: s
         rc.run(user=user)
     with rc:
         rc.ready()
+        assert rc.stats().connection.state == "connected"
         with pytest.raises(LifecycleError, match="open already"), rc:
             pass
         assert rc.run(user=user).attempt == 1
+    assert rc.stats().connection.state == "closed"
     with pytest.raises(OutboxClosedError):
         rc.run(user=user)
     with pytest.raises(OutboxClosedError), rc:

@@ -45,6 +45,17 @@ async def test_the_agent_answers(runcast_cluster, device, agent):
     assert "".join(event.agent_response.text for event in phone.events) == "That was 11 letters. "
 
 
+async def test_the_blocking_agent_answers(runcast_cluster, device, user, tmp_path):
+    text = block("python", "runcast.client.sync")
+    path = tmp_path / "blocking.py"
+    path.write_text(text.replace("127.0.0.1:7400", runcast_cluster.routers[0].address).replace('"alice"', repr(user)))
+    phone = await device()
+    process = await asyncio.create_subprocess_exec(sys.executable, str(path))
+    assert await process.wait() == 0
+    await phone.wait_kind("agent_completed")
+    assert "".join(event.agent_response.text for event in phone.events) == "That was 5 letters."
+
+
 async def test_agents_start_agents(runcast_cluster, device, user, tmp_path):
     text = block("python", "current_run().child")
     path = tmp_path / "agents.py"
@@ -58,6 +69,19 @@ async def test_agents_start_agents(runcast_cluster, device, user, tmp_path):
     assert error.category == "timeout"
     ends = [event.WhichOneof("kind") for event in phone.events if event.agent == "researcher" and ends_run(event)]
     assert ends == ["run_cancelled", "agent_completed", "agent_completed"]
+
+
+async def test_agents_ask(runcast_cluster, device, user, tmp_path):
+    path = tmp_path / "asking.py"
+    path.write_text(block("python", "run.ask").replace("127.0.0.1:7400", runcast_cluster.routers[0].address).replace('"alice"', repr(user)))
+    phone = await device()
+    process = await asyncio.create_subprocess_exec(sys.executable, str(path))
+    for prompt, value in (("Which tone?", "kind"), ("Send the kind letter?", True)):
+        asked = await phone.wait_for(lambda event, prompt=prompt: event.input_requested.prompt == prompt, timeout=20)
+        await phone.answer(asked.run_id, asked.input_requested.request_id, value)
+    assert await process.wait() == 0
+    said = await phone.wait_kind("agent_response")
+    assert said.agent_response.text == "It is on its way."
 
 
 async def test_the_page_shows_the_answer(runcast_cluster, user, agent):

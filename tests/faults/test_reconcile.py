@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 from pytest_asyncio import fixture
 
 from runcast.client import Runcast
 from runcast.testkit import Cluster, Device
+from runcast.testkit.plugin import ClusterFactory
 from runcast.testkit.proxy import Proxy
 from runcast.wire import limits
 
@@ -17,9 +17,8 @@ SOON_S = 3.0
 
 
 @fixture
-async def cluster() -> AsyncIterator[Cluster]:
-    async with Cluster(routers=1, edges=1, proxied=True, shards=1) as running:
-        yield running
+async def cluster(runcast_cluster_factory: ClusterFactory) -> Cluster:
+    return await runcast_cluster_factory(routers=1, edges=1, proxied=True, shards=1)
 
 
 def line(cluster: Cluster) -> Proxy:
@@ -82,48 +81,48 @@ async def test_without_any_sign_the_slow_round_repairs(cluster: Cluster, user: s
         await device.wait_count(count, limits.VERIFY_INTERVAL_S + 2.0)
 
 
-async def test_the_election_of_a_leader_repairs_at_once(user: str) -> None:
-    async with Cluster(routers=1, edges=1, proxied=True, shards=1, nats_servers=3) as cluster:
-        leader = await cluster.stream_leader("RUNCAST_EV_0")
-        assert leader is not None
-        # An edge that is connected to another server sees nothing of the leader's end but the election of the next one.
-        for name in ("nats-0", "nats-1", "nats-2"):
-            if name == leader.name:
-                cluster.proxies["edge-0", name].cut(stay=True)
-        async with Device(cluster.ws_urls(), cluster.token(user), reconnect=True) as device:
-            await verified(device)
-            lines = [cluster.proxies["edge-0", f"nats-{n}"] for n in range(3)]
-            for proxy in lines:
-                proxy.drop("live.>")
-            await emit(cluster, user, ["lost"])
-            await asyncio.sleep(0.2)  # that nothing comes can only be seen by waiting
-            assert device.received == []
-            assert sum(proxy.dropped for proxy in lines) >= 1
-            elected_before = time.monotonic()
-            await leader.kill()
-            await device.wait_count(3, limits.VERIFY_INTERVAL_S - 3.0)
-            assert time.monotonic() - elected_before < limits.VERIFY_INTERVAL_S - 3.0
+async def test_the_election_of_a_leader_repairs_at_once(runcast_cluster_factory: ClusterFactory, user: str) -> None:
+    cluster = await runcast_cluster_factory(routers=1, edges=1, proxied=True, shards=1, nats_servers=3)
+    leader = await cluster.stream_leader("RUNCAST_EV_0")
+    assert leader is not None
+    # An edge that is connected to another server sees nothing of the leader's end but the election of the next one.
+    for name in ("nats-0", "nats-1", "nats-2"):
+        if name == leader.name:
+            cluster.proxies["edge-0", name].cut(stay=True)
+    async with Device(cluster.ws_urls(), cluster.token(user), reconnect=True) as device:
+        await verified(device)
+        lines = [cluster.proxies["edge-0", f"nats-{n}"] for n in range(3)]
+        for proxy in lines:
+            proxy.drop("live.>")
+        await emit(cluster, user, ["lost"])
+        await asyncio.sleep(0.2)  # that nothing comes can only be seen by waiting
+        assert device.received == []
+        assert sum(proxy.dropped for proxy in lines) >= 1
+        elected_before = time.monotonic()
+        await leader.kill()
+        await device.wait_count(3, limits.VERIFY_INTERVAL_S - 3.0)
+        assert time.monotonic() - elected_before < limits.VERIFY_INTERVAL_S - 3.0
 
 
-async def test_a_device_that_is_ahead_of_its_new_edge_goes_on(user: str) -> None:
+async def test_a_device_that_is_ahead_of_its_new_edge_goes_on(runcast_cluster_factory: ClusterFactory, user: str) -> None:
     """What is live may reach one edge and not the other: the other must not call the device's position one that never was."""
-    async with Cluster(routers=1, edges=2, proxied=True, shards=1) as cluster:
-        ahead, behind = cluster.ws_urls()
-        async with (
-            Device(ahead, cluster.token(user), device="mover") as mover,
-            Device(behind, cluster.token(user), device="other") as other,
-        ):
-            await verified(mover)
-            cluster.proxies["edge-1", "nats"].drop("live.>")
-            await emit(cluster, user, ["lost"])
-            await mover.wait_count(3)
-            assert other.received == []
-            welcome = await mover.reconnect(behind)
-            assert (welcome.outcome, welcome.reason, welcome.position) == ("resumed", "", mover.position)
-            await other.wait_count(3, SOON_S)
-            cluster.proxies["edge-1", "nats"].heal()
-            await mover.send_message("demo", "t", "the next")
-            await mover.wait_count(4, SOON_S)
-            # What never was is still called that, and of another user's place nobody is told more.
-            mover.session.position = f"{mover.position[:9]}{10**9:016d}"
-            assert (await mover.reconnect(behind)).reason == "future"
+    cluster = await runcast_cluster_factory(routers=1, edges=2, proxied=True, shards=1)
+    ahead, behind = cluster.ws_urls()
+    async with (
+        Device(ahead, cluster.token(user), device="mover") as mover,
+        Device(behind, cluster.token(user), device="other") as other,
+    ):
+        await verified(mover)
+        cluster.proxies["edge-1", "nats"].drop("live.>")
+        await emit(cluster, user, ["lost"])
+        await mover.wait_count(3)
+        assert other.received == []
+        welcome = await mover.reconnect(behind)
+        assert (welcome.outcome, welcome.reason, welcome.position) == ("resumed", "", mover.position)
+        await other.wait_count(3, SOON_S)
+        cluster.proxies["edge-1", "nats"].heal()
+        await mover.send_message("demo", "t", "the next")
+        await mover.wait_count(4, SOON_S)
+        # What never was is still called that, and of another user's place nobody is told more.
+        mover.session.position = f"{mover.position[:9]}{10**9:016d}"
+        assert (await mover.reconnect(behind)).reason == "future"

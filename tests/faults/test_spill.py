@@ -1,9 +1,11 @@
 """An agent that is killed loses nothing that it accepted, when it has a spill: its next start tells the rest, once."""
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from runcast.testkit.cluster import Cluster
 from runcast.testkit.device import Device
 from runcast.testkit.plugin import ClusterFactory, DeviceFactory
-from runcast.testkit.processes import Process
+from runcast.testkit.processes import Process, ProcessError
 from runcast.v1.event_pb2 import SEVERITY_FATAL, TOOL_STATUS_CANCELLED, Event
 from runcast.wire.lifecycle import ends_run
 
@@ -158,3 +160,27 @@ async def test_an_open_run_that_was_lost_meanwhile_stays_as_it_is(
     await restarted.kill()
     await start(NOWHERE, "whole", "other")  # what was left of "r" is gone from the file, or this would be in use
     assert {event.attempt for event in watcher.events if event.run_id == "r"} == {1}
+
+
+async def test_what_may_have_been_sent_too_long_ago_is_not_sent_again_but_told_again_whole(
+    runcast_cluster: Cluster, user: str, device: DeviceFactory, start: Start, tmp_path: Path
+) -> None:
+    watcher = await device()
+    agent = await start(NOWHERE, "whole")
+    await agent.kill()
+    with (
+        contextlib.closing(sqlite3.connect(tmp_path / "spill.sqlite")) as file,
+        file,
+    ):  # its batch went out before the machine was restarted
+        file.execute("INSERT INTO flights SELECT id, 2, 0, 'another boot', 0, 0 FROM runs")
+    await start(routers(runcast_cluster), "restarted")
+    seen = await until_end(watcher, "r", 2)
+    assert kinds(seen) == ["agent_started", "tool_executing", "tool_completed", "agent_response", "agent_response", "agent_completed"]
+    check_seqs(seen)
+    assert {event.attempt for event in watcher.events} == {2}
+
+
+async def test_a_second_process_is_told_who_has_the_file(start: Start) -> None:
+    agent = await start(NOWHERE, "whole")
+    with pytest.raises(ProcessError, match=f"in use by process {agent.pid}"):
+        await start(NOWHERE, "whole", "other")

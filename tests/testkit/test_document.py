@@ -1,4 +1,4 @@
-"""TESTKIT.md runs as it stands, and what it says that a failing test shows, one shows."""
+"""TESTKIT.md, and README.md as far as it is about tests, run as they stand, and what it says that a failing test shows, one shows."""
 
 import re
 import subprocess
@@ -12,6 +12,7 @@ from runcast.cli.main import app
 from runcast.testkit import validators
 from runcast.testkit.verification import inspect
 
+README = (Path(__file__).parents[2] / "README.md").read_text()
 PAGE = (Path(__file__).parents[2] / "agents_client" / "TESTKIT.md").read_text()
 BLOCKS = dict(re.findall(r"^```python title=(\S+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
 INI = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
@@ -22,14 +23,16 @@ def run_page(folder: Path, blocks: dict[str, str]) -> str:
     for name, text in blocks.items():
         (folder / name).write_text(text)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=110).stdout
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=230).stdout
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_every_block_runs(tmp_path: Path) -> None:
     assert PAGE.count("```python") == len(BLOCKS)
-    out = run_page(tmp_path, BLOCKS)
-    tests = sum(text.count("async def test_") for text in BLOCKS.values())
+    (readme,) = re.findall(r"^```python\n(async def test_.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    blocks = {**BLOCKS, "test_readme.py": readme}
+    out = run_page(tmp_path, blocks)
+    tests = sum(text.count("async def test_") for text in blocks.values())
     assert f"{tests} passed in" in out, out
 
 
@@ -39,6 +42,7 @@ def alike(text: str) -> str:
     return re.sub(r"\(1\d{3} ms\)", "(T ms)", re.sub(r" +\d+\.\d{2,3} s", " T s", text)).rstrip()
 
 
+@pytest.mark.timeout(240)
 def test_a_failing_test_shows_what_the_page_says(tmp_path: Path) -> None:
     test = BLOCKS["test_analyst.py"].replace('sold most?")', 'sold most?", hurry=False)', 1)
     test = test.replace('required=["agent_thinking", "tool_completed:sql"]', 'required=["tool_executing:search"]')

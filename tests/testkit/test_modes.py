@@ -10,6 +10,7 @@ import pytest
 from runcast.testkit import Cluster
 from runcast.testkit.scope import Scope, WrongLoopError
 
+pytestmark = pytest.mark.timeout(120)  # each starts a pytest of its own, with a cluster
 TESTS = """
 import asyncio
 import pytest
@@ -109,7 +110,7 @@ def run_pytest(folder: Path, tests: str, ini: str = AUTO, options: str = "") -> 
     (folder / "pytest.ini").write_text(f"[pytest]\nfilterwarnings = error\nrequired_plugins = pytest-xdist\n{ini}")
     (folder / "test_it.py").write_text(tests)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options.split()]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=50)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
 
 
 def test_without_an_asyncio_loop_it_is_said() -> None:

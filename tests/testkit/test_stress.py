@@ -62,5 +62,5 @@ async def test_devices_are_judged_together(runcast_agent: Runcast, runcast_user:
     first = swapped[frames[0]]
     assert isinstance(first, Framed)
     first.events.clear()
-    with pytest.raises(VerificationError, match="gaps_unannounced"):
+    with pytest.raises(VerificationError, match=r"(?s)gaps_unannounced: .*\nwhat alice/d1 received\n.*agent_started +Sales"):
         await verify_together(runcast_user, phone, bob)

@@ -10,6 +10,7 @@ async with Runcast("127.0.0.1:7400", agent="analyst") as rc:
         await message.ack()
 """
 
+import runcast.client.forks  # noqa: F401 # before anything imports gRPC
 from runcast.client.classify import Classification, Rule
 from runcast.client.context import current_run
 from runcast.client.errors import (

@@ -193,11 +193,12 @@ class Carrier:
             batches = self._outbox.take_batches(now)
             self._book.tick(now)
             asks, abandons, questions = self._book.take_asks(now), self._outbox.take_abandons(), self._answers.take_asks()
+            open_runs = self._outbox.take_open_runs()
             self._settle()
-            if batches or asks or abandons or questions:
+            if batches or asks or abandons or questions or open_runs:
                 if self._journal is not None:
                     self._journal.commit()
-                request = PublishRequest(batches=batches, receipt_asks=asks, abandons=abandons, answer_asks=questions)
+                request = PublishRequest(batches=batches, receipt_asks=asks, abandons=abandons, answer_asks=questions, open_runs=open_runs)
                 await write(call, request, target)
                 await asyncio.sleep(limits.MESSAGE_PACE_S)  # what comes meanwhile shares the next message
             else:

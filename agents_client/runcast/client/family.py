@@ -22,7 +22,7 @@ from abc import ABC, abstractmethod
 from runcast.client.rim import time_limit
 from runcast.client.stopping import Stop
 from runcast.wire import limits
-from runcast.wire.errors import RuncastError
+from runcast.wire.errors import LifecycleError, RuncastError
 
 _log = logging.getLogger("runcast.client")
 
@@ -51,8 +51,8 @@ class Family(ABC):
         """Its end was emitted, or its block is being left."""
 
     @abstractmethod
-    def _check_may_start(self) -> None:
-        """Raise LifecycleError unless children may start."""
+    def _check_open(self) -> None:
+        """Raise LifecycleError unless its block is under way."""
 
     @abstractmethod
     def _end_now(self) -> None:
@@ -84,6 +84,14 @@ class Family(ABC):
             level = [child for run in level for child in run._children]
         return found
 
+    def _check_may_start(self) -> None:
+        """Raise LifecycleError unless it may have children, and further ones."""
+        self._check_open()
+        if self._ending:
+            raise LifecycleError("the run has ended; start children before its end")
+        if self.cancelled:
+            raise LifecycleError(f"the run was stopped ({self.cancel_reason or 'by the user'}); start nothing more in it")
+
     def _join(self) -> None:
         """Its block begins: it is its parent's child from now on."""
         if self._parent is not None:
@@ -114,7 +122,7 @@ class Family(ABC):
     def _reason_below(self) -> str:
         """Why those below end when the block does."""
         if self.cancelled:
-            return self.cancel_reason
+            return self.cancel_reason or "the run that started it was stopped"
         if self._exc is None:
             return "the run that started it has ended"
         return "the run that started it failed" if isinstance(self._exc, Exception) else "the agent was stopped"

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, Self
 
 import grpc.aio
 
+from runcast.client.home import Home
 from runcast.client.rim import open_channel, read, write
 from runcast.client.routers import Routers
 from runcast.v1.inbox_pb2 import (
@@ -137,12 +138,14 @@ class Inbox:
         routers: where to go.
         hello: the group, this worker, and how many messages it takes at once.
         draw: randomness for waits, 0.0 to 1.0.
+        home: where it is used.
 
     Attributes:
         closed: the iteration has ended, or is about to.
     """
 
-    def __init__(self, routers: Routers, hello: WorkerHello, draw: Callable[[], float]) -> None:
+    def __init__(self, routers: Routers, hello: WorkerHello, draw: Callable[[], float], home: Home) -> None:
+        self._home = home
         self._routers = routers
         self._hello = hello
         self._draw = draw
@@ -166,7 +169,9 @@ class Inbox:
         Raises:
             StopAsyncIteration: the inbox, or its Runcast, was closed.
             RefusedError: no router will ever let this worker in.
+            LifecycleError: it lives in another process or event loop.
         """
+        self._home.check()
         async with self._reading:
             while not self.closed:
                 if self._arrived:
@@ -193,7 +198,8 @@ class Inbox:
         await self._leave()
 
     async def settle(self, message: InboxMessage, disposition: Disposition) -> None:
-        """Give a message back (`InboxMessage.ack` and its like)."""
+        """Give a message back (`InboxMessage.ack` and its like); raises LifecycleError as `__anext__`."""
+        self._home.check()
         self._held.pop(message.key, None)
         if disposition != DISPOSITION_RETRY:
             self._done[message.key] = disposition

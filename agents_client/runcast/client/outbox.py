@@ -32,8 +32,8 @@ from runcast.client.journal import Journal
 from runcast.client.line import Line
 from runcast.client.run_queue import NOT_OURS, Closing, Failed, Flight, Left, RunQueue, Stored, Waiting
 from runcast.client.statistics import Counts
-from runcast.v1.event_pb2 import Batch, Event
-from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, RunAbandon, Window
+from runcast.v1.event_pb2 import Batch, Event, User
+from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, OpenRun, RouterHello, RunAbandon, Window
 from runcast.wire import limits
 from runcast.wire.codes import CODES
 from runcast.wire.errors import LifecycleError
@@ -78,6 +78,7 @@ class Outbox:
         self._line = Line(coalesce_s)
         self._results: list[Stored | Failed] = []
         self._abandons = Abandons()
+        self._untold: list[RunKey] = []  # runs that the stream's router is to hear of
         self.events = 0
         self.bytes = 0
         self.counts = Counts()
@@ -243,6 +244,7 @@ class Outbox:
         """A stream is open, and its router said `hello` at `now` (monotonic seconds)."""
         self.disconnected()
         self._line.open()
+        self._untold = [run.key for run in self._runs.values() if run.number and run.idle and run.failure is None]
         self._line.horizon_s = hello.resend_horizon_ms / 1000 or self._line.horizon_s  # 0: that router does not know
         self.take_window(now, hello.window)
 
@@ -315,6 +317,16 @@ class Outbox:
                 self._journal.built(run.key, flight.batch)
             flight.fresh = False
         return [flight.batch for _, flight in flights]
+
+    def take_open_runs(self) -> list[OpenRun]:
+        """Runs that had nothing to send when this stream was opened, and go on; each once a stream, some at a time."""
+        told, self._untold = self._untold[: limits.OPEN_RUNS_TOLD_MAX], self._untold[limits.OPEN_RUNS_TOLD_MAX :]
+        runs = [self._runs.get((key.run_id, key.attempt)) for key in told]
+        return [
+            OpenRun(user=User(tenant=run.key.user.tenant, id=run.key.user.user), run_id=run.key.run_id, attempt=run.key.attempt)
+            for run in runs
+            if run is not None and run.stored_life.state is State.OPEN
+        ]
 
     def take_abandons(self) -> list[RunAbandon]:
         """Runs to be given up that this stream was not told of yet; they count as told."""

@@ -21,6 +21,7 @@ from typing import Literal
 from runcast.client.answers import AnswerBook, GivenAnswer
 from runcast.client.carrier import Carrier, OnState
 from runcast.client.errors import Leftover, OutboxClosedError, OutboxFullError, RunKey
+from runcast.client.home import Home
 from runcast.client.journal import Journal
 from runcast.client.outbox import Outbox
 from runcast.client.receipts import Receipt, ReceiptBook
@@ -38,6 +39,7 @@ from runcast.wire.errors import LifecycleError, RuncastError, UnavailableError
 from runcast.wire.ids import UserKey
 
 _log = logging.getLogger("runcast.client")
+_TOO_LATE = "this Runcast was closed before the event was stored"
 OnCancel = Callable[[str], None]
 """Told the reason when the user asked the run to stop."""
 WhenFull = Literal["block", "drop_progress", "raise"]
@@ -92,7 +94,9 @@ class Publisher:
         self._empty = asyncio.Event()
         self._turn = 0
         self._cancels: dict[tuple[UserKey, str], OnCancel] = {}
+        self._home: Home | None = None
         self._failure: RuncastError | None = None
+        self._over: RuncastError | None = None  # what waits is told, when nothing is carried any more
         self._closed = False
 
     # --- for runs ---
@@ -252,16 +256,34 @@ class Publisher:
         Raises:
             RunRefusedError, RunIndeterminateError: the run failed.
             RuncastError: the publisher died.
+            LifecycleError: it lives in another process or event loop.
         """
+        self.check_home()
         if self._failure is not None:
             raise self._failure
         appended, stored, position = self._outbox.progress(key)
         if appended == stored:
             return position
+        if self._over is not None:
+            raise self._over
         self._hurry(key)
         return await self._tickets.until_stored(key, appended)
 
     # --- for the owner ---
+
+    @property
+    def forked(self) -> bool:
+        """This process is a copy of the one that it lives in."""
+        return self._home is not None and self._home.forked
+
+    def check_home(self) -> None:
+        """Raise LifecycleError in another process or event loop than it lives in."""
+        if self._home is not None:
+            self._home.check()
+
+    def move_in(self, home: Home) -> None:
+        """From now on it is used there alone."""
+        self._home = home
 
     @property
     def failure(self) -> RuncastError | None:
@@ -272,9 +294,11 @@ class Publisher:
         """Raise what ended the publisher.
 
         Raises:
+            LifecycleError: it lives in another process or event loop.
             OutboxClosedError: it was closed.
             RuncastError: it died; the message names what of.
         """
+        self.check_home()
         if self._failure is not None:
             raise self._failure
         if self._closed:
@@ -314,11 +338,12 @@ class Publisher:
         """Carry until drained, cancelled or dead. Raises nothing but a cancellation: the next call tells of a failure."""
         try:
             await self._carrier.run()
-            self._book.close(self._now(), OutboxClosedError("this Runcast was closed before the event was stored"))
             self._settle()
-            self._carrier.enter("closed", "this Runcast was closed")
+            self._end_all("this Runcast was closed", OutboxClosedError(_TOO_LATE))
         except asyncio.CancelledError:
-            if not self._carrier.stopping:
+            if self._carrier.stopping:
+                self._end_all("this Runcast was closed", OutboxClosedError(_TOO_LATE))
+            else:
                 self._die(RuncastError("the task 'runcast publisher' was cancelled; open a new Runcast"))
             raise
         except RuncastError as exc:
@@ -377,7 +402,12 @@ class Publisher:
 
     def _die(self, failure: RuncastError) -> None:
         self._failure = failure
-        self._carrier.enter("closed", str(failure))
+        self._end_all(str(failure), failure)
+
+    def _end_all(self, why: str, failure: RuncastError) -> None:
+        """Nothing will be stored or answered any more: tell those that wait."""
+        self._over = failure
+        self._carrier.enter("closed", why)
         self._tickets.fail_all(self._now(), failure)
         self._room.set()
         self._carrier.ready.set()

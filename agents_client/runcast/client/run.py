@@ -69,7 +69,6 @@ class Run(Speech, Asks, Family):
         self._token: Token[Run | None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._span: tracing.Span | None = None
-        self._exc: BaseException | None = None  # what the block raised
         self._entered = False
         self._begun = False
         self._leaving = False
@@ -248,6 +247,8 @@ class Run(Speech, Asks, Family):
         return self
 
     async def __aexit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> bool:
+        if self._publisher.forked:
+            return False  # it is the parent's
         self._leaving = True
         self._exc = exc
         swallow = self._own_cancel is not None and self._own_cancel.take_back(exc)
@@ -298,24 +299,13 @@ class Run(Speech, Asks, Family):
         if not self._entered:
             raise LifecycleError("the run has not begun; use it with `async with`")
         if running_loop() is not self._loop:
-            raise LifecycleError(
-                f"run {self.id} lives in another thread's event loop, where all its calls belong: "
-                "asyncio.run_coroutine_threadsafe(…, run.loop) brings them there, and runcast.client.sync is for threads"
-            )
+            self._publisher.check_home()
         if self._exiting:
             raise LifecycleError("the run's block has ended; emit within it, or start another run")
         if self._doomed:
             raise LifecycleError(
                 f"run {self.id} was ended before its block ({self._doomed}); leave the block, or keep its parent open longer"
             )
-
-    def _check_may_start(self) -> None:
-        """Whether children may start."""
-        self._check_open()
-        if self._ending:
-            raise LifecycleError(f"run {self.id} has ended; start children before its end")
-        if self.cancelled:
-            raise LifecycleError(f"run {self.id} was stopped ({self.cancel_reason}); start nothing more in it")
 
     async def _end_below(self, event: Event) -> None:
         """Make way for an event that ends the run, unless it will be refused."""

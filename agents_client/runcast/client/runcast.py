@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self, get_args
 from runcast.client.carrier import OnState
 from runcast.client.classify import Classifier, Rule
 from runcast.client.errors import UnsentError
+from runcast.client.home import Home
 from runcast.client.inbox import Inbox
 from runcast.client.publisher import Publisher, WhenFull
 from runcast.client.rim import time_limit
@@ -106,6 +107,7 @@ class Runcast:
             draw_bits=self._random.getrandbits,
             oversize=oversize,
         )
+        self._home: Home | None = None
         self._tasks = asyncio.TaskGroup()
         self._task: asyncio.Task[None] | None = None
         self._recovering: asyncio.Task[None] | None = None
@@ -166,7 +168,7 @@ class Runcast:
         if not 1 <= in_flight <= limits.INBOX_IN_FLIGHT_MAX:
             raise ValueError(f"in_flight is {in_flight}; use 1 to {limits.INBOX_IN_FLIGHT_MAX}")
         hello = WorkerHello(group=check_id(group, "group"), worker=self._producer, in_flight_max=in_flight)
-        inbox = Inbox(self._routers(), hello, self._random.random)
+        inbox = Inbox(self._routers(), hello, self._random.random, self._home or Home())
         self._inboxes = [*(other for other in self._inboxes if not other.closed), inbox]
         return inbox
 
@@ -213,7 +215,10 @@ class Runcast:
         Raises:
             UnsentError: not all could be sent; it holds the rest. With a spill that is kept there instead, and logged.
             RuncastError: the publisher had died, and of what; nothing was left.
+            LifecycleError: it was opened in another process or event loop.
         """
+        if self._home is not None:
+            self._home.check()
         task, self._task = self._task, None
         if task is None:
             return
@@ -243,6 +248,8 @@ class Runcast:
         if self._task is not None:
             raise LifecycleError("this Runcast is open already; share it, or open another one")
         recovery = self._open_spill()
+        self._home = Home()
+        self._publisher.move_in(self._home)
         await self._tasks.__aenter__()
         self._task = self._tasks.create_task(self._publisher.run(), name="runcast publisher")
         if recovery is not None:
@@ -250,6 +257,10 @@ class Runcast:
         return self
 
     async def __aexit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._home is not None:
+            if self._home.forked:
+                return  # it is the parent's
+            self._home.check()
         try:
             await self.close()
         except RuncastError as failure:
@@ -275,6 +286,8 @@ class Runcast:
         return Recovery(self._spill, self._routers, self._random.random, _clock_ms)
 
     def _check_entered(self) -> None:
+        if self._home is not None:
+            self._home.check()
         if self._task is None:
             self._publisher.check()
             raise LifecycleError("this Runcast is not open; use it with `async with`")

@@ -184,11 +184,11 @@ class ToolCall:
         self._complete_now(TOOL_STATUS_ERROR, self._tell(too_large), too_large)
 
     def _complete_now(self, status: ToolStatus, error: str, exc: BaseException) -> None:
-        """Complete while `exc` is on its way. What is not possible now, the run's end does."""
+        """Complete while `exc` is on its way. What is not possible now, the run's end does, or has done."""
         try:
             if self._run.is_open_tool(self.id):
                 self._run.emit_now(self._completed(status, error))
-        except OutboxFullError:
+        except (OutboxFullError, LifecycleError):
             return
         except EventTooLargeError as too_large:
             if self._result_json:

@@ -99,8 +99,8 @@ class Watch:
             return
         with suppress(LifecycleError):
             if not _here(run):
-                _wait(run, _end(run, call, exc))
-            elif not run.ended:
+                _wait(run, _end(call, exc))
+            else:
                 with suppress(OutboxFullError):  # then the run's end does it
                     call.end_now(exc)
 
@@ -116,7 +116,7 @@ class Watch:
         if run is None or call is None:
             return
         with suppress(LifecycleError):
-            await (_end(run, call, exc) if _here(run) else _elsewhere(run, _end(run, call, exc)))
+            await (_end(call, exc) if _here(run) else _elsewhere(run, _end(call, exc)))
 
     # --- inside ---
 
@@ -157,9 +157,7 @@ async def _begin(make: Callable[[], ToolCall]) -> ToolCall:
     return call
 
 
-async def _end(run: Run, call: ToolCall, exc: BaseException | None) -> None:
-    if run.ended:
-        return
+async def _end(call: ToolCall, exc: BaseException | None) -> None:
     if exc is None:
         await call.__aexit__(None, None, None)
     else:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from runcast.testkit.quality import Quality, judge
     from runcast.testkit.recording import Recording
     from runcast.testkit.stress import StressOutcome, stress
-    from runcast.testkit.timing import Timing, measure
     from runcast.testkit.user_device import UserDevice, verify_together
     from runcast.testkit.validators import Violation, Want
     from runcast.testkit.verification import VerificationError, check_history, inspect
+    from runcast.testkit.waits import Timing, measure, timing_table
 
 _HOMES = {
     "ChainBrokenError": "device_session",
@@ -37,7 +37,7 @@ _HOMES = {
     "Received": "device_session",
     "Recording": "recording",
     "StressOutcome": "stress",
-    "Timing": "timing",
+    "Timing": "waits",
     "UserDevice": "user_device",
     "VerificationError": "verification",
     "Violation": "validators",
@@ -45,8 +45,9 @@ _HOMES = {
     "check_history": "verification",
     "inspect": "verification",
     "judge": "quality",
-    "measure": "timing",
+    "measure": "waits",
     "stress": "stress",
+    "timing_table": "waits",
     "verify_together": "user_device",
 }
 
@@ -72,6 +73,7 @@ __all__ = [
     "judge",
     "measure",
     "stress",
+    "timing_table",
     "verify_together",
 ]
 

@@ -36,6 +36,11 @@ Stress = Callable[..., Awaitable["StressOutcome"]]
 _SCOPE: "pytest.StashKey[Scope]" = pytest.StashKey()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The plugin's marker."""
+    config.addinivalue_line("markers", "runcast_agent(**options): options of the test's runcast_agent, such as agent='analyst'.")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How large the shared cluster is."""
     parser.addini("runcast_routers", "Router processes of runcast_cluster.", default="1")
@@ -119,9 +124,12 @@ def runcast_user(_runcast_scope: "Scope", runcast_cluster: "Cluster") -> "UserDe
 
 
 @pytest.fixture
-def runcast_agent(_runcast_scope: "Scope", runcast_cluster: "Cluster") -> "Runcast":  # noqa: ARG001 # started before the test's clock runs
-    """A connected `Runcast` for the test's tenant."""
-    return _runcast_scope.plan_agent()
+def runcast_agent(request: pytest.FixtureRequest, _runcast_scope: "Scope", runcast_cluster: "Cluster") -> "Runcast":  # noqa: ARG001 # as above
+    """A connected `Runcast` for the test's tenant; with the options that the marker `runcast_agent` names."""
+    options: dict[str, Any] = {}
+    for marker in request.node.iter_markers("runcast_agent"):
+        options = {**marker.kwargs, **options}  # the closest one counts
+    return _runcast_scope.plan_agent(**options)
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ class Scope:
 
     def plan_agent(self, **options: Any) -> Runcast:
         """A client that is opened when the test begins."""
-        self.agent = self._get_cluster().connect(tenant=self.tenant, **options)
+        self.agent = self._get_cluster().connect(**{"tenant": self.tenant, **options})
         return self.agent
 
     def plan_device(self, user: str) -> UserDevice:

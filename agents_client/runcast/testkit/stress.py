@@ -17,10 +17,10 @@ from runcast.testkit.cluster import Cluster
 from runcast.testkit.history import AnyRecord
 from runcast.testkit.recording import Recording
 from runcast.testkit.sightings import to_history
-from runcast.testkit.timing import Timing, report, table
 from runcast.testkit.user_device import UserDevice, caught_up
 from runcast.testkit.verdict import Spread, Verdict
 from runcast.testkit.verification import VerificationError, check_history, inspect, raise_violations
+from runcast.testkit.waits import Timing, report, table
 from runcast.wire.lifecycle import ends_run
 
 Work = Callable[[Run], Awaitable[object]]

@@ -18,9 +18,9 @@ from runcast.testkit.quality import Quality, judge
 from runcast.testkit.recording import Recording
 from runcast.testkit.sightings import Sighting, framed, opened, to_history
 from runcast.testkit.timeline import draw
-from runcast.testkit.timing import Timing, measure
 from runcast.testkit.verdict import Verdict
-from runcast.testkit.verification import check_history, inspect, raise_violations
+from runcast.testkit.verification import VerificationError, check_history, inspect, raise_violations
+from runcast.testkit.waits import Timing, measure
 from runcast.v1.event_pb2 import Event
 from runcast.wire.frames import Batch, ServerFrame, Welcome
 from runcast.wire.lifecycle import ends_run
@@ -221,4 +221,8 @@ async def verify_together(*devices: UserDevice, **asked: Any) -> Verdict:
     for device in devices:
         await device.verify(**asked)
     await caught_up(devices)
-    return check_history(to_history([device.sighting() for device in devices], time.monotonic()))
+    try:
+        return check_history(to_history([device.sighting() for device in devices], time.monotonic()))
+    except VerificationError as failure:
+        shown = [f"what {device.user}/{device.device} received\n\n{device.timeline()}" for device in devices]
+        raise VerificationError("\n\n".join([str(failure), *shown]), failure.violations) from None

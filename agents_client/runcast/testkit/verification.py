@@ -12,7 +12,6 @@ from runcast.testkit.history import AnyRecord
 from runcast.testkit.quality import check_quality
 from runcast.testkit.recording import Recording
 from runcast.testkit.timeline import describe
-from runcast.testkit.timing import check_first, check_silence
 from runcast.testkit.validators import (
     Violation,
     Want,
@@ -25,6 +24,7 @@ from runcast.testkit.validators import (
     check_required,
 )
 from runcast.testkit.verdict import Verdict
+from runcast.testkit.waits import check_first, check_silence
 
 
 class VerificationError(AssertionError):

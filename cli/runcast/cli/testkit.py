@@ -23,9 +23,9 @@ from runcast.testkit.history import from_lines as history_from_lines
 from runcast.testkit.quality import judge
 from runcast.testkit.recording import Recording, RecordingInvalidError, event_line, foot_line, from_lines, head_line
 from runcast.testkit.timeline import describe, draw
-from runcast.testkit.timing import report, table
 from runcast.testkit.validators import Violation
 from runcast.testkit.verification import inspect
+from runcast.testkit.waits import report, table
 from runcast.wire.frames import Welcome
 from runcast.wire.lifecycle import ends_run
 from runcast.wire.position import parse_position

@@ -29,8 +29,8 @@ from runcast.edge.alarm import Alarm
 from runcast.edge.auth import Authenticator, authenticator
 from runcast.edge.cursors import Cursors
 from runcast.edge.hub import Hub
+from runcast.edge.life import State
 from runcast.edge.resume import Room
-from runcast.edge.session import State
 from runcast.edge.socket import Connection, negotiate
 from runcast.edge.statistics import EdgeStatistics
 from runcast.edge.upstream import Upstream

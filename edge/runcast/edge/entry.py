@@ -18,6 +18,9 @@ from runcast.wire.lifecycle import is_critical
 from runcast.wire.position import Position
 
 _NOTHING: Final = StoredBatch()
+_STORED_SHARE: Final = 2.2
+_ENTRY_BYTES: Final = 1400
+_EVENT_BYTES: Final = 600
 
 
 class Entry:
@@ -73,6 +76,16 @@ class Entry:
             except DecodeError:
                 self._batch = _NOTHING
         return self._batch
+
+    @property
+    def cost(self) -> int:
+        """Bytes that it holds in memory now, about: what is stored, twice (as it came, and decoded), its events, and its frames.
+
+        Measured on CPython 3.11 with protobuf's upb, for entries of 1 to 256 events: from 0.8 to 1.1 of this. A frame for a second
+        subprotocol, made later, is not in it.
+        """
+        held = sum(len(frame) for frame in self._frames.values())
+        return int(_STORED_SHARE * self.size) + _ENTRY_BYTES + _EVENT_BYTES * len(self._decoded.events) + held
 
     @property
     def void(self) -> bool:

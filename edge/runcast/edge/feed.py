@@ -28,6 +28,7 @@ from runcast.bus.storage import storage_error
 from runcast.edge.entry import Entry
 from runcast.edge.open_requests import OpenRequests
 from runcast.edge.replay import Splice
+from runcast.edge.ring import Ring
 from runcast.edge.vigil import Vigil
 from runcast.wire import limits, subjects
 from runcast.wire.errors import PositionMalformedError, UnavailableError
@@ -120,8 +121,7 @@ class Feed:
         self._subscriptions: list[Subscription] = []
         self._opening: asyncio.Task[None] | None = None
         self._filling: asyncio.Task[None] | None = None
-        self._ring: deque[Entry] = deque()
-        self._ring_bytes = 0
+        self._ring = Ring()
         self.closed = False
 
     @property
@@ -251,13 +251,10 @@ class Feed:
     def _advance(self) -> None:
         for entry in self._splice.take():
             self._leave_out(entry)
-            self._ring.append(entry)
-            self._ring_bytes += entry.size
-            while len(self._ring) > limits.RING_ENTRIES_MAX or self._ring_bytes > limits.RING_BYTES_MAX:
-                self._ring_bytes -= self._ring.popleft().size
             self.watch(entry)
             for listener in tuple(self.listeners):
                 listener.offer(entry)
+            self._ring.add(entry)
         if self._splice.broken:
             self.end("history does not reach back to what was delivered")
         elif self._splice.gap and self._filling is None and not self.closed:
@@ -314,8 +311,9 @@ class Feed:
         Raises:
             UnavailableError: the log could not be read, however often it was tried.
         """
-        if self._ring and seq >= self._ring[0].prev:
-            return [entry for entry in self._ring if entry.seq > seq], True
+        near = self._ring.after(seq)
+        if near is not None:
+            return near, True
         why = UnavailableError("the log has not caught up with its tip; connect again")
         for attempt in range(limits.HISTORY_TRIES_MAX):
             if attempt:
@@ -343,8 +341,9 @@ class Feed:
         Raises:
             UnavailableError: the log could not be read, however often it was tried.
         """
-        if self._ring and seq >= self._ring[0].prev:
-            return True, sum(entry.seq > seq for entry in self._ring)
+        near = self._ring.after(seq)
+        if near is not None:
+            return True, len(near)
         why = UnavailableError("the log has not caught up with its tip; connect again")
         for attempt in range(limits.HISTORY_TRIES_MAX):
             if attempt:

@@ -1,6 +1,6 @@
 """One device connection: what it has been sent, what it acknowledged, what it gets next. Pure (ARCHITECTURE.md, "Delivery").
 
-    NEW ── hello ──► RESUMING ── caught up ──► LIVE ⇄ BEHIND         any ──► DRAINING ──► CLOSED
+Its states and the times that end it are in `runcast.edge.life`.
 
 Theory. The log is the buffer. A session is only ever *at* a position: LIVE means that it is where the user's feed is, so the next
 batch goes straight out; RESUMING and BEHIND mean that it is further back and reads the log, at the pace of its acknowledgements. A
@@ -13,24 +13,26 @@ Rules
 3. An acknowledgement is cumulative, never ahead of what was sent.
 4. Control frames may pass data; data never passes data.
 5. What a client does wrong gets a coded error; what breaks the protocol also ends the connection. Nothing follows the end.
-6. Answers (pong, sent, error) are bounded too: who asks on and on without reading them is closed.
+6. Answers (pong, sent, error) are bounded too: who asks on and on without reading them is closed (`runcast.edge.requests`).
 
 The driver calls the inputs, then carries out `take_effects()` in order; it calls `tick` now and then.
 """
 
-import enum
 from bisect import insort
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from runcast.edge.conflate import merge
+from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Probe, Read, Reauthenticate, Store, welcome
 from runcast.edge.entry import Entry
+from runcast.edge.life import Life, State
 from runcast.edge.pace import Pace
 from runcast.edge.replay import Plan
+from runcast.edge.requests import Requests
 from runcast.edge.snapshot import Snapshot
 from runcast.v1.event_pb2 import Event
-from runcast.wire import VERSION, limits
+from runcast.wire import limits
 from runcast.wire.codes import CODES
 from runcast.wire.errors import IdInvalidError, PositionMalformedError, RuncastError
 from runcast.wire.frames import (
@@ -41,104 +43,15 @@ from runcast.wire.frames import (
     Drain,
     Error,
     Hello,
-    Limits,
     Ping,
     Pong,
     Refresh,
     Send,
     Sent,
     ServerFrame,
-    Welcome,
 )
 from runcast.wire.ids import UserKey, check_id
 from runcast.wire.position import SNAPSHOT_EPOCH, Position, parse_position
-
-
-class State(enum.Enum):
-    """Where a session is in its life."""
-
-    NEW = "new"
-    RESUMING = "resuming"
-    LIVE = "live"
-    BEHIND = "behind"
-    DRAINING = "draining"
-    CLOSED = "closed"
-
-
-NEXT: Final[dict[State, frozenset[State]]] = {
-    State.NEW: frozenset({State.RESUMING, State.CLOSED}),
-    State.RESUMING: frozenset({State.LIVE, State.BEHIND, State.DRAINING, State.CLOSED}),
-    State.LIVE: frozenset({State.BEHIND, State.DRAINING, State.CLOSED}),
-    State.BEHIND: frozenset({State.LIVE, State.DRAINING, State.CLOSED}),
-    State.DRAINING: frozenset({State.CLOSED}),
-    State.CLOSED: frozenset(),
-}
-
-
-# --- effects ---
-
-
-class Control(NamedTuple):
-    """Send this frame, ahead of data."""
-
-    frame: ServerFrame
-
-
-class Data(NamedTuple):
-    """Send these bytes, an encoded batch frame, after all data before it: so many events, which stand for these entries.
-
-    A frame of a snapshot stands for none.
-    """
-
-    payload: bytes
-    events: int
-    entries: Sequence[Entry]
-
-
-class Open(NamedTuple):
-    """Find the device's place (`opened` answers): its hello."""
-
-    hello: Hello
-
-
-class Read(NamedTuple):
-    """Read the log from `seq` on, inclusive (`history` answers)."""
-
-    seq: int
-
-
-class Acked(NamedTuple):
-    """The device handled everything up to `seq`; `awaited`: somebody waits to hear of it."""
-
-    seq: int
-    awaited: bool = False
-
-
-class Store(NamedTuple):
-    """Store what the device sent (`stored` or `refused` answers)."""
-
-    send: Send
-
-
-class Reauthenticate(NamedTuple):
-    """Check a new token; it must be the same user's."""
-
-    token: str
-
-
-class Probe(NamedTuple):
-    """Send a WebSocket ping."""
-
-
-class Close(NamedTuple):
-    """Close the connection, after what was to be sent."""
-
-    code: str
-    message: str
-
-
-Effect = Control | Data | Open | Read | Acked | Store | Reauthenticate | Probe | Close
-
 
 _PIECE_KEYS: Final = -(10**16)
 """In the window, the n-th frame of a snapshot counts as this plus n: below every seq."""
@@ -156,7 +69,6 @@ class Session:
 
     def __init__(self, codec: Codec, *, edge: str, now: float, stall_s: float = limits.STALL_S) -> None:
         self.device = ""
-        self.state = State.NEW
         self.sent = 0
         self.acked = 0
         self.events_sent = 0
@@ -167,18 +79,19 @@ class Session:
         self._tip = 0
         self._pace = Pace(stall_s)
         self._awaited: deque[int] = deque()  # seqs of which a receipt is awaited, among what is unacknowledged
-        self._answers = 0
+        self._requests = Requests()
         self._reading = False
-        self._sends = 0
         self._confirmed = False
         self._effects: list[Effect] = []
-        self._opened_at = now
-        self._heard_at = now
-        self._probed = False
-        self._close_at: float | None = None
+        self._life = Life(now)
         self._snapshot: Snapshot | None = None
         self._snapshot_end = 0
         self._pieces = 0  # of it that were sent
+
+    @property
+    def state(self) -> State:
+        """Where it is in its life."""
+        return self._life.state
 
     @property
     def gives_snapshot(self) -> bool:
@@ -207,14 +120,13 @@ class Session:
         elif isinstance(frame, Ping):
             self._answer(Pong())
         elif isinstance(frame, Refresh):
-            self._effects.append(Reauthenticate(frame.token))
+            self._check(self._requests.begin_check(frame.token))
         else:
             self.close("frame_invalid", "hello was said already; say it once, first")
 
     def heard(self, now: float) -> None:
         """Anything at all arrived, a WebSocket pong included."""
-        self._heard_at = now
-        self._probed = False
+        self._life.heard(now)
 
     def _receive_hello(self, frame: ClientFrame) -> None:
         if not isinstance(frame, Hello):
@@ -225,7 +137,7 @@ class Session:
         except IdInvalidError as exc:
             self.close("id_invalid", exc.message)
             return
-        self._enter(State.RESUMING)
+        self._life.enter(State.RESUMING)
         self._effects.append(Open(frame))
 
     def _receive_ack(self, frame: Ack) -> None:
@@ -258,16 +170,10 @@ class Session:
     def _receive_send(self, frame: Send) -> None:
         try:
             check_id(frame.id, "send id")
-        except IdInvalidError as exc:
-            self._answer(_error_frame(exc, ""))
+            self._requests.begin_send()
+        except RuncastError as exc:
+            self._answer(_error_frame(exc, "" if isinstance(exc, IdInvalidError) else frame.id))
             return
-        if self._sends >= limits.SENDS_IN_FLIGHT_MAX:
-            busy = RuncastError(
-                f"{limits.SENDS_IN_FLIGHT_MAX} sends are unanswered; wait for their sent", code="rate_limited", retry_after_s=0.2
-            )
-            self._answer(_error_frame(busy, frame.id))
-            return
-        self._sends += 1
         self._effects.append(Store(frame))
 
     # --- inputs: what the driver found out ---
@@ -292,23 +198,8 @@ class Session:
         else:
             position = Position(self._epoch, plan.base)
             self.sent = self.acked = plan.base
-        self._effects.append(
-            Control(
-                Welcome(
-                    plan.outcome,
-                    position=str(position),
-                    tip=str(Position(self._epoch, tip)),
-                    tenant=user.tenant,
-                    user=user.user,
-                    device=self.device,
-                    limits=Limits(limits.FRAME_BYTES_MAX, limits.WINDOW_EVENTS, limits.WINDOW_BYTES, int(limits.PING_INTERVAL_S * 1000)),
-                    edge=self._edge,
-                    version=VERSION,
-                    reason=plan.reason,
-                    runs=snapshot.runs if snapshot is not None else [],
-                )
-            )
-        )
+        runs = snapshot.runs if snapshot is not None else []
+        self._effects.append(welcome(user, self.device, self._edge, plan, position, Position(self._epoch, tip), runs))
         self._read_on()
 
     def offer(self, entry: Entry) -> None:
@@ -319,7 +210,7 @@ class Session:
                 self._deliver(entry)
         elif self.state is State.LIVE and entry.seq > self.sent:
             if self._pace.full:
-                self._enter(State.BEHIND)
+                self._life.enter(State.BEHIND)
             else:
                 self._deliver(entry)
 
@@ -360,19 +251,24 @@ class Session:
 
     def stored(self, send_id: str, *, duplicate: bool) -> None:
         """What was sent under this id is stored."""
-        self._sends -= 1
+        self._requests.end_send()
         self._answer(Sent(send_id, duplicate))
 
     def refused(self, send_id: str, error: RuncastError) -> None:
         """What was sent under this id is not stored, or not for certain."""
-        self._sends -= 1
+        self._requests.end_send()
         self._answer(_error_frame(error, send_id))
+
+    def reauthenticated(self) -> None:
+        """Answer to `Reauthenticate`: the token is good."""
+        if self.state is not State.CLOSED:
+            self._check(self._requests.end_check())
 
     def socket_bytes(self, waiting: int) -> None:
         """The socket took something; so many bytes still wait for it."""
         has_room = self._pace.socket_bytes(waiting)
         if not self._pace.socket_full:
-            self._answers = 0
+            self._requests.answers_read()
         if has_room:
             self._read_on()
 
@@ -383,16 +279,12 @@ class Session:
         if self.state is State.CLOSED:
             return
         stalled = self._pace.stalled(now, waiting=self._waiting)
-        if self._close_at is not None and now >= self._close_at:
-            self.close("draining", "this edge is stopping; connect again, to any other")
-        elif self.state is State.NEW and now - self._opened_at >= limits.HELLO_TIMEOUT_S:
-            self.close("hello_timeout", f"no hello within {limits.HELLO_TIMEOUT_S:.0f} s")
-        elif now - self._heard_at >= limits.DEAD_AFTER_S:
-            self.close("silent", f"nothing was heard for {limits.DEAD_AFTER_S:.0f} s")
+        overdue = self._life.overdue(now)
+        if overdue is not None:
+            self.close(*overdue)
         elif stalled:
             self.close("slow", "nothing was acknowledged for too long while more waited; connect again and acknowledge what is handled")
-        elif not self._probed and now - self._heard_at >= limits.PING_INTERVAL_S:
-            self._probed = True
+        elif self._life.wants_probe(now):
             self._effects.append(Probe())
 
     def drain(self, *, reconnect_in_s: float, grace_s: float, now: float) -> None:
@@ -403,14 +295,14 @@ class Session:
         if self.state is State.NEW:
             self.close("draining", "this edge is stopping; connect again, to any other")
             return
-        self._enter(State.DRAINING)
-        self._close_at = now + grace_s
+        self._life.enter(State.DRAINING)
+        self._life.close_at(now + grace_s)
 
     def close(self, code: str, message: str) -> None:
         """End the connection with a row of the code table."""
         if self.state is State.CLOSED:
             return
-        self._enter(State.CLOSED)
+        self._life.enter(State.CLOSED)
         self.close_code = code
         self._snapshot = None
         self._effects.append(Control(_error_frame(RuncastError(message, code=code), "")))
@@ -419,7 +311,7 @@ class Session:
     def gone(self) -> None:
         """The connection is no more."""
         if self.state is not State.CLOSED:
-            self._enter(State.CLOSED)
+            self._life.enter(State.CLOSED)
             self.close_code = self.close_code or "gone"
 
     # --- the machine's own ---
@@ -427,11 +319,9 @@ class Session:
     def _answer(self, frame: ServerFrame) -> None:
         if self.state is State.CLOSED:
             return
-        if self._pace.socket_full:
-            self._answers += 1
-            if self._answers > limits.ANSWERS_WAITING_MAX:
-                self.close("slow", f"{limits.ANSWERS_WAITING_MAX} answers wait to be read; read what you asked for")
-                return
+        if not self._requests.answer(waiting=self._pace.socket_full):
+            self.close("slow", f"{limits.ANSWERS_WAITING_MAX} answers wait to be read; read what you asked for")
+            return
         self._effects.append(Control(frame))
 
     @property
@@ -489,16 +379,16 @@ class Session:
         if self._snapshot is not None and self._pace.hungry:
             self._deliver_snapshot(self._snapshot)
         if self._snapshot is None and self.sent >= self._tip:
-            self._enter(State.LIVE)
+            self._life.enter(State.LIVE)
         elif self._snapshot is None and self._pace.hungry:
             self._reading = True
             self._effects.append(Read(self.sent))
         elif self.state is State.RESUMING:
-            self._enter(State.BEHIND)
+            self._life.enter(State.BEHIND)
 
-    def _enter(self, state: State) -> None:
-        assert state in NEXT[self.state], f"{self.state} -> {state}"  # noqa: S101 # the table is the invariant
-        self.state = state
+    def _check(self, token: str | None) -> None:
+        if token is not None:
+            self._effects.append(Reauthenticate(token))
 
 
 def _error_frame(error: RuncastError, send_id: str) -> Error:

@@ -15,24 +15,13 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from runcast.bus.cursors import Acknowledged
 from runcast.edge.auth import TOKEN_PREFIX
+from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Probe, Read, Reauthenticate, Store
 from runcast.edge.entry import Entry
 from runcast.edge.feed import Feed
+from runcast.edge.life import State
 from runcast.edge.replay import Plan
 from runcast.edge.resume import begin
-from runcast.edge.session import (
-    Acked,
-    Close,
-    Control,
-    Data,
-    Effect,
-    Open,
-    Probe,
-    Read,
-    Reauthenticate,
-    Session,
-    State,
-    Store,
-)
+from runcast.edge.session import Session
 from runcast.edge.statistics import Unacknowledged
 from runcast.wire import limits
 from runcast.wire.codes import CODES
@@ -352,6 +341,7 @@ class Connection:
         try:
             if await self._edge.auth.authenticate(token) != self.user:
                 raise RuncastError("the new token is another user's; connect anew for another user", code="unauthenticated")
+            self.session.reauthenticated()
         except RuncastError as exc:
             self.session.close(exc.code.name, exc.message)
-            self._carry()
+        self._carry()

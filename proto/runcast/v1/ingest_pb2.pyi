@@ -22,18 +22,30 @@ RECEIPT_OUTCOME_OFFLINE: ReceiptOutcome
 RECEIPT_OUTCOME_STORED: ReceiptOutcome
 
 class PublishRequest(_message.Message):
-    __slots__ = ("hello", "batches", "abandons", "receipt_asks", "answer_asks")
+    __slots__ = ("hello", "batches", "abandons", "receipt_asks", "answer_asks", "open_runs")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     BATCHES_FIELD_NUMBER: _ClassVar[int]
     ABANDONS_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_ASKS_FIELD_NUMBER: _ClassVar[int]
     ANSWER_ASKS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_RUNS_FIELD_NUMBER: _ClassVar[int]
     hello: ProducerHello
     batches: _containers.RepeatedCompositeFieldContainer[_event_pb2.Batch]
     abandons: _containers.RepeatedCompositeFieldContainer[RunAbandon]
     receipt_asks: _containers.RepeatedCompositeFieldContainer[ReceiptAsk]
     answer_asks: _containers.RepeatedCompositeFieldContainer[AnswerAsk]
-    def __init__(self, hello: _Optional[_Union[ProducerHello, _Mapping]] = ..., batches: _Optional[_Iterable[_Union[_event_pb2.Batch, _Mapping]]] = ..., abandons: _Optional[_Iterable[_Union[RunAbandon, _Mapping]]] = ..., receipt_asks: _Optional[_Iterable[_Union[ReceiptAsk, _Mapping]]] = ..., answer_asks: _Optional[_Iterable[_Union[AnswerAsk, _Mapping]]] = ...) -> None: ...
+    open_runs: _containers.RepeatedCompositeFieldContainer[OpenRun]
+    def __init__(self, hello: _Optional[_Union[ProducerHello, _Mapping]] = ..., batches: _Optional[_Iterable[_Union[_event_pb2.Batch, _Mapping]]] = ..., abandons: _Optional[_Iterable[_Union[RunAbandon, _Mapping]]] = ..., receipt_asks: _Optional[_Iterable[_Union[ReceiptAsk, _Mapping]]] = ..., answer_asks: _Optional[_Iterable[_Union[AnswerAsk, _Mapping]]] = ..., open_runs: _Optional[_Iterable[_Union[OpenRun, _Mapping]]] = ...) -> None: ...
+
+class OpenRun(_message.Message):
+    __slots__ = ("user", "run_id", "attempt")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    user: _event_pb2.User
+    run_id: str
+    attempt: int
+    def __init__(self, user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., run_id: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class AnswerAsk(_message.Message):
     __slots__ = ("user", "run_id", "request_id", "dropped")

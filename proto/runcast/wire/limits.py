@@ -48,6 +48,8 @@ STREAM_WINDOW_BYTES: Final = 8 * MIB
 """Bytes of them; the same."""
 STREAM_RUNS_MAX: Final = 10_000
 """Runs whose life one Publish stream tracks. Past it the longest untouched one is forgotten, and is checked less strictly."""
+OPEN_RUNS_TOLD_MAX: Final = 1_000
+"""Idle runs that a producer names in one message to a new router. The rest follows in the next."""
 STREAM_ENDED_MAX: Final = 10_000
 """Ended attempts that one Publish stream remembers, to refuse what comes after their end. Past it the oldest is forgotten."""
 REFUSAL_CHARS_MAX: Final = 512
@@ -257,7 +259,7 @@ REQUEST_OPTIONS_BYTES_MAX: Final = 4 * KIB
 RING_ENTRIES_MAX: Final = 256
 """Newest batches of a connected user that an edge keeps, so that short gaps are filled without asking NATS."""
 RING_BYTES_MAX: Final = 256 * KIB
-"""Bytes of them."""
+"""What they hold in memory, decoded and encoded, about; past it the oldest go. 300-byte events, one a batch: 74 of them."""
 PENDING_ENTRIES_MAX: Final = 1024
 """Live batches held while a user's gap is filled from the log. Past it they are dropped and read from the log too."""
 HISTORY_CHUNK: Final = 128

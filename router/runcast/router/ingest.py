@@ -12,9 +12,9 @@ Rules:
     - After batch n is stored comes n+1. A batch up to n is a resend and goes to storage, which recognises it by its message
       id.
     - A refused or failed batch changes nothing of its run: another batch may come under the same number.
+    - A run that goes on without anything to send (`open_runs`) counts as open, so that it hears of a cancel; at most `runs_max` of them.
     - A question for a receipt (`Await`) is passed on; one that can't be read breaks the protocol. So it is with answers of users
-      (`Asked`), at most `limits.ANSWERS_AWAITED_MAX` at once; each is told once. A run whose answer is asked for counts as open here: it
-      may have nothing to send for hours, and is to hear of a cancel all the same.
+      (`Asked`), at most `limits.ANSWERS_AWAITED_MAX` at once; each is told once. A run whose answer is asked for counts as open here.
     - Nothing follows a run's end, as long as the stream remembers it (`limits.STREAM_ENDED_MAX`).
 
 Invariants: `unanswered` is the number of `Store` effects not yet answered by `stored` or `failed`; an attempt has at most one
@@ -55,6 +55,7 @@ from runcast.v1.ingest_pb2 import (
     BatchAck,
     BatchRefusal,
     GoAway,
+    OpenRun,
     PublishRequest,
     ReceiptAsk,
     RunAbandon,
@@ -112,6 +113,7 @@ class ProducerStream:
         self._open: OrderedDict[AttemptKey, Attempt] = OrderedDict()
         self._ended: OrderedDict[AttemptKey, Attempt] = OrderedDict()
         self._runs: dict[RunKey, _Run] = {}
+        self._idle: set[AttemptKey] = set()  # told of, and no batch came since
         self._asked: set[RequestKey] = set()
         self._leaving = False
         self._over = False
@@ -149,6 +151,8 @@ class ProducerStream:
                 self._receive_question(question)
             for abandon in request.abandons:
                 self._receive_abandon(abandon)
+            for told in request.open_runs:
+                self._receive_open(told)
         except RuncastError as exc:
             self.end(exc)
 
@@ -214,6 +218,7 @@ class ProducerStream:
         self._over = True
         self._effects = [*(Closed(run) for run in self._runs), *(Dropped(request) for request in self._asked)]
         self._runs.clear()
+        self._idle.clear()
         self._asked.clear()
 
     # --- the stream ---
@@ -252,15 +257,17 @@ class ProducerStream:
             self._refuse(batch.run_id, batch.attempt, batch.number, exc)
 
     def _receive_abandon(self, abandon: RunAbandon) -> None:
-        """Pass on what the producer gives up.
+        """Pass on what the producer gives up; raises as `_attempt_of`."""
+        run, attempt = _attempt_of(abandon)
+        self._effects.append(GivenUp(run, attempt))
 
-        Raises:
-            RuncastError: `id_invalid` or `batch_invalid`: the stream ends, since there is no answer that says so.
-        """
-        user = UserKey(check_id(abandon.user.tenant, "tenant id"), check_id(abandon.user.id, "user id"))
-        if abandon.attempt < 1:
-            raise RuncastError("attempt is 0; count the tries of a run from 1", code="batch_invalid")
-        self._effects.append(GivenUp(RunKey(user, check_id(abandon.run_id, "run id")), abandon.attempt))
+    def _receive_open(self, told: OpenRun) -> None:
+        """Hold open what goes on without a batch; raises as `_attempt_of`."""
+        place = _attempt_of(told)
+        if place in self._idle or place in self._open or place in self._ended or len(self._idle) >= self._runs_max:
+            return
+        self._idle.add(place)
+        self._hold(place[0])
 
     def _receive_question(self, question: AnswerAsk) -> None:
         """Wait for a user's answer, or do not wait any more.
@@ -293,6 +300,9 @@ class ProducerStream:
         attempt = self._ended.get(place) or self._open.get(place) or Attempt(batch)
         pending = check_turn(attempt, batch, len(payload))
         attempt.pending = pending
+        if place in self._idle:  # from now on the attempt itself holds the run open
+            self._idle.remove(place)
+            attempt.announced = True
         ending = pending.lifecycle is not None and pending.lifecycle.state is State.ENDED
         if attempt.lifecycle.state is not State.ENDED:
             self._touch(place, attempt)
@@ -384,3 +394,15 @@ def _await(ask: ReceiptAsk) -> Await:
     user = UserKey(check_id(ask.user.tenant, "tenant id"), check_id(ask.user.id, "user id"))
     key = BatchKey(RunKey(user, check_id(ask.run_id, "run id")), ask.attempt, ask.number)
     return Await(key, parse_position(ask.position), ask.deadline_ms, ask.elapsed_ms)
+
+
+def _attempt_of(told: RunAbandon | OpenRun) -> AttemptKey:
+    """Read which attempt is meant.
+
+    Raises:
+        RuncastError: `id_invalid` or `batch_invalid`: the stream ends, since there is no answer that says so.
+    """
+    user = UserKey(check_id(told.user.tenant, "tenant id"), check_id(told.user.id, "user id"))
+    if told.attempt < 1:
+        raise RuncastError("attempt is 0; count the tries of a run from 1", code="batch_invalid")
+    return RunKey(user, check_id(told.run_id, "run id")), told.attempt

@@ -35,6 +35,7 @@ from runcast.bus.queue import Delivery, GroupQueue
 from runcast.router.auth import Principal
 from runcast.router.held import Held
 from runcast.router.node import Leavable, Node
+from runcast.router.pull import Puller
 from runcast.router.turns import Turn, Turns
 from runcast.v1.inbox_pb2 import (
     DISPOSITION_ACK,
@@ -53,8 +54,6 @@ from runcast.wire.ids import check_id
 
 ReceiveContext = grpc.aio.ServicerContext[ReceiveRequest, ReceiveResponse]
 
-_PULL_MARGIN_S: Final = 0.5
-"""How much later than a pull's end it counts as lost."""
 _DELIVERY_ID: Final = re.compile(r"([0-9]{1,19})\.[0-9]{1,19}", re.ASCII)
 """A delivery id of ours: place in the inbox, and count of the delivery."""
 _COUNTED: Final = {DISPOSITION_ACK: "done", DISPOSITION_RETRY: "retried", DISPOSITION_REJECT: "rejected"}
@@ -77,15 +76,13 @@ class WorkerStream(Leavable):
         self._queue = GroupQueue(
             node.bus, group, take=self._take, passed=self._hold, ended=self._pull_ended, wants=self._wants, give=self._give
         )
+        self._puller = Puller(self._queue, self._room, node.require_storage, self._log)
         self._group = asyncio.TaskGroup()
         self._reader: asyncio.Task[None] | None = None
         self._held: OrderedDict[int, Held] = OrderedDict()
         self._waiting: list[InboxDelivery] = []
         self._looking = 0  # messages of which it is not known yet how often they were handed out
-        self._credit = 0
-        self._problem = ""
         self._wake_writer = asyncio.Event()
-        self._wake_puller = asyncio.Event()
         self._leaving = False
         self._closed = False
         self._go_away = False
@@ -100,7 +97,7 @@ class WorkerStream(Leavable):
         try:
             async with self._group as group:
                 self._reader = group.create_task(self._read())
-                others = [group.create_task(part) for part in (self._write(), self._pull(), self._extend())]
+                others = [group.create_task(part) for part in (self._write(), self._puller.run(), self._extend())]
                 try:
                     await asyncio.wait([self._reader])
                 finally:
@@ -120,7 +117,7 @@ class WorkerStream(Leavable):
         """Tell the worker to go to another router; what it holds may still be settled here."""
         self._leaving = self._go_away = True
         self._wake_writer.set()
-        self._wake_puller.set()
+        self._puller.stop()
         for held in list(self._held.values()):
             if held.untouched:
                 self._group.create_task(self._return(held))
@@ -165,40 +162,6 @@ class WorkerStream(Leavable):
                 await self._context.write(response)
             self._end_if_left()
 
-    async def _pull(self) -> None:
-        """Keep one pull under way while there is room."""
-        wait_s = limits.BACKOFF_FIRST_S
-        opened = False
-        while not self._leaving:
-            self._wake_puller.clear()
-            room = self._room
-            if not room:
-                await self._wake_puller.wait()
-                continue
-            try:
-                if not opened:
-                    self._node.require_storage()
-                    await self._queue.open()
-                    opened = True
-                self._credit, self._problem = room, ""
-                await self._queue.pull(room, limits.INBOX_PULL_S)
-                await self._pull_over()
-                if self._problem:
-                    raise UnavailableError(f"the inbox answered {self._problem}")
-                wait_s = limits.BACKOFF_FIRST_S
-            except UnavailableError as exc:
-                opened = False
-                self._log.debug("inbox_unavailable", error=exc.message)
-                await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 # jitter, not a secret
-                wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
-
-    async def _pull_over(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limits.INBOX_PULL_S + _PULL_MARGIN_S):
-                while self._credit > 0 and not self._leaving:
-                    self._wake_puller.clear()
-                    await self._wake_puller.wait()
-
     async def _extend(self) -> None:
         """Tell the server, for everything held, that it is worked on."""
         while True:
@@ -226,7 +189,7 @@ class WorkerStream(Leavable):
                     for seq in verdict.seqs:
                         self._release(self._held[seq], settled=True)
                 elif pause:
-                    self._wake_puller.set()  # what waits for something elsewhere makes room
+                    self._puller.wake()  # what waits for something elsewhere makes room
                     await self._queue.offer(verdict.seqs, verdict.behind)
             if pause:
                 with contextlib.suppress(TimeoutError):
@@ -286,15 +249,14 @@ class WorkerStream(Leavable):
     # --- messages ---
 
     def _take(self, delivery: Delivery) -> None:
-        self._credit -= 1
-        self._wake_puller.set()
+        self._puller.came()
         self._hold(delivery)
 
     def _wants(self, seq: int, behind: int) -> bool:
         """Another stream offers a message: wanted when the one before it is here, or, if anybody may have it, when there is room."""
         if self._leaving or self._closed or len(self._held) >= self._in_flight_max + limits.INBOX_BLOCKED_MAX:
             return False
-        return self._room > 0 if behind == seq else self._turns.knows(behind)
+        return self._room() > 0 if behind == seq else self._turns.knows(behind)
 
     def _give(self, seq: int) -> Delivery | None:
         """Another stream asks for a message that was offered."""
@@ -330,7 +292,6 @@ class WorkerStream(Leavable):
         self._looking += 1
         self._spawn(self._look_up(held))
 
-    @property
     def _room(self) -> int:
         """How many more to ask the inbox for."""
         return max(0, self._turns.room - self._looking)
@@ -397,8 +358,7 @@ class WorkerStream(Leavable):
         return not held.lost
 
     def _pull_ended(self, problem: str) -> None:
-        self._credit, self._problem = 0, problem
-        self._wake_puller.set()
+        self._puller.ended(problem)
 
     def _settle(self, ack: InboxAck) -> None:
         found = _DELIVERY_ID.fullmatch(ack.delivery_id)
@@ -428,5 +388,5 @@ class WorkerStream(Leavable):
                 self._turns.lost(seq)
             for changed in self._lines.values():
                 changed.set()
-        self._wake_puller.set()
+        self._puller.wake()
         self._end_if_left()

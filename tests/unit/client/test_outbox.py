@@ -395,3 +395,31 @@ def test_an_indeterminate_run_is_given_up_on_every_stream_until_that_is_settled(
     outbox.disconnected()
     connect(outbox)
     assert outbox.take_abandons() == []
+
+
+def test_runs_without_anything_to_send_are_named_once_on_every_new_stream() -> None:
+    outbox, idle = opened()
+    assert outbox.take_open_runs() == [], "its batches were on this stream"
+    ended, busy = begin(outbox, "ended"), begin(outbox, "busy")
+    outbox.append(0.0, ended, fatal())
+    for batch in outbox.take_batches(0.0):
+        ack(outbox, batch)
+    outbox.append(0.0, busy, said("x"))
+    for _ in range(2):
+        outbox.disconnected()
+        connect(outbox)
+        assert [(told.user.id, told.run_id, told.attempt) for told in outbox.take_open_runs()] == [("alice", idle.run_id, 1)]
+        assert outbox.take_open_runs() == []
+
+
+def test_many_open_runs_are_named_some_at_a_time() -> None:
+    outbox, _ = opened("r0")
+    for number in range(1, limits.OPEN_RUNS_TOLD_MAX + 1):
+        begin(outbox, f"r{number}")
+    while batches := outbox.take_batches(0.0):
+        for batch in batches:
+            ack(outbox, batch)
+    outbox.disconnected()
+    connect(outbox)
+    counts = [len(outbox.take_open_runs()) for _ in range(3)]
+    assert counts == [limits.OPEN_RUNS_TOLD_MAX, 1, 0]

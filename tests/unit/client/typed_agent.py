@@ -5,6 +5,7 @@ from typing import Any, assert_type
 from runcast.client import (
     Answer,
     Classification,
+    ConnectionState,
     EventTooLargeError,
     Inbox,
     InboxMessage,
@@ -66,7 +67,21 @@ async def speak(run: Run) -> None:
 
 
 async def use_async() -> None:
-    async with Runcast("127.0.0.1:7400", agent="a", tenant="t", classify=RULES, error_detail=True, oversize="truncate", spill="x") as rc:
+    states: list[ConnectionState] = []
+    async with Runcast(
+        "127.0.0.1:7400",
+        agent="a",
+        tenant="t",
+        classify=RULES,
+        error_detail=True,
+        oversize="truncate",
+        coalesce_s=0.0,
+        when_full="raise",
+        on_state=states.append,
+        spill="x",
+    ) as rc:
+        assert_type(rc.stats(), Statistics)
+        assert_type(rc.stats().connection, ConnectionState)
         assert_type(rc, Runcast)
         assert_type(await rc.ready(1.0), None)
         assert_type(await rc.is_online("alice", tenant="t"), bool)

@@ -2,9 +2,11 @@
 
 from collections import deque
 
+from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Read, Store
 from runcast.edge.entry import Entry
+from runcast.edge.life import State
 from runcast.edge.replay import Plan
-from runcast.edge.session import Acked, Close, Control, Data, Effect, Open, Read, Session, State, Store
+from runcast.edge.session import Session
 from runcast.v1.event_pb2 import Batch as StoredBatch
 from runcast.v1.event_pb2 import Event
 from runcast.wire import limits

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
+from runcast.edge.effects import Acked, Close, Control, Data, Open, Probe, Read, Reauthenticate, Store
 from runcast.edge.entry import Entry
+from runcast.edge.life import NEXT, State
 from runcast.edge.replay import Plan
-from runcast.edge.session import NEXT, Acked, Close, Control, Data, Open, Probe, Read, Reauthenticate, State, Store
 from runcast.edge.snapshot import Fold, Snapshot
 from runcast.v1.event_pb2 import TEXT_MODE_DELTA, AgentResponse, Event, UserMessage
 from runcast.v1.event_pb2 import Batch as StoredBatch
@@ -112,11 +113,11 @@ def test_every_input_in_every_state_keeps_to_the_table(state: State, name: str) 
 def test_the_table_is_obeyed(state: State, after: State) -> None:
     session = device_in(state).session
     if after in NEXT[state]:
-        session._enter(after)
+        session._life.enter(after)
         assert session.state is after
     else:
         with pytest.raises(AssertionError, match=f"{state} -> {after}"):
-            session._enter(after)
+            session._life.enter(after)
 
 
 def test_the_table_is_total_and_closed_is_the_end() -> None:
@@ -602,6 +603,22 @@ def test_refresh_is_passed_on() -> None:
     assert device.effects == [Reauthenticate("new")]
 
 
+def test_refreshes_are_checked_one_at_a_time() -> None:
+    device = live()
+    for token in ("a", "b", "c"):
+        device.session.receive(Refresh(token), 0.0)
+    device.carry()
+    assert device.effects == [Reauthenticate("a")]
+    device.session.reauthenticated()
+    device.carry()
+    assert device.effects == [Reauthenticate("a"), Reauthenticate("c")]
+    device.session.receive(Refresh("d"), 0.0)
+    device.session.gone()
+    device.session.reauthenticated()
+    device.carry()
+    assert device.effects == [Reauthenticate("a"), Reauthenticate("c")], "nothing follows the end"
+
+
 def test_both_codecs_are_served() -> None:
     for codec in CODECS.values():
         device = DeviceModel(codec)
@@ -726,7 +743,7 @@ def test_a_long_read_is_merged_and_counts_as_what_goes_out() -> None:
 
 def test_a_short_read_is_not_merged() -> None:
     device = live(0)
-    device.session.state = State.BEHIND
+    device.session._life.state = State.BEHIND
     for _ in range(limits.MERGE_BACKLOG_BATCHES - 1):
         device.publish()
     device.session._reading = True

@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from runcast.edge.session import State
+from runcast.edge.life import State
 from runcast.wire import limits
 from runcast.wire.errors import UnavailableError
 from runcast.wire.frames import CODECS, Ack, ClientFrame, Hello, Ping, Send

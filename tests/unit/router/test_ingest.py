@@ -31,7 +31,7 @@ from runcast.router.effects import (
 )
 from runcast.router.ingest import ProducerStream
 from runcast.v1.event_pb2 import TOOL_STATUS_OK, Batch, Event, User
-from runcast.v1.ingest_pb2 import AnswerAsk, BatchRefusal, ProducerHello, PublishRequest, RunAbandon
+from runcast.v1.ingest_pb2 import AnswerAsk, BatchRefusal, OpenRun, ProducerHello, PublishRequest, RunAbandon
 from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.ids import UserKey
 
@@ -86,6 +86,53 @@ class Stream:
 
 
 RUN = RunKey(UserKey("default", "alice"), "r")
+
+
+# --- runs that have nothing to send ---
+
+
+def name(attempt: int = 1, *run_ids: str) -> PublishRequest:
+    user = User(tenant="default", id="alice")
+    return PublishRequest(open_runs=[OpenRun(user=user, run_id=run_id, attempt=attempt) for run_id in run_ids or ("r",)])
+
+
+def test_a_run_without_anything_to_send_is_open_once_named_and_hears_of_a_cancel() -> None:
+    stream = Stream()
+    for _ in range(2):
+        stream.machine.receive(name())
+    assert stream.machine.take_effects() == [Opened(RUN)]
+    stream.machine.cancel(RUN, "enough")
+    assert [effect.cancel.reason for effect in of(Cancelled, stream.machine.take_effects())] == ["enough"]
+    opening = [effect for effect in stream.store(make_batch(5, 9, WORK)) if isinstance(effect, Opened | Closed)]
+    assert opening == [], "it was open already"
+    assert of(Closed, stream.store(make_batch(6, 10, END))) == [Closed(RUN)]
+    stream.machine.receive(name())
+    assert stream.machine.take_effects() == [], "it has ended"
+
+
+@pytest.mark.parametrize("last", [END, WORK])
+def test_a_named_run_is_closed_once_by_its_end_and_by_the_stream_s(last: str) -> None:
+    stream = Stream()
+    stream.machine.receive(name())
+    closed = of(Closed, stream.store(make_batch(5, 9, last)))
+    stream.machine.close()
+    assert closed + of(Closed, stream.machine.take_effects()) == [Closed(RUN)]
+
+
+def test_named_runs_are_bounded() -> None:
+    stream = Stream(runs_max=2)
+    stream.machine.receive(name(1, "a", "b", "c"))
+    assert [effect.run.run_id for effect in of(Opened, stream.machine.take_effects())] == ["a", "b"]
+    assert of(Closed, stream.store(make_batch(2, 2, END, run_id="a")))
+    stream.machine.receive(name(1, "c"))
+    assert [effect.run.run_id for effect in of(Opened, stream.machine.take_effects())] == ["c"]
+
+
+@pytest.mark.parametrize("told", [name(0), name(1, "x" * 200)])
+def test_a_run_that_can_t_be_read_ends_the_stream(told: PublishRequest) -> None:
+    stream = Stream()
+    stream.machine.receive(told)
+    assert of(End, stream.machine.take_effects())
 
 
 # --- answers of users ---

@@ -7,14 +7,17 @@ is closed then.
 Never imports grpc.
 """
 
+import contextlib
 import logging
 from types import TracebackType
 from typing import Any, Self
 
+from runcast.client.errors import OutboxClosedError
 from runcast.client.inbox import Inbox as AsyncInbox
 from runcast.client.run import Run as AsyncRun
 from runcast.client.runcast import Runcast as AsyncRuncast
-from runcast.client.sync.block import Block, as_made_by, asks, close_blocks, opens, waits
+from runcast.client.statistics import Statistics
+from runcast.client.sync.block import Block, as_made_by, close_blocks, opens, waits
 from runcast.client.sync.inbox import Inbox
 from runcast.client.sync.run import Run
 from runcast.client.sync.thread import LoopThread
@@ -32,8 +35,8 @@ class Runcast(Block):
 
     @as_made_by(AsyncRuncast)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        inner = AsyncRuncast(*args, **kwargs)
-        super().__init__(LoopThread("runcast client", self._close_at_exit), inner, "runcast", set())
+        self._runcast = AsyncRuncast(*args, **kwargs)
+        super().__init__(LoopThread("runcast client", self._close_at_exit), self._runcast, "runcast", set())
 
     def _wrap_run(self, run: AsyncRun) -> Run:
         return Run(self._thread, run, self._family)
@@ -44,9 +47,15 @@ class Runcast(Block):
     run = opens(AsyncRuncast.run, _wrap_run)
     inbox = opens(AsyncRuncast.inbox, _wrap_inbox)
     is_online = waits(AsyncRuncast.is_online)
-    stats = asks(AsyncRuncast.stats)
     ready = waits(AsyncRuncast.ready)
     close = waits(AsyncRuncast.close)
+
+    def stats(self) -> Statistics:
+        """As `runcast.client.Runcast.stats`."""
+        if not self._thread.ending:
+            with contextlib.suppress(OutboxClosedError):  # it ends just now
+                return self._thread.call(self._runcast.stats)
+        return self._runcast.stats()
 
     def __enter__(self) -> Self:
         self._thread.start()

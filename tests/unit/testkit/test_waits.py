@@ -1,4 +1,4 @@
-from runcast.testkit.timing import check_first, check_silence, find_firsts, find_gaps, measure, report, table
+from runcast.testkit.waits import check_first, check_silence, find_firsts, find_gaps, measure, report, table, timing_table
 from runcast.v1 import event_pb2 as pb
 from tests.unit.testkit.recordings import Reel, begin, good, say
 
@@ -68,6 +68,7 @@ def test_measures_and_report() -> None:
     lines = table(timings)
     assert len({len(line) for line in lines[1:]}) == 1
     assert "gaps p99" in lines[0]
+    assert timing_table([good().recording(), slow.recording(later=3.0)]).splitlines() == lines
     assert "3000.0" in lines[1]
 
 

@@ -172,3 +172,8 @@ def table(timings: Sequence[Timing]) -> list[str]:
         cells = "  ".join(f"{value:>{len(head)}.1f}" for value, head in zip(values, heads, strict=True))
         lines.append(f"{timing.name:<{width}}  {timing.runs:>4}  {timing.events:>6}  {cells}")
     return lines
+
+
+def timing_table(recordings: Iterable[Recording]) -> str:
+    """Everybody's timing as a text, a line per device, who had to wait longest first; milliseconds."""
+    return "\n".join(table(report(recordings)))

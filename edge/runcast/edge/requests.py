@@ -1,0 +1,59 @@
+"""What a device asks of its edge, kept within bounds: sends, new tokens, and answers that it does not read. Pure.
+
+Rules: so many sends are unanswered at most; one new token is checked at a time, and of those that come meanwhile the newest is next; past
+so many answers that wait for its socket a device is asking without reading.
+"""
+
+from runcast.wire import limits
+from runcast.wire.errors import RuncastError
+
+
+class Requests:
+    """Of one connection."""
+
+    __slots__ = ("_answers", "_checking", "_sends", "_token")
+
+    def __init__(self) -> None:
+        self._answers = 0
+        self._sends = 0
+        self._checking = False
+        self._token: str | None = None
+
+    def begin_send(self) -> None:
+        """Something was sent, and is to be answered.
+
+        Raises:
+            RuncastError: `rate_limited`.
+        """
+        if self._sends >= limits.SENDS_IN_FLIGHT_MAX:
+            raise RuncastError(
+                f"{limits.SENDS_IN_FLIGHT_MAX} sends are unanswered; wait for their sent", code="rate_limited", retry_after_s=0.2
+            )
+        self._sends += 1
+
+    def end_send(self) -> None:
+        """It is answered."""
+        self._sends -= 1
+
+    def begin_check(self, token: str) -> str | None:
+        """A new token came; returns the one to check now, None while one is being checked."""
+        if self._checking:
+            self._token = token
+            return None
+        self._checking = True
+        return token
+
+    def end_check(self) -> str | None:
+        """It was checked, and is good; returns the one to check next."""
+        self._checking = False
+        token, self._token = self._token, None
+        return None if token is None else self.begin_check(token)
+
+    def answer(self, *, waiting: bool) -> bool:
+        """An answer goes out; `waiting`: behind others that the socket does not take. False: there are too many of them."""
+        self._answers += waiting
+        return self._answers <= limits.ANSWERS_WAITING_MAX
+
+    def answers_read(self) -> None:
+        """The socket took what waited."""
+        self._answers = 0
