@@ -238,6 +238,16 @@ async def test_subgraphs_are_children(rc: Runcast, user: str, device: DeviceFact
     assert {event.thread for event in watcher.events} == {"t-1"}
 
 
+async def test_spans_are_left_in_whatever_task(rc: Runcast, user: str, device: DeviceFactory, caplog: pytest.LogCaptureFixture) -> None:
+    import opentelemetry.trace  # noqa: F401 # so that spans are made
+
+    watcher = await device()
+    run = rc.run(user=user)
+    await chain_of(agent(calls(("add", {"a": 1, "b": 1})), "two", name="inner")).ainvoke(HELLO, {"callbacks": [RuncastHandler(run)]})
+    await until_end(watcher, run.id)
+    assert "detach" not in caplog.text
+
+
 async def test_first_steps_side_by_side_are_one_child(rc: Runcast, user: str, device: DeviceFactory) -> None:
     async def say(state: MessagesState) -> Any:
         return {"messages": [await Scripted(messages=iter([AIMessage("hello there")])).ainvoke("hi")]}
