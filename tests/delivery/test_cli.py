@@ -382,3 +382,15 @@ async def test_bench_counts_everything():
     assert 0 < delivery["emit_to_device_ms"]["p50"] <= delivery["due_to_device_ms"]["max"]
     assert set(figures["cpu_us_per_event"]) == {"nats", "router", "edge", "agents", "devices"}
     assert figures["kib_per_idle_connection"] is not None
+
+
+async def test_bench_client_hears_what_was_said():
+    done = await runcast("bench", "client", "--runs", "4", "--users", "3", "--seconds", "0.5", "--json", timeout=50)
+    assert done.status == 0, done.err
+    figures = json.loads(done.out)
+    assert 0 < figures["thinking_call"]["p50_us"] <= figures["thinking_call"]["p99_us"]
+    assert figures["flood"]["client"]["stored_per_s"] > 0
+    sequences = figures["sequences"]
+    assert sequences["said"] == sequences["heard"] > 3 * 30 - 1
+    assert 0 < sequences["merged"] < sequences["said"]
+    assert 0 < sequences["agent_to_device_ms"]["p50"] <= sequences["agent_to_device_ms"]["max"]

@@ -15,6 +15,7 @@
 Never imports asyncio, grpc or the clock.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -75,6 +76,10 @@ class NoAnswerError(RuncastError, TimeoutError):
     default_code = "no_answer"
 
 
+_RUNS_SHOWN = 3
+"""Runs that the text of an UnsentError names."""
+
+
 class UnsentError(RuncastError):
     """`close()` ran out of time.
 
@@ -87,12 +92,23 @@ class UnsentError(RuncastError):
     def __init__(self, leftovers: Sequence[Leftover], why: str) -> None:
         unsure = sum(len(left.unsure) for left in leftovers)
         unsent = sum(len(left.unsent) for left in leftovers)
+        shown = [_describe(left) for left in leftovers[:_RUNS_SHOWN]]
+        if len(leftovers) > _RUNS_SHOWN:
+            shown.append(f"and {len(leftovers) - _RUNS_SHOWN} runs more")
+        doubt = f", {unsure} were sent and not answered (they may be stored)" if unsure else ""
         super().__init__(
-            f"closed ({why}) with {unsent} events never sent and {unsure} sent but unanswered, of {len(leftovers)} runs; "
-            "they are in `leftovers`: emit them again in a new attempt of their runs",
+            f"closed {why} with {unsent} events never sent{doubt}, of {len(leftovers)} runs: {'; '.join(shown)}. All are in `leftovers`: "
+            "emit them again in the next attempt of their runs, or give `close` more time",
             code="indeterminate" if unsure else "unavailable",
         )
         self.leftovers = tuple(leftovers)
+
+
+def _describe(left: Leftover) -> str:
+    """A run, and how many events of which kind are left of it, in order of appearance."""
+    kinds = Counter(event.WhichOneof("kind") or "unknown" for event in left.unsure + left.unsent)
+    counts = ", ".join(kind if count == 1 else f"{count} {kind}" for kind, count in kinds.items())
+    return f"run {left.key.run_id!r} attempt {left.key.attempt} of user {left.key.user.user!r} ({counts})"
 
 
 class RunRefusedError(RefusedError):

@@ -98,6 +98,7 @@ class Publisher:
         self._failure: RuncastError | None = None
         self._over: RuncastError | None = None  # what waits is told, when nothing is carried any more
         self._closed = False
+        self._last_state = ""  # of the connection, when time was up
 
     # --- for runs ---
 
@@ -329,10 +330,18 @@ class Publisher:
             async with time_limit(timeout_s):
                 await self._empty.wait()
         except TimeoutError:
-            _log.warning("closing with %d events unanswered", self._outbox.events)
+            state, router, reason = self._carrier.state
+            self._last_state = f"{state}, router {router}{': ' if reason else ''}{reason}"
+            _log.warning("closing with %d events unanswered (%s)", self._outbox.events, self._last_state)
         finally:
             self._carrier.stop()
         return self._outbox.leftovers()
+
+    def why_unsent(self, timeout_s: float) -> str:
+        """Why `drain` could not send everything, after so many seconds; continues "closed"."""
+        if self._failure is not None:
+            return f"({self._failure})"
+        return f"after {timeout_s:g} s ({self._last_state})"
 
     async def run(self) -> None:
         """Carry until drained, cancelled or dead. Raises nothing but a cancellation: the next call tells of a failure."""
@@ -356,25 +365,9 @@ class Publisher:
 
     def stats(self) -> Statistics:
         """What was done so far."""
-        outbox, counts, carrier = self._outbox, self._outbox.counts, self._carrier
+        outbox, carrier = self._outbox, self._carrier
         in_flight = outbox.in_flight
-        return Statistics(
-            connection=carrier.state,
-            queued=outbox.events - in_flight,
-            in_flight=in_flight,
-            bytes=outbox.bytes,
-            accepted=counts.accepted,
-            merged=counts.merged,
-            dropped=counts.dropped,
-            stored=counts.stored,
-            batches=counts.batches,
-            resent=counts.resent,
-            refused=counts.refused,
-            failed=counts.failed,
-            latency_p50_s=counts.latency_s(0.5),
-            latency_p99_s=counts.latency_s(0.99),
-            reconnects=max(0, carrier.streams - 1),
-        )
+        return outbox.counts.tell(carrier.state, outbox.events - in_flight, in_flight, outbox.bytes, max(0, carrier.streams - 1))
 
     # --- inside ---
 

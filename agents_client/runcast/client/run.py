@@ -139,9 +139,10 @@ class Run(Speech, Asks, Family):
             event: with its kind set; identity and attributes are filled in here, and the event is the library's from now on.
 
         Returns:
-            Its seq in the run.
+            Its seq in the run: that of the waiting event that it was merged into, if it was; 0 when it was dropped (`when_full`).
 
         Raises:
+            OutboxFullError: there is no room, and callers are not to wait for it (`when_full="raise"`).
             LifecycleError: the run's life does not allow it now, or the block has not begun or has ended.
             EventTooLargeError: over 256 KiB.
             RunRefusedError, RunIndeterminateError: the run failed before.

@@ -239,7 +239,7 @@ class Runcast:
             _log.warning("what could not be sent of %d runs stays in %s, and goes out at the next start", len(leftovers), self._spill.path)
             leftovers = []
         if leftovers:
-            raise UnsentError(leftovers, str(failure or f"after {timeout_s:g} s")) from failure
+            raise UnsentError(leftovers, self._publisher.why_unsent(timeout_s)) from failure
         if failure is not None:
             raise failure
 

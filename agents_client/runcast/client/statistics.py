@@ -94,3 +94,23 @@ class Counts:
         """A percentile, by nearest rank; None of nothing."""
         ordered = sorted(self._latencies)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
+
+    def tell(self, connection: ConnectionState, queued: int, in_flight: int, size: int, reconnects: int) -> Statistics:
+        """All of it, with the gauges of the moment; `size` is in bytes."""
+        return Statistics(
+            connection=connection,
+            queued=queued,
+            in_flight=in_flight,
+            bytes=size,
+            accepted=self.accepted,
+            merged=self.merged,
+            dropped=self.dropped,
+            stored=self.stored,
+            batches=self.batches,
+            resent=self.resent,
+            refused=self.refused,
+            failed=self.failed,
+            latency_p50_s=self.latency_s(0.5),
+            latency_p99_s=self.latency_s(0.99),
+            reconnects=reconnects,
+        )

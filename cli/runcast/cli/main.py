@@ -2,6 +2,7 @@
 
 import typer
 
+from runcast.cli.bench.client import client
 from runcast.cli.bench.command import bench
 from runcast.cli.demo import demo
 from runcast.cli.doctor import doctor
@@ -47,6 +48,10 @@ def runcast(
     Debugging.wanted = debug
 
 
-for command in (demo, up, publish, tail, doctor, bench, soak, verify):
+for command in (demo, up, publish, tail, doctor, soak, verify):
     app.command()(command)
 app.add_typer(testkit, name="testkit")
+benches = typer.Typer(invoke_without_command=True, rich_markup_mode="rich")
+benches.callback()(bench)
+benches.command()(client)
+app.add_typer(benches, name="bench")

@@ -88,7 +88,7 @@ def publish(
 
     async def main() -> int:
         logging.getLogger("runcast.client").addFilter(_Seldom())
-        async with Runcast(router, agent=agent, tenant=tenant) as runcast:
+        async with Runcast(router, agent=agent, tenant=tenant, coalesce_s=0) as runcast:
             await runcast.ready()
             session = _Session(runcast, user, thread, as_json=as_json)
             await session.publish_all(sys.stdin.fileno())

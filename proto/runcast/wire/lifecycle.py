@@ -23,6 +23,8 @@ from runcast.wire.errors import LifecycleError
 class State(enum.Enum):
     """Where an attempt is in its life."""
 
+    __hash__ = object.__hash__  # Enum's own is Python code, and every event asks for it
+
     NEW = "new"
     OPEN = "open"
     MIDWAY = "midway"
@@ -31,6 +33,8 @@ class State(enum.Enum):
 
 class Step(enum.Enum):
     """What an event does to a run."""
+
+    __hash__ = object.__hash__
 
     START = "start"
     WORK = "work"

@@ -86,6 +86,7 @@ async def use_async() -> None:
         assert_type(await rc.ready(1.0), None)
         assert_type(await rc.is_online("alice", tenant="t"), bool)
         assert_type(rc.stats(), Statistics)
+        assert_type(rc.stats().connection, ConnectionState)
         inbox = rc.inbox("group", in_flight=2)
         assert_type(inbox, Inbox)
         async for message in inbox:
@@ -130,11 +131,11 @@ def speak_blocking(run: sync.Run) -> None:
 
 
 def use_blocking() -> None:
-    with sync.Runcast("127.0.0.1:7400", agent="a", classify=RULES, oversize="refuse") as rc:
+    with sync.Runcast("127.0.0.1:7400", agent="a", when_full="drop_progress", coalesce_s=0, on_state=print) as rc:
         assert_type(rc, sync.Runcast)
         assert_type(rc.ready(1.0), None)
         assert_type(rc.is_online("alice"), bool)
-        assert_type(rc.stats(), Statistics)
+        assert_type(rc.stats().latency_p99_s, float | None)
         for message in rc.inbox("group", in_flight=2):
             assert_type(message, sync.InboxMessage)
             with rc.run(user=message.user, thread=message.thread, reply_to=message.id) as run:
@@ -154,3 +155,4 @@ async def misuse(run: Run, blocking: sync.Run) -> None:
     blocking.custom()  # type: ignore[call-overload]
     sync.Runcast("127.0.0.1:7400")  # type: ignore[call-arg]
     Runcast("127.0.0.1:7400", agent="a", oversize="maybe")  # type: ignore[arg-type]
+    Runcast("127.0.0.1:7400", agent="a", when_full="lose")  # type: ignore[arg-type]

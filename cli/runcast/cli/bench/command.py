@@ -39,6 +39,7 @@ Examples:
       25 users, 500 events a second, 10 seconds
 
   runcast bench --users 1000 --rate 2000 --seconds 30 --idle 2000 --json
+  runcast bench client --json
 
 Load and servers share this machine's processors, so the figures are those of the whole of it. Latency counts from the moment the agent
 emits to the moment the device's application has the event; from "due" it also counts what the load generator was late.
@@ -62,8 +63,8 @@ class Figures(msgspec.Struct):
     kib_per_idle_connection: float | None
 
 
-@guarded
 def bench(
+    ctx: typer.Context,
     users: int = typer.Option(25, min=1, max=20_000, help="Users, each with a run and a device."),
     rate: float = typer.Option(500.0, min=0.1, help="Events a second, of all users together."),
     seconds: float = typer.Option(10.0, min=0.5, help="For how long."),
@@ -72,9 +73,14 @@ def bench(
     routers: int = typer.Option(2, min=1, max=16, help="Router processes."),
     edges: int = typer.Option(2, min=1, max=16, help="Edge processes."),
     as_json: bool = typer.Option(False, "--json", help="For programs."),
-) -> int:
+) -> None:
     """Measure this machine: a cluster of its own, real agents and devices in processes of their own."""
+    if ctx.invoked_subcommand is None:
+        _bench(users, rate, seconds, payload, idle, routers, edges, as_json=as_json)
 
+
+@guarded
+def _bench(users: int, rate: float, seconds: float, payload: int, idle: int, routers: int, edges: int, *, as_json: bool) -> int:
     async def main() -> int:
         _allow_files(2 * (users + idle) + 1024)
         async with Cluster(routers=routers, edges=edges, environ={"RUNCAST_LOG_LEVEL": "warning"}) as cluster:
@@ -119,10 +125,10 @@ class _Load:
         agents = [task.result() for task in started]
         before, began = self._cpu(), time.monotonic()
         for process, _ in agents:
-            await _finish(process, self._seconds + AGENTS_LATE_S)
+            await finish(process, self._seconds + AGENTS_LATE_S)
         after, took_s = self._cpu(), time.monotonic() - began
         for process, _ in devices:
-            await _finish(process, SETTLE_S, asked=True)
+            await finish(process, SETTLE_S, asked=True)
         used = {role: after[role] - before[role] for role in self._roles}
         published = [msgspec.json.decode(out.read_bytes(), type=Published) for _, out in agents]
         seen = [msgspec.json.decode(out.read_bytes(), type=Seen) for _, out in devices]
@@ -136,11 +142,7 @@ class _Load:
         used["devices"] = sum(view.cpu_s for view in seen)
         delivery = judge(sum(report.offered for report in published), by_user, sightings)
         return Figures(
-            machine={
-                "processors": os.cpu_count() or 0,
-                "system": f"{platform.system()} {platform.release()}",
-                "python": platform.python_version(),
-            },
+            machine=machine(),
             users=self._users,
             rate=self._rate,
             seconds=self._seconds,
@@ -170,7 +172,16 @@ class _Load:
         return {role: read_usage(pids).cpu_s for role, pids in self._roles.items()}
 
 
-async def _finish(process: Process, bound_s: float, *, asked: bool = False) -> None:
+def machine() -> dict[str, str | int]:
+    """What the figures are of."""
+    return {
+        "processors": os.cpu_count() or 0,
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+
+
+async def finish(process: Process, bound_s: float, *, asked: bool = False) -> None:
     """Wait until a load process has reported and ended.
 
     Args:
