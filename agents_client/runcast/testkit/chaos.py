@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from runcast.testkit.home import Homed
 from runcast.testkit.node import Node
-from runcast.testkit.processes import ProcessError
+from runcast.testkit.processes import Process, ProcessError
 from runcast.testkit.proxy import Proxy
 
 Lines = Literal["devices", "agents", "nats"]
@@ -80,7 +80,7 @@ class Chaos(Homed):
         try:
             yield
         finally:
-            await _start_again(server)
+            await start_again(server)
             await self.recovered()
 
     @contextlib.asynccontextmanager
@@ -149,11 +149,11 @@ async def _killed(nodes: Sequence[Node]) -> AsyncIterator[None]:
         yield
     finally:
         for node in nodes:
-            await _start_again(node)
+            await start_again(node)
 
 
-async def _start_again(node: Node) -> None:
-    """Start it; where it does not become ready (its NATS is gone too), again."""
+async def start_again(node: Process) -> None:
+    """Start a process; where it does not become ready (its NATS is gone too), again."""
     for attempt in range(_START_TRIES_MAX):
         try:
             await node.start()

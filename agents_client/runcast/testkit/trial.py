@@ -22,6 +22,7 @@ import aiohttp
 import nats
 
 from runcast.testkit.calm import DRAIN
+from runcast.testkit.chaos import start_again
 from runcast.testkit.checker import check
 from runcast.testkit.cluster import Cluster
 from runcast.testkit.crowd import Member
@@ -30,7 +31,7 @@ from runcast.testkit.history import AnyRecord, Framed, Injected, Settled, from_l
 from runcast.testkit.mutes import stay_mute
 from runcast.testkit.parked import ParkedReader
 from runcast.testkit.pending import Pending
-from runcast.testkit.processes import Process, ProcessError
+from runcast.testkit.processes import Process
 from runcast.testkit.proxy import Proxy
 from runcast.testkit.verdict import Verdict
 from runcast.wire import limits
@@ -50,7 +51,6 @@ DRAIN_S: Final = limits.DRAIN_S + 3.0
 SHARDS: Final = 4
 DELAY_S: Final = 0.15
 THROTTLE_BYTES_PER_S: Final = 20_000
-_START_TRIES_MAX: Final = 5
 _AGENT_END_S: Final = 10.0
 
 
@@ -326,19 +326,8 @@ async def _hurt(process: Process, fault: Fault) -> int:
     else:
         await process.kill()
         await asyncio.sleep(fault.lasts_s)
-    await _start_again(process)
+    await start_again(process)
     return status
-
-
-async def _start_again(process: Process) -> None:
-    """Start it; where it does not become ready (its NATS is gone too), again."""
-    for attempt in range(_START_TRIES_MAX):
-        try:
-            await process.start()
-            return
-        except ProcessError:
-            if attempt == _START_TRIES_MAX - 1:
-                raise
 
 
 def _copy_logs(source: Path, target: Path) -> None:
