@@ -6,7 +6,7 @@ Rules.
 3. A refusal with `retry` sends the same batch again, later; a pause that the router did not ask for ends with the stream. If the one
    and only sending of a batch was refused for certain, its horizon starts anew: nothing of it is anywhere.
 4. A run that has only soft events to send rests until `coalesce_s` after its last soft sending, so that what comes meanwhile goes along;
-   but no event rests for longer than `limits.REST_SHARE` of that. The first goes at once, and so does all that waits when anything else
+   but no event rests for longer than `REST_SHARE` of that. The first goes at once, and so does all that waits when anything else
    comes.
 5. A batch unanswered for longer than the *resend horizon* is not sent again: the log may no longer recognise the repeat.
 
@@ -18,12 +18,17 @@ Pure: `now` (seconds, monotonic) is an argument. Never imports asyncio, a clock,
 import heapq
 import math
 from collections import OrderedDict, deque
+from typing import Final
 
 from runcast.client.run_queue import Flight, RunQueue
 from runcast.wire import limits
 
 MESSAGE_BYTES_MAX = limits.GRPC_MESSAGE_BYTES_MAX // 2
 """What `take` puts together for one gRPC message, bytes."""
+
+REST_SHARE: Final = 0.6
+"""No event rests for longer than this share of `coalesce_s`: a piece that comes right after a sending would wait for nearly all of it.
+Above half, so that two pieces of a usual model still go together."""
 
 
 class Line:
@@ -94,7 +99,7 @@ class Line:
         """A run has something to send, and nothing unanswered; if it is soft it may have to rest."""
         if run.listed:
             return
-        due = min(run.rests_until, run.waiting[0].since + limits.REST_SHARE * self.coalesce_s)
+        due = min(run.rests_until, run.waiting[0].since + REST_SHARE * self.coalesce_s)
         if run.urgent or now >= due:
             self._enter(run)
         elif not run.resting:

@@ -344,9 +344,6 @@ COALESCE_S: Final = 0.04
 """A run that has only text deltas and thinking to send sends at most this often; what comes meanwhile is merged. The first goes at once,
 and so does everything when anything else comes. Long enough to spare most of a model's tokens a message of their own, short enough not to
 be seen."""
-REST_SHARE: Final = 0.6
-"""No event rests for longer than this share of it: a piece that comes right after a sending would wait for nearly all of it. Above half, so
-that two pieces of a usual model still go together."""
 COALESCE_MAX_S: Final = 1.0
 """Longest that a client may be told to let text and thinking rest. It refuses to be told more."""
 MERGED_TEXT_BYTES_MAX: Final = 8 * KIB

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from runcast.client.errors import Leftover, RunKey
+from runcast.client.line import REST_SHARE
 from runcast.v1.event_pb2 import TEXT_MODE_DELTA, Batch, Event
-from runcast.wire import limits
 from runcast.wire.lifecycle import is_critical
 
 
@@ -69,7 +69,7 @@ class Said:
 
     def due(self, coalesce_s: float) -> float:
         """When soft events that wait are to leave."""
-        return min(self.rests_until, self.since + limits.REST_SHARE * coalesce_s)
+        return min(self.rests_until, self.since + REST_SHARE * coalesce_s)
 
     def take_in(self, now: float, event: Event, seq: int) -> bool:
         """An event was accepted under `seq`; True when another took it in."""

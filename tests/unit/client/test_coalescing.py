@@ -3,6 +3,7 @@
 import pytest
 
 from runcast.client.errors import OutboxFullError
+from runcast.client.line import REST_SHARE
 from runcast.client.outbox import Outbox
 from runcast.v1.event_pb2 import Batch
 from runcast.wire import limits
@@ -23,7 +24,7 @@ def test_the_first_piece_goes_at_once_and_the_next_ones_rest_and_go_together() -
     ack(outbox, first, 10.002)
     assert [outbox.append(10.003, run, delta(text)) for text in "de"] == [3, 3]
     assert outbox.take_batches(10.024) == []
-    assert outbox.deadline() == 10.001 + limits.REST_SHARE * limits.COALESCE_S
+    assert outbox.deadline() == 10.001 + REST_SHARE * limits.COALESCE_S
     [second] = outbox.take_batches(10.026)
     assert [(event.seq, event.agent_response.text) for event in second.events] == [(3, "bcde")]
     assert (outbox.counts.accepted, outbox.counts.merged) == (6, 3)
