@@ -120,6 +120,7 @@ class Bus:
         if not self._opened:
             return
         self._opened, self._closing = False, True
+        self.leaders.close()
         if self.nc.is_connected:
             with contextlib.suppress(nats.errors.Error, asyncio.TimeoutError):
                 await self.nc.flush(timeout=1)

@@ -314,7 +314,11 @@ async def serve(settings: EdgeSettings, log: BoundLogger, stop: asyncio.Event) -
         running.cancel()
         await runner.cleanup()
         if hasattr(edge, "cursors") and edge.bus.connected:
-            await edge.cursors.flush()
+            try:
+                async with asyncio.timeout(limits.CURSORS_FLUSH_S):
+                    await edge.cursors.flush()
+            except TimeoutError:  # nothing is lost by it: a device that lost its position too is shown some of it again
+                log.warning("cursors_not_flushed")
         await edge.bus.close()
 
 

@@ -303,6 +303,8 @@ DRAIN_DEVICES_PER_S: Final = 500.0
 """Devices that a stopping edge sends away per second, so that the others are not stormed."""
 DRAIN_S: Final = 5.0
 """From SIGTERM until an edge or router has sent everybody away."""
+CURSORS_FLUSH_S: Final = 1.5
+"""For a stopping edge to write the cursors that are left. Then it ends without."""
 DRAIN_GRACE_S: Final = 3.5
 """The part of it in which agents leave by themselves. Then their streams are ended."""
 SEND_TIMEOUT_S: Final = 5.0
