@@ -8,11 +8,14 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 from urllib.parse import urlsplit
 
 import msgspec
+
+from runcast.bus.nats_credentials import CredentialsError, read_jwt, sign
+from runcast.bus.tls import CertificateError, client_context, server_context
 
 PREFIX = "RUNCAST_"
 
@@ -31,6 +34,13 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         bind: `host:port` to listen on; port 0 takes any free one.
         id: names this process in logs and statistics.
         auth: how peers prove who they are: "dev" believes them and is allowed on loopback only; "" refuses to start.
+        tls_cert: file of the port's certificate, PEM; "" for no TLS.
+        tls_key: file of its private key.
+        tls_ca: file of the authorities whose certificates let somebody in; "" asks nobody for one.
+        nats_ca: file of the authorities that NATS's certificate is believed by; "" for those of the operating system.
+        nats_cert: file of our own certificate for NATS.
+        nats_key: file of its private key.
+        nats_creds: NATS credentials file.
         log: form of the log lines on stderr.
         log_level: the least severe level that is written.
     """
@@ -39,6 +49,13 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     bind: str = "127.0.0.1:0"
     id: str = ""
     auth: Literal["dev", ""] = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
+    nats_ca: str = ""
+    nats_cert: str = ""
+    nats_key: str = ""
+    nats_creds: str = ""
     log: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -82,6 +99,7 @@ def load_settings(kind: type[S], role: str, environ: Mapping[str, str] = os.envi
         settings = msgspec.structs.replace(settings, id=f"{role}-{socket.gethostname()}-{os.getpid()}")
     problems += _bind_problems(settings)
     problems += _nats_problems(settings)
+    problems += _tls_problems(settings)
     if problems:
         raise SettingsError("\n".join(problems))
     return settings
@@ -121,6 +139,33 @@ def _nats_problems(settings: ServiceSettings) -> list[str]:
         return ["RUNCAST_NATS_URL is empty; set it to nats://HOST:4222"]
     wrong = [url for url in settings.nats_servers if not _is_nats_url(url)]
     return [f"RUNCAST_NATS_URL: {masked_urls(url)!r} is not a NATS server's URL; expected nats://HOST:4222" for url in wrong]
+
+
+def _tls_problems(settings: ServiceSettings) -> list[str]:
+    problems = []
+    for own, name in (((settings.tls_cert, settings.tls_key), "RUNCAST_TLS"), ((settings.nats_cert, settings.nats_key), "RUNCAST_NATS")):
+        if bool(own[0]) != bool(own[1]):
+            problems.append(f"{name}_CERT and {name}_KEY belong together; set both, or none")
+    if settings.tls_ca and not settings.tls_cert:
+        problems.append("RUNCAST_TLS_CA asks who connects for a certificate, which needs TLS; set RUNCAST_TLS_CERT and RUNCAST_TLS_KEY")
+    secure = settings.nats_ca or settings.nats_cert
+    if secure and not all(urlsplit(url).scheme in ("tls", "wss") for url in settings.nats_servers if _is_nats_url(url)):
+        problems.append("RUNCAST_NATS_CA and RUNCAST_NATS_CERT are for TLS; write RUNCAST_NATS_URL with tls://HOST:4222")
+    if problems:
+        return problems
+    checks: list[Callable[[], object]] = []
+    if settings.tls_cert:
+        checks.append(lambda: server_context(settings.tls_cert, settings.tls_key, settings.tls_ca))
+    if secure:
+        checks.append(lambda: client_context(settings.nats_cert, settings.nats_key, settings.nats_ca))
+    if settings.nats_creds:
+        checks += [lambda: read_jwt(settings.nats_creds), lambda: sign(settings.nats_creds, b"")]
+    for check in checks:
+        try:
+            check()
+        except (CertificateError, CredentialsError) as exc:
+            problems.append(str(exc))
+    return problems
 
 
 def _is_nats_url(url: str) -> bool:

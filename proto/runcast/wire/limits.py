@@ -33,6 +33,8 @@ is refreshed no more."""
 MESSAGE_PACE_S: Final = 0.002
 """Least time between two messages of one side of a Publish stream. The first goes at once; under load they grow instead of multiplying,
 since a message costs 150 us on each side, whatever is in it."""
+TLS_LOOK_S: Final = 2.0
+"""How often a service looks whether the files of its certificate changed. A new one is used for new connections."""
 OPEN_TOOLS_MAX: Final = 256
 """Tool calls open at once in one run. The next is refused (`lifecycle_violation`)."""
 
@@ -328,6 +330,10 @@ CONNECT_TIMEOUT_S: Final = 5.0
 CONNECT_FIRST_S: Final = 1.5
 """An agent's first attempt to reach a router, and to hear its hello: it may stand still, and another may not. Doubles with each failure in
 a row, up to CONNECT_TIMEOUT_S: it may be slow."""
+TOKEN_TIMEOUT_S: Final = 10.0
+"""For an agent's own code to give a token. Then it is asked again, with backoff."""
+TOKEN_BYTES_MAX: Final = 8 * KIB
+"""A token: what HTTP servers take as a header. A longer one is no token."""
 BACKOFF_FIRST_S: Final = 0.1
 """First wait before a reconnect; doubles, with full jitter."""
 BACKOFF_MAX_S: Final = 2.0

@@ -38,12 +38,14 @@ from runcast.bus.deployment import Deployment, DeploymentError, provision
 from runcast.bus.process import PortInUseError, announce_ready
 from runcast.bus.settings import ServiceSettings
 from runcast.bus.statistics import tell_statistics
+from runcast.bus.tls import Certificates
 from runcast.router.admin import AdminService
 from runcast.router.auth import DevAuthenticator
 from runcast.router.health import SERVICES, Health
 from runcast.router.inbox import InboxService
 from runcast.router.node import Node
 from runcast.router.publish import PublishService
+from runcast.router.tls import server_credentials
 from runcast.v1 import admin_pb2_grpc, inbox_pb2_grpc, ingest_pb2_grpc
 from runcast.wire import limits
 from runcast.wire.errors import RuncastError, UnavailableError
@@ -95,7 +97,8 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
     admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(node, authenticator), server)
     health.add_to(server)
     reflection.enable_server_reflection([*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME], server)
-    port = _listen(server, settings)
+    certificates = Certificates(settings.tls_cert, settings.tls_key, settings.tls_ca) if settings.tls_cert else None
+    port = _listen(server, settings, certificates)
     await server.start()
     try:
         async with asyncio.TaskGroup() as group:
@@ -107,6 +110,8 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
                 group.create_task(tell_statistics(bus, "router", node.id, node.collect, log), name="statistics"),
                 group.create_task(node.losses.run(), name="losses"),
             ]
+            if certificates is not None:
+                parts.append(group.create_task(certificates.follow(log), name="certificates"))
             leases = group.create_task(node.leases.run(), name="leases")
             await stop.wait()
             for part in parts:
@@ -118,13 +123,15 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
         await bus.close()
 
 
-def _listen(server: grpc.aio.Server, settings: RouterSettings) -> int:
+def _listen(server: grpc.aio.Server, settings: RouterSettings, certificates: Certificates | None) -> int:
     """Open the port; returns its number.
 
     Raises:
         PortInUseError: it can't be opened; the message says why. Another router may share it, another program not.
     """
     try:
+        if certificates is not None:
+            return server.add_secure_port(settings.bind, server_credentials(certificates))
         return server.add_insecure_port(settings.bind)
     except RuntimeError as exc:
         raise PortInUseError(_why_not(settings)) from exc
