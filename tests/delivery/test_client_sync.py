@@ -11,7 +11,7 @@ from queue import SimpleQueue
 import pytest
 
 import runcast.client
-from runcast.client import LifecycleError, OutboxClosedError, UnavailableError, UnsentError
+from runcast.client import LifecycleError, OutboxClosedError, RuncastError, UnavailableError, UnsentError
 from runcast.client.sync import InboxMessage, Run, Runcast, StoppedError, current_run
 from runcast.testkit import Cluster
 from runcast.testkit.device import Device
@@ -374,3 +374,21 @@ def test_async_and_blocking_clients_live_side_by_side(runcast_cluster: Cluster, 
     with connect(runcast_cluster) as rc, rc.run(user=user) as run, ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, work()).result()
         assert run.flush() is not None
+
+
+def test_calls_at_the_moment_of_the_end_are_answered(user: str) -> None:
+    """Whatever a call meets, the loop's last turn included, it does not wait for ever."""
+
+    def call_until_closed(rc: Runcast) -> type[BaseException]:
+        while True:
+            try:
+                rc.stats()
+                rc.run(user=user)
+            except RuncastError as exc:
+                return type(exc)
+
+    for _ in range(10):
+        with ThreadPoolExecutor(4) as pool:
+            with Runcast("127.0.0.1:1", agent="analyst") as rc:
+                callers = [pool.submit(call_until_closed, rc) for _ in range(4)]
+            assert {caller.result(5) for caller in callers} == {OutboxClosedError}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from runcast.client import Runcast, sync
 from runcast.testkit.cluster import Cluster
 from runcast.testkit.device import Device
 from runcast.testkit.plugin import ClusterFactory, DeviceFactory
@@ -184,3 +185,27 @@ async def test_a_second_process_is_told_who_has_the_file(start: Start) -> None:
     agent = await start(NOWHERE, "whole")
     with pytest.raises(ProcessError, match=f"in use by process {agent.pid}"):
         await start(NOWHERE, "whole", "other")
+
+
+async def test_what_a_close_could_not_send_stays_and_goes_out_at_the_next_opening(
+    runcast_cluster: Cluster, user: str, device: DeviceFactory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    watcher = await device()
+    spill = tmp_path / "spill.sqlite"
+    async with Runcast(NOWHERE, agent="tester", spill=spill) as rc:
+        with contextlib.suppress(KeyError):
+            async with rc.run(user=user, run_id="r") as run:
+                await run.respond("said ")
+                raise KeyError("x")
+        await rc.close(0.1)
+    assert "goes out at the next start" in caplog.text
+
+    def blocking() -> None:
+        with sync.Runcast(routers(runcast_cluster), agent="tester", spill=spill) as rc, rc.run(user=user, run_id="new") as run:
+            run.respond("and more")
+
+    await asyncio.to_thread(blocking)
+    assert kinds(await until_end(watcher, "r")) == ["agent_started", "agent_response", "agent_error"]
+    assert kinds(await until_end(watcher, "new"))[-1] == "agent_completed"
+    with contextlib.closing(sqlite3.connect(spill)) as file:
+        assert file.execute("SELECT count(*) FROM runs").fetchone() == (0,)

@@ -9,7 +9,7 @@ Rules
 from typing import Final
 
 from runcast.testkit.calm import DRAIN, Calm
-from runcast.testkit.history import AnyRecord, Dropped, Framed, Injected, Opened, Seen
+from runcast.testkit.history import AnyRecord, Dropped, Framed, Injected, Opened, Seen, emitted_at
 from runcast.testkit.view import Report
 
 WAIT_MAX_S: Final = 3.0
@@ -51,7 +51,7 @@ class DrainCheck:
         """A device shows an event that it had not shown before."""
         if not (self._drains and event.ms and record.ms):
             return
-        emitted = record.t - (record.ms - event.ms) / 1000
+        emitted = emitted_at(record, event)
         for drain in self._drains:
             if drain.t <= emitted <= drain.healed and self._opened.get((record.user, record.device), drain.t) < drain.t:
                 self._waits.append(((record.user, record.device), event, emitted, record.t, drain))

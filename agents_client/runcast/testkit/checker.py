@@ -54,6 +54,7 @@ from runcast.testkit.history import (
     Seen,
     Sent,
     Settled,
+    emitted_at,
     event_id,
 )
 from runcast.testkit.known_log import KnownLog
@@ -74,7 +75,8 @@ def check(history: Iterable[AnyRecord], *, expires: bool = False) -> Verdict:
         expires: events may have left the log meanwhile, so that a device may rightly be told `reset(expired)`.
     """
     records = sorted(history, key=lambda record: record.t)
-    checker = _Checker(Calm(record for record in records if isinstance(record, Injected)), expires=expires)
+    calm = Calm(record for record in records if isinstance(record, Injected))
+    checker = _Checker(calm, began=records[0].t if records else 0.0, expires=expires)
     for record in records:
         if isinstance(record, Planned):
             checker.log.plan(record)
@@ -90,7 +92,7 @@ def check(history: Iterable[AnyRecord], *, expires: bool = False) -> Verdict:
 class _Checker:
     """The state of one check."""
 
-    def __init__(self, calm: Calm, *, expires: bool) -> None:
+    def __init__(self, calm: Calm, *, began: float, expires: bool) -> None:
         self._calm = calm
         self._expires = expires
         self._counts: Counter[str] = Counter()
@@ -100,7 +102,7 @@ class _Checker:
         self._inbox = InboxCheck(self.report, calm)
         self._cancels = CancelCheck(self.report)
         self._drains = DrainCheck(self.report, calm)
-        self._timings = Timings(calm)
+        self._timings = Timings(calm, began)
         self._views: dict[tuple[str, str], View] = {}
         self._foreign: set[tuple[str, str]] = set()  # devices that were believed a position of another user
         self._unsure: set[tuple[str, int, int]] = set()
@@ -136,7 +138,6 @@ class _Checker:
                     self._dropped.update(((record.run, record.attempt, seq), record.why) for seq in record.dropped)
             case Receipted():
                 self._receipts.append(record)
-                self._timings.receipt(record)
             case Settled():
                 self._settled = record
 
@@ -182,8 +183,7 @@ class _Checker:
 
     def _ended(self, record: Framed, event: Seen) -> None:
         attempt = (event.run, event.attempt)
-        emitted = record.t - (record.ms - event.ms) / 1000 if event.ms and record.ms else record.t
-        self._cancels.ended(attempt, event.kind, emitted, record.t)
+        self._cancels.ended(attempt, event.kind, emitted_at(record, event), record.t)
         if event.kind == "run_lost":
             self._losses.setdefault(attempt, record.t)
 
@@ -243,7 +243,7 @@ class _Checker:
             upstream_ordered=self._inbox.ordered,
             parked=sum(letter.parked is not None for letter in self._inbox.letters.values()),
             cancels=self._cancels.honoured,
-            receipts=dict(self._timings.receipts),
+            receipts=dict(Counter(receipt.outcome for receipt in self._receipts)),
             faults=dict(Counter(fault.kind for fault in self._calm.faults)),
             recover=spread(self._timings.recover_ms),
             latency=spread(self._timings.latency_ms),
@@ -324,8 +324,12 @@ class _Checker:
                 continue
             view = self._views.get((receipt.user, receipt.device))
             at = view.times.get((receipt.run, receipt.attempt, receipt.upto)) if view else None
+            event = (receipt.run, receipt.attempt, receipt.upto)
+            if at is None and self.log.late(receipt.run, receipt.attempt, self.log.seen.get(event), self.log.bound(*event)):
+                continue  # superseded: an edge that has not read by what takes the device's word for it, and the device dropped it
+            self._timings.receipt(receipt)
             if at is None or at > receipt.t:
-                name = event_id(receipt.run, receipt.attempt, receipt.upto)
+                name = event_id(*event)
                 self.report("false_receipts", f"{name} was called delivered to {receipt.device} of {receipt.user}, which did not have it")
         for (run, number, seq), why in self._dropped.items():
             # Whoever ends the run instead (the library, or a router that declares it lost) goes on with the seqs that were not used.

@@ -284,6 +284,11 @@ def event_id(run: str, attempt: int, seq: int) -> str:
     return f"{run}.{attempt}.{seq}"
 
 
+def emitted_at(record: Framed, event: Seen) -> float:
+    """When an event was emitted, seconds of the monotonic clock; when it came, if that is not known."""
+    return record.t - (record.ms - event.ms) / 1000 if event.ms and record.ms else record.t
+
+
 def delta_text(seq: int, words: int) -> str:
     """What the delta at `seq` of an attempt says: nothing else in the attempt says the same."""
     return f"{seq} " * words

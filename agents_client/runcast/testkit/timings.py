@@ -1,6 +1,6 @@
 """How long things took for devices and agents, from a history. Pure; judges nothing."""
 
-from collections import defaultdict
+from typing import Final
 
 from runcast.testkit.calm import Calm
 from runcast.testkit.history import Dropped, Framed, Opened, Receipted, Seen
@@ -8,6 +8,8 @@ from runcast.testkit.view import View
 from runcast.wire.position import parse_position
 
 Key = tuple[str, str]
+WARM_S: Final = 3.0
+"""After the first record: all devices connect at once, and what is timed until then says little."""
 
 
 class Timings:
@@ -15,16 +17,18 @@ class Timings:
 
     Args:
         calm: when nothing was broken.
+        began: when the first record was written, seconds.
 
     Attributes:
         recover_ms: from a device's lost connection until it was caught up again.
         latency_ms: from an agent's emit until a device that was caught up had it.
         receipt_ms: from storing until an agent knew that it was delivered.
-        receipt_calm_ms: the same, of those while nothing was broken.
+        receipt_calm_ms: the same, of those while nothing was broken and after `WARM_S`.
     """
 
-    def __init__(self, calm: Calm) -> None:
+    def __init__(self, calm: Calm, began: float) -> None:
         self._calm = calm
+        self._warm_at = began + WARM_S
         self._down: dict[Key, float] = {}
         self._behind: dict[Key, int] = {}  # the tip to reach before the device is caught up
         self._slow: set[Key] = set()
@@ -32,7 +36,6 @@ class Timings:
         self.latency_ms: list[float] = []
         self.receipt_ms: list[float] = []
         self.receipt_calm_ms: list[float] = []
-        self.receipts: dict[str, int] = defaultdict(int)
 
     def opened(self, record: Opened, view: View) -> None:
         """A welcome."""
@@ -67,9 +70,8 @@ class Timings:
                 self.recover_ms.append(1000 * (t - since))
 
     def receipt(self, record: Receipted) -> None:
-        """An agent got a receipt."""
-        self.receipts[record.outcome] += 1
-        if record.outcome == "delivered":
-            self.receipt_ms.append(record.latency_ms)
-            if self._calm.during(record.t - record.latency_ms / 1000, record.t):
-                self.receipt_calm_ms.append(record.latency_ms)
+        """An agent was told of a delivery, of something that readers do not drop."""
+        self.receipt_ms.append(record.latency_ms)
+        asked = record.t - record.latency_ms / 1000
+        if asked >= self._warm_at and self._calm.during(asked, record.t):
+            self.receipt_calm_ms.append(record.latency_ms)

@@ -148,7 +148,7 @@ class Worker:
         first += ["thinking", "delta", "tool", "flush", "delta"]
         second: list[Step] = ["thinking", "flush", signal_superseded, *plan_steps(self._rng)]
         async with asyncio.TaskGroup() as both:
-            both.create_task(self._perform(user, run_id, 1, first, "", attempts=1, asks=False))
+            both.create_task(self._perform(user, run_id, 1, first, "", attempts=1))
             await _wait_for(begun)
             both.create_task(self._perform(user, run_id, 2, second, "", runcast=self._rival))
 
@@ -214,16 +214,15 @@ class Worker:
         reply_to: str,
         *,
         attempts: int = ATTEMPTS_MAX,
-        asks: bool = True,
         runcast: Runcast | None = None,
     ) -> bool:
-        """Do a run, in further attempts if need be; True when all of it is stored, or the user cancelled it. `asks`: for receipts, too."""
+        """Do a run, in further attempts if need be; True when all of it is stored, or the user cancelled it."""
         kinds, words = kinds_of(steps), HOT_WORDS if len(steps) > 50 else WORDS
         for number in range(attempt, attempt + attempts):
             self._pen.write(Planned(t=time.monotonic(), user=user, run=run_id, attempt=number, agent=self._name, kinds=kinds, words=words))
             try:
                 async with (runcast or self._runcast).run(user=user, thread="t", run_id=run_id, attempt=number, reply_to=reply_to) as run:
-                    await self._work(run, user, steps, asks=asks)
+                    await self._work(run, user, steps)
                 return True
             except RunIndeterminateError as exc:
                 unsure, dropped = [event.seq for event in exc.unsure], [event.seq for event in exc.unsent]
@@ -234,7 +233,7 @@ class Worker:
                 continue  # this attempt was made here before: a redelivery that this process had answered
         return False
 
-    async def _work(self, run: Run, user: str, steps: Sequence[Step], *, asks: bool) -> None:
+    async def _work(self, run: Run, user: str, steps: Sequence[Step]) -> None:
         emitted = 1
 
         async def flush() -> None:
@@ -262,7 +261,7 @@ class Worker:
                 await asyncio.sleep(self._rng.uniform(0.0, pause_s))
         await run.complete("done")
         emitted += 1 + ("delta" in steps)
-        if not asks or self._rng.random() >= RECEIPT_SHARE:
+        if self._rng.random() >= RECEIPT_SHARE:
             await flush()
             return
         receipt = await run.flush(receipt=RECEIPT_S)

@@ -63,7 +63,7 @@ class Verdict(msgspec.Struct):
         recover: from a device's lost connection until it was caught up again.
         latency: from the agent's emit until a device that was caught up had it.
         receipt: from storing until an agent knew that it was delivered.
-        receipt_calm: the same, of those while nothing was broken.
+        receipt_calm: the same, of those while nothing was broken, without the first seconds, when everybody connects.
         cancel: from the word that a cancel is stored until a device showed the run's end.
         drain: from the agent's emit until a device had it, while a process was asked to end and nothing else was broken.
     """

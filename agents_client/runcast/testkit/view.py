@@ -17,7 +17,7 @@ Pure; never imports the clock or anything that does I/O.
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from runcast.testkit.history import Framed, Opened, Seen
+from runcast.testkit.history import Framed, Opened, Seen, emitted_at
 from runcast.wire.errors import PositionMalformedError
 from runcast.wire.position import LATEST, SNAPSHOT_EPOCH, Position, parse_position
 
@@ -105,8 +105,8 @@ class View:
         self._last: dict[Try, int] = {}
         self._ended: dict[Try, Seen] = {}
         self._newest: dict[str, int] = {}
-        self._fenced: dict[str, int] = {}  # newest attempt that began, on this connection
-        self._lost: set[Try] = set()  # the same
+        self._fenced: dict[str, tuple[int, float]] = {}  # newest attempt that this connection told of, and when
+        self._lost: dict[Try, float] = {}  # attempts that it said are lost, and when
 
     @property
     def name(self) -> str:
@@ -177,7 +177,7 @@ class View:
             self.held = pos.seq
             place = Place(prev.seq, pos.seq)
         self._peak = max(self._peak, self.held)
-        shown = [(place, event) for event in record.events if self._show(place, event, record.t, snapshot=snapshot)]
+        shown = [(place, event) for event in record.events if self._show(place, event, record, snapshot=snapshot)]
         if snapshot and not self.in_snapshot:
             self._check_snapshot()
         return shown
@@ -225,6 +225,7 @@ class View:
         for each in self._loose.values():
             if each.event.run:
                 self._cover(each)
+                self._newest[each.event.run] = max(each.event.attempt, self._newest.get(each.event.run, 0))
 
     def _rebuild(self) -> None:
         order, self._order = self._order, []
@@ -241,8 +242,9 @@ class View:
         self._order = [each._replace(place=place) for each in self._order]
         self.ids = dict.fromkeys(self.ids, place)
 
-    def _show(self, place: Place, event: Seen, t: float, *, snapshot: bool) -> bool:
+    def _show(self, place: Place, event: Seen, record: Framed, *, snapshot: bool) -> bool:
         """Check an event against what is shown; True when it is new."""
+        t = record.t
         if event.kind == "unknown":
             self._report("leaked", f"{self.name} got an event {event.id} that nobody emitted")
             return False
@@ -252,7 +254,7 @@ class View:
             return False
         shown = _Shown(place, event, snapshot, snapshot and event.run not in self._under_way)
         if event.run:
-            if not self._fence(event):
+            if not self._fence(event, t, emitted_at(record, event)):
                 return False
             last = self._last.get(attempt, 0)
             if event.seq <= last:
@@ -267,14 +269,21 @@ class View:
             self._check_holes(attempt, event.seq)
         return True
 
-    def _fence(self, event: Seen) -> bool:
-        """False for an event of an attempt that was superseded: readers drop it; an edge that gave what superseded it must have, too."""
-        if event.attempt < self._fenced.get(event.run, 0) or ((event.run, event.attempt) in self._lost and event.kind != "run_lost"):
+    def _fence(self, event: Seen, t: float, emitted: float) -> bool:
+        """False for an event of an attempt that was superseded: readers drop it.
+
+        An edge leaves it out, too, when it knew what superseded it as the event came: when it had given that before the event was emitted.
+        """
+        attempt = (event.run, event.attempt)
+        newest, since = self._fenced.get(event.run, (0, 0.0))
+        stale = event.attempt < newest and emitted > since
+        stale = stale or (attempt in self._lost and event.kind != "run_lost" and emitted > self._lost[attempt])
+        if stale:
             self._report("stale", f"{self.name} was given {event.id}, {event.kind}, by an edge that knew that its attempt was over")
-        elif event.kind == "agent_started":
-            self._fenced[event.run] = event.attempt
+        elif event.kind == "agent_started" and event.attempt > newest:
+            self._fenced[event.run] = (event.attempt, t)
         elif event.kind == "run_lost":
-            self._lost.add((event.run, event.attempt))
+            self._lost.setdefault(attempt, t)
         if event.attempt < self._newest.get(event.run, 0):
             self.superseded += 1
             return False

@@ -166,7 +166,7 @@ def table(outcome: Outcome) -> list[str]:
         ("cancel", verdict.cancel, "from the word that a cancel is stored until the run's end was shown"),
     ]
     lines += ["", f"  faults    {faults}", f"  receipts  {receipts}", ""]
-    lines += [f"  {'ms':<8}  {'p50':>7} {'p99':>7} {'max':>7}   times"]
+    lines += [f"  {'ms':<8}  {'count':>7} {'p50':>7} {'p99':>7} {'max':>7}"]
     lines += [f"  {name:<8}  {_row(spread)}   {what}" for name, spread, what in times]
     clean = "Every promise was kept." if verdict.clean else "NOT every promise was kept."
     ordered = (
@@ -181,13 +181,13 @@ def _write(path: Path, outcome: Outcome) -> None:
 
 
 def _spread(spread: Spread) -> dict[str, float]:
-    return {"p50": spread.p50, "p99": spread.p99, "max": spread.max}
+    return {"count": spread.count, "p50": spread.p50, "p99": spread.p99, "max": spread.max}
 
 
 def _row(spread: Spread) -> str:
     if not spread.count:
-        return f"{'-':>7} {'-':>7} {'-':>7}"
-    return f"{spread.p50:>7,.0f} {spread.p99:>7,.0f} {spread.max:>7,.0f}"
+        return f"{0:>7} {'-':>7} {'-':>7} {'-':>7}"
+    return f"{spread.count:>7,} {spread.p50:>7,.0f} {spread.p99:>7,.0f} {spread.max:>7,.0f}"
 
 
 def _but(count: int, what: str) -> str:

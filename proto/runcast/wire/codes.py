@@ -32,6 +32,7 @@ _ROWS: Final = (
     # Both doors.
     Code("id_invalid", "INVALID_ARGUMENT", 4500, False, True, "use 1 to 128 bytes of valid UTF-8"),
     Code("unauthenticated", "UNAUTHENTICATED", 4501, False, True, "get a valid token, then connect again"),
+    Code("token_expired", "UNAUTHENTICATED", 4012, True, True, "get a new token, then connect again with it"),
     Code("rate_limited", "RESOURCE_EXHAUSTED", 4029, True, True, "wait for retry_after_ms, then send again"),
     Code("unavailable", "UNAVAILABLE", 4003, True, True, "try again with backoff; storage can't be reached just now"),
     Code("indeterminate", "UNAVAILABLE", 4004, True, False, "send the same again, unchanged: it may have been stored"),
@@ -53,6 +54,7 @@ _ROWS: Final = (
     Code("frame_too_large", "INVALID_ARGUMENT", 1009, False, True, "send frames of at most 64 KiB"),
     Code("position_malformed", "INVALID_ARGUMENT", 4504, False, True, "send positions exactly as frames gave them"),
     Code("hello_timeout", "DEADLINE_EXCEEDED", 4008, True, True, "send hello within 10 s of connecting"),
+    Code("origin_refused", "PERMISSION_DENIED", 4505, False, True, "serve the page from an origin that the edge allows (RUNCAST_ORIGINS)"),
     Code("silent", "DEADLINE_EXCEEDED", 4009, True, True, "connect again; nothing was heard for 45 s"),
     Code("slow", "RESOURCE_EXHAUSTED", 4010, True, True, "connect again and acknowledge what is handled"),
     Code("too_many_devices", "RESOURCE_EXHAUSTED", 4011, True, True, "close other connections of this user, then connect again"),

@@ -310,6 +310,33 @@ DRAIN_GRACE_S: Final = 3.5
 SEND_TIMEOUT_S: Final = 5.0
 """Storing one upstream message. Then it is answered `indeterminate`; the client may resend."""
 
+# --- identity ---
+TOKEN_BYTES_MAX: Final = 8 * KIB
+"""A peer's token. Longer: refused (`unauthenticated`) unread; HTTP servers take no longer header either."""
+AUTH_FILE_BYTES_MAX: Final = 1 * MIB
+"""The auth file, and each file that it names. Larger: a problem of the file."""
+AUTH_FILE_CHECK_S: Final = 2.0
+"""How often a process looks whether they changed."""
+ISSUERS_MAX: Final = 64
+"""Issuers in an auth file. More: a problem of the file."""
+KEYS_TRIED_MAX: Final = 8
+"""Keys that one token is checked against, when it does not say which one signed it: each try costs up to 0.1 ms. The others are not
+tried."""
+JWT_LEEWAY_S: Final = 30.0
+"""How far an issuer's clock may be off, unless the auth file says otherwise."""
+JWKS_TIMEOUT_S: Final = 5.0
+"""One fetch of a key set. Then it failed."""
+JWKS_BYTES_MAX: Final = 512 * KIB
+"""One key set. Larger: the fetch failed."""
+JWKS_KEYS_MAX: Final = 256
+"""Keys of a set that are kept. The rest is left out."""
+JWKS_REFRESH_S: Final = 300.0
+"""A key set is fetched again this often, so that what an issuer withdrew ends."""
+JWKS_REFETCH_S: Final = 10.0
+"""Least time between two fetches of a key set, whatever tokens name: peers who invent keys must not storm the issuer."""
+JWKS_STALE_S: Final = 86_400.0
+"""How long the newest key set that was fetched counts while the issuer can't be reached. Then its tokens get `unavailable`."""
+
 # --- client ---
 OUTBOX_EVENTS_MAX: Final = 10_000
 """Events of one process waiting or unanswered. When full, the caller waits."""

@@ -5,7 +5,7 @@ import pytest
 from runcast.testkit.calm import AFTERMATH_S, Calm
 from runcast.testkit.check_drains import WAIT_MAX_S
 from runcast.testkit.checker import LOSS_S, check
-from runcast.testkit.history import Dropped, Failed, Injected, Planned, Receipted
+from runcast.testkit.history import Dropped, Failed, Injected, Planned, Receipted, Seen
 from tests.unit.testkit.stories import Story, clean_story, only, seen
 
 KINDS = ["agent_started", "agent_thinking", "agent_completed"]
@@ -46,12 +46,50 @@ def test_what_comes_late_of_a_superseded_attempt_is_left_out() -> None:
     assert verdict.clean, verdict.examples
 
 
+def test_a_receipt_for_what_came_late_is_not_judged() -> None:
+    story = superseded()
+    story.open("u", "d1", 10, 10, asked=f"aaaaaaaa-{10:016d}")
+    both(story, 10)
+    story.ack("u", "x", 3, 11)
+    story.add(Receipted, "u", "x", 1, 3, "delivered", "d1", 3.0)
+    both(story, 11, seen("x", 2, attempt=2, kind="agent_completed"))
+    story.settle()
+    verdict = check(story.records)
+    assert verdict.clean, verdict.examples
+
+
 def test_stale_what_comes_late_of_a_superseded_attempt_is_given_by_who_knew() -> None:
     story = superseded()
+    story.t += 0.1
     both(story, 10, seen("x", 2, kind="agent_thinking"))
     both(story, 11, seen("x", 2, attempt=2, kind="agent_completed"))
     story.settle()
     assert "x.1.2" in only(check(story.records), "stale", 2)
+
+
+def test_what_was_under_way_when_an_edge_came_to_know_may_still_be_given() -> None:
+    story = superseded()
+    both(story, 10, seen("x", 2, kind="agent_thinking"))  # emitted 5 ms ago
+    both(story, 11, seen("x", 2, attempt=2, kind="agent_completed"))
+    story.settle()
+    verdict = check(story.records)
+    assert verdict.clean, verdict.examples
+    assert verdict.superseded == 2
+
+
+def test_a_device_that_goes_back_into_a_merged_frame_remembers_what_it_told_of_attempts() -> None:
+    story = superseded()
+    both(story, 10)
+    story.open("u", "d1", 0, 11, "reset", asked="rubbish", trick="malformed", reason="malformed")
+    end = (Seen("m", "user_message"), seen("r", 6), seen("r", 7))
+    begun = (seen("x", 1, kind="agent_started"), seen("x", 1, attempt=2, kind="agent_started"))
+    story.frame("u", "d1", 0, 11, *(seen("r", seq) for seq in range(1, 6)), *end, *begun)
+    story.open("u", "d1", 10, 11, asked=f"aaaaaaaa-{10:016d}", trick="old")
+    story.frame("u", "d1", 10, 11, seen("x", 3, kind="agent_completed"))
+    both(story, 11, seen("x", 2, attempt=2, kind="agent_completed"))
+    story.settle()
+    verdict = check(story.records)
+    assert verdict.clean, verdict.examples
 
 
 def test_stale_what_comes_after_a_loss_is_given_by_who_knew() -> None:
@@ -60,6 +98,7 @@ def test_stale_what_comes_after_a_loss_is_given_by_who_knew() -> None:
     story.plan("u", "x", kinds=KINDS)
     both(story, 8, seen("x", 1, kind="agent_started"))
     both(story, 9, seen("x", 2, kind="run_lost"))
+    story.t += 0.1
     both(story, 10, seen("x", 3, kind="agent_completed"))
     story.settle()
     assert "x.1.3" in only(check(story.records), "stale", 2)
@@ -207,7 +246,9 @@ def test_what_was_broken_and_when() -> None:
 def test_receipts_are_timed_apart_while_nothing_is_broken() -> None:
     story = later()
     story.add(Injected, "nats", "nats-0", story.t + 1)
-    story.add(Receipted, "u", "r", 1, 7, "delivered", "d2", 5000.0)
+    story.add(Receipted, "u", "r", 1, 7, "delivered", "d2", 50.0)
+    story.t += 60.0
+    story.add(Receipted, "u", "r", 1, 7, "delivered", "d2", 4.0)
     story.settle()
     verdict = check(story.records)
-    assert (verdict.receipt.count, verdict.receipt_calm.count, verdict.receipt_calm.max) == (2, 1, 3.0)
+    assert (verdict.receipt.count, verdict.receipt_calm.count, verdict.receipt_calm.max) == (3, 1, 4.0)

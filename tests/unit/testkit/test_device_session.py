@@ -110,6 +110,11 @@ def test_a_snapshot_is_asked_for_until_the_device_holds_something(asked: bool | 
     session.lost()
     session.connected(2.0)
     assert session.take_effects() == [Transmit(Hello("d", at(9), snapshot=later))]
+    session.lost()
+    session.ask_snapshot()
+    session.connected(4.0)
+    assert session.wants_snapshot is True
+    assert session.take_effects() == [Transmit(Hello("d", at(9), snapshot=True))]
 
 
 def test_chain_repeats_and_breaks() -> None:

@@ -53,6 +53,7 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: set[Future[Any]] = set()
         self._end: asyncio.Event | None = None
 
     @property
@@ -97,6 +98,7 @@ class LoopThread:
         if loop is None:
             raise LifecycleError("this Runcast is not open; use it with `with`")
         answer: Future[Any] = Future()
+        self._waiting.add(answer)
         begin = functools.partial(self._begin, answer, contextvars.copy_context(), functools.partial(function, *args, **kwargs))
         try:
             try:
@@ -108,6 +110,7 @@ class LoopThread:
             if not answer.done():  # interrupted while it waited
                 with contextlib.suppress(RuntimeError):  # the loop has ended by itself
                     loop.call_soon_threadsafe(answer.cancel)
+            self._waiting.discard(answer)
             del answer  # it may hold the exception that holds this frame
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], name: str, context: contextvars.Context | None = None) -> "asyncio.Task[None]":
@@ -175,6 +178,9 @@ class LoopThread:
             _log.exception("the thread %r died", self._thread.name)
         finally:
             self._started.set()
+            for answer in tuple(self._waiting):  # they came while the loop was being closed
+                if not answer.done():
+                    answer.set_exception(OutboxClosedError(_CLOSED))
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()

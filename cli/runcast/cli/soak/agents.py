@@ -104,7 +104,7 @@ class Agents:
 
 async def publish(routers: str, users: list[str], rate: float, payload: int) -> Published:
     """Work until SIGTERM."""
-    async with Runcast(routers, agent="soak") as runcast:
+    async with Runcast(routers, agent="soak", coalesce_s=0) as runcast:  # so that what is emitted is what is stored
         await runcast.ready()
         agents = Agents(runcast, users, rate, payload)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, agents.stop)

@@ -37,7 +37,7 @@ Examples:
   runcast soak --minutes 1 --rate 500 --json
       too short to tell much: what fills up to its bound does so in the first minutes
 
-A user's log is full after 10,000 batches, so there are few users: with ten it is full in the first third of ten minutes.
+A user's log is full after 10,000 batches, so there are few users: with eight it is full in the first third of ten minutes.
 Exit status: 0 no process grew by more than 5 % from the middle third to the last one, and everything arrived; 1 one did, or something
 did not.
 """
@@ -87,7 +87,7 @@ class Soaked(msgspec.Struct):
 def soak(
     minutes: float = typer.Option(10.0, min=0.1, max=24 * 60, help="Of load."),
     rate: float = typer.Option(1000.0, min=1.0, help="Events a second, of all users together."),
-    users: int = typer.Option(10, min=1, max=1000, help="Each has a run under way all the time, and three devices."),
+    users: int = typer.Option(8, min=1, max=1000, help="Each has a run under way all the time, and three devices."),
     payload: int = typer.Option(200, min=1, max=10_000, help="Bytes of text in each event."),
     routers: int = typer.Option(2, min=1, max=16, help="Router processes."),
     edges: int = typer.Option(2, min=1, max=16, help="Edge processes."),

@@ -1,0 +1,1 @@
+"""Who a peer is: the auth file, keys, tokens and what they claim. Edges and routers share it (SECURITY.md)."""
