@@ -59,6 +59,10 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     log: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    def problems(self) -> list[str]:
+        """What a kind of service can't start with, besides what is wrong for all; a line each."""
+        return []
+
     @property
     def host(self) -> str:
         """The host part of `bind`."""
@@ -100,6 +104,7 @@ def load_settings(kind: type[S], role: str, environ: Mapping[str, str] = os.envi
     problems += _bind_problems(settings)
     problems += _nats_problems(settings)
     problems += _tls_problems(settings)
+    problems += settings.problems()
     if problems:
         raise SettingsError("\n".join(problems))
     return settings
@@ -126,7 +131,7 @@ def _bind_problems(settings: ServiceSettings) -> list[str]:
     match = _BIND.fullmatch(settings.bind)
     if match is None or int(match[1]) > 65535:
         problems.append(f"RUNCAST_BIND={settings.bind!r}: expected HOST:PORT, such as 127.0.0.1:7400 or [::1]:7400")
-    elif settings.auth == "dev" and not _is_loopback(settings.host):
+    elif settings.auth == "dev" and not is_loopback(settings.host):
         problems.append(
             f"RUNCAST_AUTH=dev believes everybody, so it listens on loopback only, not on {settings.host};"
             " bind to 127.0.0.1, or configure real authentication"
@@ -176,7 +181,7 @@ def _is_nats_url(url: str) -> bool:
         return False
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Only what the kernel itself takes as loopback: any other name may be resolved to anywhere."""
     try:
         return ipaddress.ip_address(host).is_loopback
