@@ -22,7 +22,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 from langgraph.types import Command, interrupt
 
-from runcast.client import LifecycleError, Runcast
+from runcast.client import LifecycleError, Runcast, sync
 from runcast.client.adapters.langchain import RuncastHandler
 from runcast.testkit import Cluster
 from runcast.testkit.plugin import DeviceFactory
@@ -187,6 +187,23 @@ async def test_other_models_retrievers_and_events(rc: Runcast, user: str, device
     assert told[6:] == ['progress {"share":0.5}', "says in version three.", "completes"]
 
 
+async def test_streams_are_told_once_also_when_they_are_left(rc: Runcast, user: str, device: DeviceFactory) -> None:
+    watcher = await device()
+    config = {"callbacks": [RuncastHandler()]}
+    async with rc.run(user=user) as run:
+        async for _ in agent("one two").astream(HELLO, config, stream_mode=["messages", "updates"]):
+            pass
+        async for _ in agent("three four").astream_events(HELLO, config, version="v2"):
+            pass
+        async for _ in agent("five six seven").astream(HELLO, config, stream_mode="messages"):
+            break
+        await run.complete("left")
+    told = await until_end(watcher, run.id)
+    assert told[1:3] == ["says one two.", "says three four."]
+    assert told[3].startswith("says five")
+    assert told[4:] == ["completes"]
+
+
 # --- graphs within graphs ---
 
 
@@ -219,6 +236,16 @@ async def test_subgraphs_are_children(rc: Runcast, user: str, device: DeviceFact
     [deepest] = children(watcher, third)
     assert await until_end(watcher, deepest) == ["expert starts", "says the expert says.", "completes"]
     assert {event.thread for event in watcher.events} == {"t-1"}
+
+
+async def test_spans_are_left_in_whatever_task(rc: Runcast, user: str, device: DeviceFactory, caplog: pytest.LogCaptureFixture) -> None:
+    import opentelemetry.trace  # noqa: F401 # so that spans are made
+
+    watcher = await device()
+    run = rc.run(user=user)
+    await chain_of(agent(calls(("add", {"a": 1, "b": 1})), "two", name="inner")).ainvoke(HELLO, {"callbacks": [RuncastHandler(run)]})
+    await until_end(watcher, run.id)
+    assert "detach" not in caplog.text
 
 
 async def test_first_steps_side_by_side_are_one_child(rc: Runcast, user: str, device: DeviceFactory) -> None:
@@ -356,6 +383,22 @@ async def test_sync_nodes_and_sync_graphs_in_threads(rc: Runcast, user: str, dev
         await asyncio.to_thread(chain_of(node).invoke, HELLO, config)
     told = ['calls divide {"a":4,"b":2}', "divide ok 2.0", "says from a thread."]
     assert (await until_end(watcher, run.id))[1:] == [*told, *told, "completes"]
+
+
+async def test_a_graph_in_an_agent_that_blocks(runcast_cluster: Cluster, user: str, device: DeviceFactory) -> None:
+    def node(state: MessagesState) -> Any:
+        return {"messages": [Scripted(messages=iter([AIMessage("from a thread")])).invoke("hi")]}
+
+    def work() -> str:
+        with sync.Runcast(runcast_cluster.router_addresses()[0], agent="assistant") as rc, rc.run(user=user) as run:
+            chain_of(chain_of(node)).invoke(HELLO, {"callbacks": [RuncastHandler()]})
+        return run.id
+
+    watcher = await device()
+    run_id = await asyncio.to_thread(work)
+    assert await until_end(watcher, run_id) == ["assistant starts", "completes"]
+    [child] = children(watcher, run_id)
+    assert (await until_end(watcher, child))[1:] == ["says from a thread.", "completes"]
 
 
 async def test_a_blocked_loop_is_said_and_blocks_no_longer(

@@ -109,7 +109,6 @@ async def test_every_way_to_run_an_agent_is_told(rc: Runcast, user: str, device:
             async for _ in events:
                 pass
         await Agent(TestModel(custom_output_text="five"), capabilities=[RuncastCapability()]).run("?")
-        await asyncio.to_thread(lambda: None)
     assert (await until_end(watcher, run.id))[1:] == ["says one two.", "says three.", "says four.", "says five.", "completes"]
 
 
@@ -156,6 +155,14 @@ async def test_events_of_the_application_and_deferred_calls_are_told(rc: Runcast
         'interrupt {"id":"c0","value":{"for":"approval","tool":"launch","args":"{\\"code\\":\\"x\\"}"}}',
         "completes",
     ]
+
+
+async def test_another_event_loop_is_refused(rc: Runcast, user: str, device: DeviceFactory) -> None:
+    watcher = await device()
+    async with rc.run(user=user) as run:
+        with pytest.raises(LifecycleError, match="another event loop"):
+            await asyncio.to_thread(agent(["one"]).run_sync, "?")
+    assert await until_end(watcher, run.id) == ["assistant starts", "completes"]
 
 
 # --- agents among agents ---

@@ -128,7 +128,7 @@ async def test_misuse_says_what_to_do(rc: Runcast, runcast_cluster: Cluster, use
             await run.error("x", retrying=True, retry_after_s=-1)
         with pytest.raises(ValueError, match="receipt"):
             await run.error("x", receipt=0.0)
-        with pytest.raises(LifecycleError, match="another thread's event loop"):
+        with pytest.raises(LifecycleError, match="is another one than this"):
             await asyncio.to_thread(lambda: asyncio.run(run.respond("from elsewhere")))
         with pytest.raises(LifecycleError, match=r"runcast\.client\.sync is for threads"):
             await asyncio.to_thread(run.child)

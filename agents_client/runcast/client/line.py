@@ -5,8 +5,9 @@ Rules.
 2. The router's window bounds what is unanswered on the stream; an empty window always lets one batch pass.
 3. A refusal with `retry` sends the same batch again, later; a pause that the router did not ask for ends with the stream. If the one
    and only sending of a batch was refused for certain, its horizon starts anew: nothing of it is anywhere.
-4. A run that has only soft events to send rests until `coalesce_s` after its last soft sending, so that what comes meanwhile goes along.
-   The first goes at once, and so does all that waits when anything else comes.
+4. A run that has only soft events to send rests until `coalesce_s` after its last soft sending, so that what comes meanwhile goes along;
+   but no event rests for longer than `REST_SHARE` of that. The first goes at once, and so does all that waits when anything else
+   comes.
 5. A batch unanswered for longer than the *resend horizon* is not sent again: the log may no longer recognise the repeat.
 
 Invariants: a run stands in line once at most, and not while its batch is unanswered; what is unanswered stays within the window.
@@ -17,12 +18,17 @@ Pure: `now` (seconds, monotonic) is an argument. Never imports asyncio, a clock,
 import heapq
 import math
 from collections import OrderedDict, deque
+from typing import Final
 
 from runcast.client.run_queue import Flight, RunQueue
 from runcast.wire import limits
 
 MESSAGE_BYTES_MAX = limits.GRPC_MESSAGE_BYTES_MAX // 2
 """What `take` puts together for one gRPC message, bytes."""
+
+REST_SHARE: Final = 0.6
+"""No event rests for longer than this share of `coalesce_s`: a piece that comes right after a sending would wait for nearly all of it.
+Above half, so that two pieces of a usual model still go together."""
 
 
 class Line:
@@ -93,12 +99,13 @@ class Line:
         """A run has something to send, and nothing unanswered; if it is soft it may have to rest."""
         if run.listed:
             return
-        if run.urgent or now >= run.rests_until:
+        due = min(run.rests_until, run.waiting[0].since + REST_SHARE * self.coalesce_s)
+        if run.urgent or now >= due:
             self._enter(run)
         elif not run.resting:
             run.resting = self.stirred = True
             self._ties += 1
-            heapq.heappush(self._resting, (run.rests_until, self._ties, run))
+            heapq.heappush(self._resting, (due, self._ties, run))
 
     def rouse(self) -> None:
         """Nobody rests any more, now and later."""

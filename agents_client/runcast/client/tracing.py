@@ -83,11 +83,12 @@ class Span:
     """A span that is current until it ends, in the context in which it began."""
 
     def __init__(self, span: "otel.Span", context: "Context") -> None:
-        from opentelemetry.context import attach  # noqa: PLC0415 # loaded already
+        from opentelemetry.context import attach, get_current  # noqa: PLC0415 # loaded already
 
         self._span = span
         self._context = context
-        self._token = attach(context)
+        self._before = get_current()
+        attach(context)
         self._failed = ""
 
     def note(self, event: Event) -> None:
@@ -99,11 +100,11 @@ class Span:
 
     def end(self, exc: BaseException | None = None) -> None:
         """It is over; `exc` is what the block raised."""
-        from opentelemetry.context import detach, get_current  # noqa: PLC0415 # loaded already
+        from opentelemetry.context import attach, get_current  # noqa: PLC0415 # loaded already
         from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415 # loaded already
 
         if get_current() is self._context:  # not where the block was left in another task
-            detach(self._token)
+            attach(self._before)  # `detach` would log an error where that task has a copy of this context
         if isinstance(exc, Exception) or self._failed:
             kind = f"{type(exc).__module__}.{type(exc).__qualname__}" if isinstance(exc, Exception) else self._failed
             self._span.set_attribute("error.type", kind.removeprefix("builtins."))

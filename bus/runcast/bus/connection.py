@@ -58,6 +58,7 @@ class Bus:
         self._log = log
         self._last_error = ""
         self._opened = False
+        self._closing = False
 
     @property
     def connected(self) -> bool:
@@ -121,7 +122,7 @@ class Bus:
         """Send what is pending and close, within a second. Does nothing before `open` connected."""
         if not self._opened:
             return
-        self._opened = False
+        self._opened, self._closing = False, True
         if self.nc.is_connected:
             with contextlib.suppress(nats.errors.Error, asyncio.TimeoutError):
                 await self.nc.flush(timeout=1)
@@ -134,6 +135,10 @@ class Bus:
             call(stream)
 
     async def _on_error(self, exc: Exception) -> None:
+        if self._closing:
+            # Cancelled at the moment when its attempt to connect failed, nats-py goes on trying for ever (asyncio.wait_for before 3.12
+            # lets the failure win): this ends it.
+            raise asyncio.CancelledError
         text = str(exc) or type(exc).__name__
         if self._opened and not self.connected:
             self.health.nats.failed(time.monotonic(), text)

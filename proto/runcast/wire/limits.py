@@ -432,7 +432,7 @@ DONE_MESSAGES_MAX: Final = 1_000
 """Settled upstream messages that an inbox remembers by id, so that a redelivery is answered and not handled again."""
 
 # --- adapters of frameworks ---
-THOUGHT_CHARS: Final = 120
+THOUGHT_CHARS_AT_ONCE: Final = 120
 """A framework's reasoning is told when a sentence ends, or when it has grown by so many characters."""
 THOUGHT_CHARS_MAX: Final = 600
 """Characters of its newest passage that are told. The beginning of a longer one is left out."""

@@ -36,7 +36,6 @@ from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
 from runcast.bus.deployment import Deployment, DeploymentError, provision
-from runcast.bus.identity.authfile import AuthFileError, read_authfile
 from runcast.bus.identity.trust import Trust
 from runcast.bus.process import PortInUseError, announce_ready
 from runcast.bus.settings import ServiceSettings, is_loopback
@@ -76,22 +75,18 @@ class RouterSettings(ServiceSettings, frozen=True, kw_only=True):
         shards: of a deployment that is created, 1 to 256; 0 takes the default, or what the deployment has.
         replicas: of the streams that are created.
         auth: "token": agents have API keys or JWTs; "mtls": certificates that `tls_ca` signed; see `ServiceSettings`.
-        auth_file: who they are and what they may do (`runcast.bus.identity.authfile`).
         plain_text: tokens may come over other networks than loopback without TLS, since something in front of this port does it.
     """
 
     bind: str = "127.0.0.1:7400"
     auth: Literal["dev", "token", "mtls", ""] = ""  # type: ignore[assignment] # each kind of service has ways of its own
-    auth_file: str = ""
     plain_text: bool = False
     shards: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
     replicas: Annotated[int, msgspec.Meta(ge=1, le=5)] = 1
 
     def problems(self) -> list[str]:
         """See `ServiceSettings`."""
-        if self.auth not in ("token", "mtls"):
-            return []
-        problems = []
+        problems = super().problems()
         if self.auth == "mtls" and not self.tls_ca:
             problems.append(
                 "RUNCAST_AUTH=mtls knows agents by their certificates; set RUNCAST_TLS_CERT, RUNCAST_TLS_KEY and RUNCAST_TLS_CA"
@@ -101,12 +96,6 @@ class RouterSettings(ServiceSettings, frozen=True, kw_only=True):
                 f"tokens would come to {self.host} in plain text; set RUNCAST_TLS_CERT and RUNCAST_TLS_KEY, or RUNCAST_PLAIN_TEXT=true if"
                 " something in front of this port does TLS"
             )
-        if not self.auth_file:
-            return [*problems, f"RUNCAST_AUTH={self.auth} needs RUNCAST_AUTH_FILE, which says who the agents are"]
-        try:
-            read_authfile(Path(self.auth_file))
-        except AuthFileError as exc:
-            problems += str(exc).splitlines()
         return problems
 
 

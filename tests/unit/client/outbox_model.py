@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from runcast.client.errors import Leftover, RunKey
+from runcast.client.line import REST_SHARE
 from runcast.v1.event_pb2 import TEXT_MODE_DELTA, Batch, Event
 from runcast.wire.lifecycle import is_critical
 
@@ -52,7 +53,9 @@ class Said:
         events: kind, message and text by seq (from 1), after all merging.
         texts: by message, all that was said.
         taken: the newest seq that is in a batch.
-        rests_until: nothing soft leaves before.
+        rests_until: nothing soft leaves before, unless it has waited long enough.
+        since: when the oldest event that is in no batch was said.
+        critical: the newest seq that is.
         hurried: what waits need not rest.
     """
 
@@ -60,15 +63,25 @@ class Said:
     texts: dict[str, str] = field(default_factory=dict)
     taken: int = 0
     rests_until: float = -1.0
+    since: float = 0.0
+    critical: int = 0
     hurried: bool = False
 
-    def take_in(self, event: Event, seq: int) -> bool:
+    def due(self, coalesce_s: float) -> float:
+        """When soft events that wait are to leave."""
+        return min(self.rests_until, self.since + REST_SHARE * coalesce_s)
+
+    def take_in(self, now: float, event: Event, seq: int) -> bool:
         """An event was accepted under `seq`; True when another took it in."""
+        if self.taken == len(self.events):
+            self.since = now
         if event.HasField("agent_response"):
             message = event.agent_response.message_id
             self.texts[message] = self.texts.get(message, "") + event.agent_response.text
         if seq == len(self.events) + 1:
             self.events.append(words(event))
+            if is_critical(event):
+                self.critical = seq
             return False
         assert seq == len(self.events), "a hole, or an event within"
         assert seq > self.taken, "what was in a batch changed"
@@ -82,15 +95,13 @@ class Said:
     def check_taken(self, batch: Batch, now: float, coalesce_s: float) -> None:
         """A batch is sent for the first time."""
         assert batch.events[0].seq == self.taken + 1
+        soft = not self.hurried and self.critical <= self.taken  # nothing critical was among what waited
         self.taken = batch.events[-1].seq
         assert [words(event) for event in batch.events] == self.events[batch.events[0].seq - 1 : self.taken], "not what was said"
-        soft = not any(is_critical(event) for event in batch.events)
-        if soft and not self.hurried:
-            assert now >= self.rests_until, "a soft run did not rest"
         if soft:
+            assert now >= self.due(coalesce_s), "a soft run did not rest"
             self.rests_until = now + coalesce_s
-        if self.taken == len(self.events):
-            self.hurried = False
+        self.hurried = self.taken < len(self.events)  # what found no room follows at once
 
 
 class Ledger:

@@ -3,6 +3,7 @@
 import pytest
 
 from runcast.client.errors import OutboxFullError
+from runcast.client.line import REST_SHARE
 from runcast.client.outbox import Outbox
 from runcast.v1.event_pb2 import Batch
 from runcast.wire import limits
@@ -22,11 +23,23 @@ def test_the_first_piece_goes_at_once_and_the_next_ones_rest_and_go_together() -
     assert [outbox.append(10.001, run, delta(text)) for text in "bc"] == [3, 3]
     ack(outbox, first, 10.002)
     assert [outbox.append(10.003, run, delta(text)) for text in "de"] == [3, 3]
-    assert outbox.take_batches(10.039) == []
-    assert outbox.deadline() == 10.0 + limits.COALESCE_S
-    [second] = outbox.take_batches(10.04)
+    assert outbox.take_batches(10.024) == []
+    assert outbox.deadline() == 10.001 + REST_SHARE * limits.COALESCE_S
+    [second] = outbox.take_batches(10.026)
     assert [(event.seq, event.agent_response.text) for event in second.events] == [(3, "bcde")]
     assert (outbox.counts.accepted, outbox.counts.merged) == (6, 3)
+
+
+def test_what_comes_late_rests_until_the_last_sending_is_long_enough_ago() -> None:
+    outbox, run = opened()
+    outbox.append(10.0, run, delta("a"))
+    ack(outbox, outbox.take_batches(10.0)[0], 10.001)
+    outbox.append(10.03, run, delta("b"))
+    assert outbox.deadline() == 10.0 + limits.COALESCE_S
+    assert outbox.take_batches(10.039) == []
+    ack(outbox, outbox.take_batches(10.04)[0], 10.041)
+    outbox.append(10.09, run, delta("c"))
+    assert len(outbox.take_batches(10.09)) == 1, "nothing was sent for long enough"
 
 
 def test_the_newest_thinking_stands_for_those_that_waited() -> None:

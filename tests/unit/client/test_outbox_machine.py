@@ -116,7 +116,8 @@ class OutboxMachine(RuleBasedStateMachine):
     def hurry(self, data: st.DataObject) -> None:
         run = self.pick_run(data)
         self.outbox.hurry(self.now, run)
-        self.said[run].hurried = True
+        said = self.said[run]
+        said.hurried = said.hurried or said.taken < len(said.events)
 
     def pick_run(self, data: st.DataObject) -> RunKey:
         return data.draw(st.sampled_from([run for run in self.logs if run not in self.failed]))
@@ -137,7 +138,7 @@ class OutboxMachine(RuleBasedStateMachine):
                 self.dropped += 1
                 continue
             self.accepted += 1
-            merged = said.take_in(model, seq)
+            merged = said.take_in(self.now, model, seq)
             assert not merged or self.coalesce_s
             self.merged += merged
 
@@ -182,9 +183,12 @@ class OutboxMachine(RuleBasedStateMachine):
             said = self.said[run]
             self.append_to(run, 1, 1, kind)
             self.take()
-            if said.taken < len(said.events):
-                assert self.outbox.deadline() == said.rests_until
-                self.now = said.rests_until
+            due = said.due(self.coalesce_s)
+            while said.taken < len(said.events) and self.now < due:
+                deadline = self.outbox.deadline()
+                assert deadline is not None
+                assert self.now < deadline <= due
+                self.now = deadline
                 self.take()
             assert said.taken == len(said.events), "it rested too long"
             self.answer_all()

@@ -113,8 +113,7 @@ class RuncastHandler(AsyncCallbackHandler, _StreamingCallbackHandler[Any]):
 
     @_told
     async def on_llm_end(self, node: _Node, response: LLMResult, **_: Any) -> None:
-        if not node.mute:
-            generation = response.generations[0][0]
+        for generation in [] if node.mute else [first for prompt in response.generations[:1] for first in prompt[:1]]:
             text, thought = _parts(getattr(generation, "message", generation.text))
             await node.narration.reflect(node.key, thought)
             await node.narration.settle(node.key, text)

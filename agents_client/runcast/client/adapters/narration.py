@@ -28,7 +28,7 @@ from runcast.client.run import Run
 from runcast.client.tool import ToolCall
 from runcast.v1.event_pb2 import TEXT_MODE_DELTA, TEXT_MODE_WHOLE, AgentResponse, Event, TextMode
 from runcast.wire import limits
-from runcast.wire.errors import RuncastError
+from runcast.wire.errors import LifecycleError, RuncastError
 
 _numbers: Final = itertools.count(1)
 _narrated: Final[ContextVar[Run | None]] = ContextVar("runcast_narrated", default=None)
@@ -149,7 +149,7 @@ class Narration:
             else:
                 thought.passage = (thought.passage + text).lstrip()
             grown = len(thought.passage) - thought.told
-            if grown >= limits.THOUGHT_CHARS or (grown and thought.passage.rstrip(" ").endswith(_SENTENCE_ENDS)):
+            if grown >= limits.THOUGHT_CHARS_AT_ONCE or (grown and thought.passage.rstrip(" ").endswith(_SENTENCE_ENDS)):
                 await self._tell(thought)
 
     async def reflect(self, key: Hashable, whole: str = "") -> None:
@@ -264,10 +264,12 @@ async def narrate(run: Run | None, agent: str, title: str = "") -> AsyncIterator
         title: what it is about, for people.
 
     Raises:
-        LifecycleError: there is no run.
+        LifecycleError: there is no run, or it lives in another event loop.
         RuncastError: as `Run.emit`.
     """
     where = run or current_run()
+    if where.is_open and where.loop is not asyncio.get_running_loop():
+        raise LifecycleError(f"run {where.id} lives in another event loop; run the agent there, by the framework's async calls")
     nested = run is None and where is _narrated.get()
     narration = await Narration(where).child(agent, title) if nested else await Narration.open(where)
     token = _narrated.set(narration.run)
