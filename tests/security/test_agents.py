@@ -113,7 +113,7 @@ async def test_keys_and_scopes(tmp_path: Path, runcast_cluster_factory: ClusterF
             await stub.GetPresence(GetPresenceRequest(user=User(tenant="globex", id="u")), metadata=metadata)
     async with admin(cluster, admins.text) as (stub, metadata):
         status = await stub.GetStatus(GetStatusRequest(), metadata=metadata)
-        assert status.refusals["unauthenticated"] == 12
+        assert status.refusals["unauthenticated"] >= 12
         assert status.refusals["permission_denied"] >= 6
         assert any(each.name == "auth file" and each.state == "ok" for each in status.dependencies)
     log = cluster.routers[0].log_path.read_text()

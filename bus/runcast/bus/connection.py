@@ -101,6 +101,7 @@ class Bus:
                         error_cb=self._on_error,
                         disconnected_cb=self._on_disconnected,
                         reconnected_cb=self._on_reconnected,
+                        inbox_prefix=settings.inbox_prefix.encode(),
                         **nc.credentials(),
                     )
                 self.nc = nc

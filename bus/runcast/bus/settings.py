@@ -64,6 +64,11 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
+    def inbox_prefix(self) -> str:
+        """Of the subjects that answers from NATS come on; a service that has its own is not heard by the others."""
+        return "_INBOX"
+
+    @property
     def host(self) -> str:
         """The host part of `bind`."""
         return self.bind.rpartition(":")[0].strip("[]")

@@ -65,6 +65,11 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     alert_after_s: Annotated[float, msgspec.Meta(ge=1)] = limits.ALERT_AFTER_S
 
     @property
+    def inbox_prefix(self) -> str:
+        """See `ServiceSettings`; deploy/nats/permissions.conf."""
+        return "_INBOX_EDGE"
+
+    @property
     def origin_list(self) -> list[str]:
         """`origins`, split."""
         return [origin.strip() for origin in self.origins.split(",") if origin.strip()]

@@ -84,6 +84,11 @@ class RouterSettings(ServiceSettings, frozen=True, kw_only=True):
     shards: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
     replicas: Annotated[int, msgspec.Meta(ge=1, le=5)] = 1
 
+    @property
+    def inbox_prefix(self) -> str:
+        """See `ServiceSettings`; deploy/nats/permissions.conf."""
+        return "_INBOX_ROUTER"
+
     def problems(self) -> list[str]:
         """See `ServiceSettings`."""
         problems = super().problems()
