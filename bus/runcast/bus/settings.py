@@ -9,10 +9,13 @@ import os
 import re
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 from urllib.parse import urlsplit
 
 import msgspec
+
+from runcast.bus.identity.authfile import AuthFileError, read_authfile
 
 PREFIX = "RUNCAST_"
 
@@ -30,7 +33,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         nats_url: NATS servers, comma-separated URLs.
         bind: `host:port` to listen on; port 0 takes any free one.
         id: names this process in logs and statistics.
-        auth: how peers prove who they are: "dev" believes them and is allowed on loopback only; "" refuses to start.
+        auth: how peers prove who they are: "dev" believes them and is allowed on loopback only; "" refuses to start; services know more.
+        auth_file: path of the auth file, for every mode but "dev".
         log: form of the log lines on stderr.
         log_level: the least severe level that is written.
     """
@@ -39,6 +43,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     bind: str = "127.0.0.1:0"
     id: str = ""
     auth: Literal["dev", ""] = ""
+    auth_file: str = ""
     log: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -51,6 +56,10 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     def port(self) -> int:
         """The port part of `bind`."""
         return int(self.bind.rpartition(":")[2])
+
+    def problems(self) -> list[str]:
+        """What can't work, a line each, saying what to set. Services add their own."""
+        return [*_bind_problems(self), *_auth_problems(self), *_nats_problems(self)]
 
     @property
     def nats_servers(self) -> list[str]:
@@ -80,8 +89,7 @@ def load_settings(kind: type[S], role: str, environ: Mapping[str, str] = os.envi
     settings = kind(**values)
     if not settings.id:
         settings = msgspec.structs.replace(settings, id=f"{role}-{socket.gethostname()}-{os.getpid()}")
-    problems += _bind_problems(settings)
-    problems += _nats_problems(settings)
+    problems += settings.problems()
     if problems:
         raise SettingsError("\n".join(problems))
     return settings
@@ -100,11 +108,6 @@ def _masked_url(url: str) -> str:
 
 def _bind_problems(settings: ServiceSettings) -> list[str]:
     problems = []
-    if not settings.auth:
-        problems.append(
-            "no authentication is configured, so nothing is served; for development on this machine set RUNCAST_AUTH=dev"
-            " (anybody who can reach the port is believed to be whoever they say)"
-        )
     match = _BIND.fullmatch(settings.bind)
     if match is None or int(match[1]) > 65535:
         problems.append(f"RUNCAST_BIND={settings.bind!r}: expected HOST:PORT, such as 127.0.0.1:7400 or [::1]:7400")
@@ -114,6 +117,26 @@ def _bind_problems(settings: ServiceSettings) -> list[str]:
             " bind to 127.0.0.1, or configure real authentication"
         )
     return problems
+
+
+def _auth_problems(settings: ServiceSettings) -> list[str]:
+    if not settings.auth:
+        kind = next(field.type for field in msgspec.structs.fields(type(settings)) if field.name == "auth")
+        modes = [mode for mode in get_args(kind) if mode not in ("", "dev")]
+        real = f"set RUNCAST_AUTH={' or '.join(modes)} and RUNCAST_AUTH_FILE; " if modes else ""
+        return [
+            f"no authentication is configured, so nothing is served; {real}for development on this machine set RUNCAST_AUTH=dev"
+            " (anybody who can reach the port is believed to be whoever they say)"
+        ]
+    if settings.auth == "dev":
+        return []
+    if not settings.auth_file:
+        return [f"RUNCAST_AUTH={settings.auth} needs RUNCAST_AUTH_FILE, the path of a file that says whom to believe; see SECURITY.md"]
+    try:
+        read_authfile(Path(settings.auth_file))
+    except AuthFileError as exc:
+        return str(exc).splitlines()
+    return []
 
 
 def _nats_problems(settings: ServiceSettings) -> list[str]:

@@ -5,7 +5,7 @@ from runcast.cli.main import app
 from runcast.wire import VERSION
 
 
-@pytest.mark.parametrize("command", ["demo", "up", "publish", "tail", "doctor", "bench"])
+@pytest.mark.parametrize("command", ["demo", "up", "publish", "tail", "doctor", "bench", "token"])
 def test_help_teaches_by_examples(command: str):
     done = CliRunner().invoke(app, [command, "--help"])
     assert done.exit_code == 0
@@ -20,7 +20,7 @@ def test_help_of_the_testkit_teaches_by_examples(command: str):
 
 def test_help_names_every_command():
     done = CliRunner().invoke(app, ["--help"])
-    assert all(command in done.output for command in ("demo", "up", "publish", "tail", "doctor", "bench", "testkit"))
+    assert all(command in done.output for command in ("demo", "up", "publish", "tail", "doctor", "bench", "testkit", "token"))
 
 
 def test_version():
