@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _CLOSE_REASON_BYTES_MAX: Final = 120
 """RFC 6455 5.5: a control frame carries at most 125 bytes, two of them the code."""
 
+_FOREIGN: Final = "pages of this origin may not connect here"
+
 
 class Connection:
     """A device's connection. `run` serves it to its end."""
@@ -74,7 +76,8 @@ class Connection:
             async with self._group:
                 writer = self._spawn(self._write())
                 if not self._handshake.welcome:
-                    self._refuse_origin()
+                    self.session.close("origin_refused", _FOREIGN)
+                    self._carry()
                 await self._receive()
                 self.session.gone()
                 if self._closing is not None:  # the writer is saying so to the peer
@@ -347,16 +350,12 @@ class Connection:
         handshake = self._handshake
         token = handshake.choose(hello_token)
         if not token and handshake.cookie:
-            self._refuse_origin()
+            raise RuncastError(_FOREIGN, code="origin_refused")
         try:
             return await self._edge.auth.authenticate(token, handshake.headers)
         except RuncastError as exc:
             self._note_refusal(exc)
             raise
-
-    def _refuse_origin(self) -> None:
-        self.session.close("origin_refused", "pages of this origin may not connect here")
-        self._carry()
 
     def _note_refusal(self, error: RuncastError) -> None:
         reason = error.reason if isinstance(error, TokenRefusedError) else error.message
