@@ -315,6 +315,10 @@ def reason_of(exc: BaseException) -> str:
     """Why a connection failed, in few words."""
     if isinstance(exc, aiohttp.WSServerHandshakeError):
         return f"HTTP status {exc.status}"
+    if isinstance(exc, aiohttp.ClientResponseError):  # its own words are the bytes that came
+        return "what answers there does not speak HTTP"
+    if isinstance(exc, aiohttp.ClientConnectorDNSError):
+        return f"no host is named {exc.host}"
     if isinstance(exc, OSError) and exc.errno and exc.errno > 0:
         return os.strerror(exc.errno).lower()
     return str(exc) or type(exc).__name__
