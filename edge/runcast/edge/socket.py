@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from runcast.bus.cursors import Acknowledged
-from runcast.bus.identity.claims import Identity
+from runcast.bus.identity.claims import Identity, Term
 from runcast.bus.identity.jwt import TokenRefusedError
 from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Probe, Read, Reauthenticate, Store
 from runcast.edge.entry import Entry
@@ -47,6 +47,7 @@ class Connection:
     def __init__(self, edge: "Edge", ws: web.WebSocketResponse, handshake: Handshake, request: web.Request) -> None:
         codec = handshake.codec
         self.user: UserKey | None = None
+        self.term: Term | None = None  # of the token that counts now
         self.session = Session(codec, edge=edge.settings.id, now=time.monotonic())
         self._edge = edge
         self._ws = ws
@@ -253,6 +254,7 @@ class Connection:
         try:
             identity = await self._authenticate(hello.token)
             self.user = user = identity.user
+            self.term = identity.term
             feed = await self._edge.hub.join(user, self)
             self._feed = feed
             cursor, known = await self._find_cursor(user, feed.shard, hello)
@@ -335,6 +337,7 @@ class Connection:
             identity = await self._edge.auth.authenticate(token, self._handshake.headers)
             if identity.user != self.user:
                 raise RuncastError("the new token is another user's; connect anew for another user", code="unauthenticated")
+            self.term = identity.term
             self.session.reauthenticated(_deadline(identity))
         except RuncastError as exc:
             self._note_refusal(exc)

@@ -31,6 +31,7 @@ class Service:
         self.headers: list[str] = []
         self.go_on = asyncio.Event()
         self.go_on.set()
+        self.came = asyncio.Event()
         self.at_once = self.most_at_once = 0
         self.url = ""
 
@@ -39,6 +40,7 @@ class Service:
         self.headers.append(request.headers.get("Authorization", ""))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
+        self.came.set()
         try:
             await self.go_on.wait()
         finally:
@@ -161,9 +163,26 @@ async def test_a_service_that_stands_still_costs_its_time_and_no_more(auth, serv
     began = time.monotonic()
     await asyncio.gather(*(refused(auth, f"t{number}") for number in range(limits.CALLOUT_AT_ONCE * 2)))
     assert time.monotonic() - began < 3
-    assert service.most_at_once <= limits.CALLOUT_AT_ONCE
     service.go_on.set()
     await auth.authenticate("t", {})
+
+
+async def test_so_many_are_asked_at_once_and_the_others_wait(service, tmp_path):
+    (tmp_path / "auth.toml").write_text(f'[http]\nurl = "{service.url}"\ntimeout_s = 10\n')
+    auth = CalloutAuthenticator(Trust(tmp_path / "auth.toml", structlog.get_logger()))
+    service.go_on.clear()
+    async with asyncio.TaskGroup() as tasks:
+        asking = [tasks.create_task(auth.authenticate(f"t{number}", {})) for number in range(limits.CALLOUT_AT_ONCE * 2)]
+        async with asyncio.timeout(5):
+            while service.at_once < limits.CALLOUT_AT_ONCE:
+                await service.came.wait()
+                service.came.clear()
+        service.go_on.set()
+        await asyncio.wait(asking)
+        running = tasks.create_task(auth.run())
+        await asyncio.sleep(0)  # so that it has begun, and closes what it has to close
+        running.cancel()
+    assert service.most_at_once == limits.CALLOUT_AT_ONCE
 
 
 @pytest.mark.parametrize(
