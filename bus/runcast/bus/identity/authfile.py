@@ -11,6 +11,8 @@
     [http]                                         # for RUNCAST_AUTH=http: ask a service of yours instead (edge/callout.py)
     url = "https://api.example.com/runcast/who"
 
+    [[agents]]                                     # see `agents`
+
 Rules: it is read whole, with every file that it names, or not at all; all problems are told at once, each saying where it is and what to
 set; no message repeats a secret. A file is a value: one that was read is never changed. Names of files are relative to the auth file.
 """
@@ -23,6 +25,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from runcast.bus.identity.agents import Agent, Agents, make_agents
 from runcast.bus.identity.claims import ClaimPath, Expected
 from runcast.bus.identity.keys import KINDS, SECRET, Key, KeyUnusableError, pem_keys, secret_key
 from runcast.bus.identity.tables import read_table, read_tables
@@ -32,7 +35,7 @@ from runcast.wire.ids import check_id
 
 Peers = Literal["users", "agents"]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.ID_BYTES_MAX)]
-_SECTIONS: Final = ("issuers", "http")
+_SECTIONS: Final = ("issuers", "agents", "http")
 _AMBIENT: Final = ("authorization", "cookie")
 _KEY_SOURCES: Final = ("jwks_url", "public_key_file", "secret", "secret_file")
 
@@ -136,12 +139,14 @@ class AuthFile(NamedTuple):
         keys: of the issuers that have no key set, by `iss`.
         hook: the service to ask; None when there is none.
         watched: this file and those that it names, as they were.
+        agents: who may publish and receive.
     """
 
     issuers: dict[str, Issuer]
     keys: dict[str, list[Key]]
     hook: Hook | None
     watched: list[Watched]
+    agents: Agents
 
     @property
     def changed(self) -> bool:
@@ -183,7 +188,13 @@ class _Reader:
             self.problems.append(f"[{name}] is no section; there are {', '.join(_SECTIONS)}")
         issuers = self._issuers(document.get("issuers", []))
         keys = {issuer.issuer: self._keys(issuer) for issuer in issuers if not issuer.jwks_url}
-        return AuthFile({issuer.issuer: issuer for issuer in issuers}, keys, self._hook(document.get("http")), self._watched)
+        agents = read_tables(Agent, document.get("agents", []), "agents", self.problems)
+        if len(agents) > limits.AGENTS_MAX:
+            self.problems.append(f"[[agents]]: there are {len(agents)}; use {limits.AGENTS_MAX} or fewer")
+            agents = []
+        known = make_agents(agents, {issuer.name for issuer in issuers if issuer.peers == "agents"}, self.problems)
+        hook = self._hook(document.get("http"))
+        return AuthFile({issuer.issuer: issuer for issuer in issuers}, keys, hook, self._watched, known)
 
     def _document(self) -> dict[str, Any]:
         text = self._file(self._path, "the auth file")
