@@ -9,6 +9,7 @@ import contextlib
 import os
 import random
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Sequence
@@ -71,6 +72,7 @@ class Link:
         reconnect: come back by itself.
         strict: a broken chain ends the line.
         http: a session to use; None for one of its own.
+        tls: whom to believe, for wss:// URLs; None for the operating system's authorities.
 
     Attributes:
         chain_breaks: how the chain broke, should it have.
@@ -89,6 +91,7 @@ class Link:
         reconnect: bool,
         strict: bool,
         http: aiohttp.ClientSession | None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._urls = list(urls)
         self._url_index = 0
@@ -99,6 +102,7 @@ class Link:
         self._reconnect = reconnect
         self._strict = strict
         self._http = http
+        self._tls = tls
         self._own_http = http is None
         self._ws: aiohttp.ClientWebSocketResponse | None = None
         self._task: asyncio.Task[None] | None = None
@@ -257,6 +261,7 @@ class Link:
             async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):
                 ws = await self._http.ws_connect(
                     url,
+                    ssl=self._tls or True,
                     protocols=(self._codec.subprotocol, f"runcast.token.{self._token}"),
                     max_msg_size=limits.DEVICE_FRAME_BYTES_MAX,
                     timeout=aiohttp.ClientWSTimeout(ws_close=limits.DEVICE_CLOSE_S),

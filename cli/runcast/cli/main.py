@@ -7,6 +7,7 @@ from runcast.cli.bench.command import bench
 from runcast.cli.demo import demo
 from runcast.cli.doctor import doctor
 from runcast.cli.failures import Debugging
+from runcast.cli.key import key
 from runcast.cli.publish import publish
 from runcast.cli.soak.command import soak
 from runcast.cli.tail import tail
@@ -50,7 +51,7 @@ def runcast(
     Debugging.wanted = debug
 
 
-for command in (demo, up, publish, tail, doctor, soak, verify, token):
+for command in (demo, up, publish, tail, doctor, soak, verify, token, key):
     app.command()(command)
 app.add_typer(testkit, name="testkit")
 benches = typer.Typer(invoke_without_command=True, rich_markup_mode="rich")

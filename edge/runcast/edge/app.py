@@ -26,6 +26,7 @@ from runcast.bus.process import PortInUseError, announce_ready
 from runcast.bus.settings import ServiceSettings
 from runcast.bus.shards import Shards
 from runcast.bus.statistics import tell_statistics
+from runcast.bus.tls import Certificates
 from runcast.edge.alarm import Alarm
 from runcast.edge.auth import Authenticator, authenticator
 from runcast.edge.cursors import Cursors
@@ -62,6 +63,11 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     cookie: str = ""
     origins: str = ""
     alert_after_s: Annotated[float, msgspec.Meta(ge=1)] = limits.ALERT_AFTER_S
+
+    @property
+    def inbox_prefix(self) -> str:
+        """See `ServiceSettings`; deploy/nats/permissions.conf."""
+        return "_INBOX_EDGE"
 
     @property
     def origin_list(self) -> list[str]:
@@ -299,7 +305,9 @@ async def serve(settings: EdgeSettings, log: BoundLogger, stop: asyncio.Event) -
         edge = Edge(settings, log, tasks)
         runner = web.AppRunner(edge.app(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
-        site = web.TCPSite(runner, settings.host, settings.port, reuse_port=True, backlog=1024)
+        certificates = Certificates(settings.tls_cert, settings.tls_key, settings.tls_ca) if settings.tls_cert else None
+        tls = certificates.context() if certificates is not None else None
+        site = web.TCPSite(runner, settings.host, settings.port, reuse_port=True, backlog=1024, ssl_context=tls)
         try:
             await site.start()
         except OSError as exc:
@@ -307,14 +315,21 @@ async def serve(settings: EdgeSettings, log: BoundLogger, stop: asyncio.Event) -
             raise PortInUseError(f"{settings.bind} can't be listened on ({exc.strerror}); set RUNCAST_BIND to a free address") from exc
         port = runner.addresses[0][1]
         running = tasks.create_task(_run(edge, port, stop))
+        following = tasks.create_task(certificates.follow(log), name="certificates") if certificates is not None else None
         await stop.wait()
+        if following is not None:
+            following.cancel()
         edge.not_ready = "this edge is stopping"
         await site.stop()
         await edge.drain()
         running.cancel()
         await runner.cleanup()
         if hasattr(edge, "cursors") and edge.bus.connected:
-            await edge.cursors.flush()
+            try:
+                async with asyncio.timeout(limits.CURSORS_FLUSH_S):
+                    await edge.cursors.flush()
+            except TimeoutError:  # nothing is lost by it: a device that lost its position too is shown some of it again
+                log.warning("cursors_not_flushed")
         await edge.bus.close()
 
 
