@@ -1,4 +1,4 @@
-"""What the README shows runs as it stands: its agent, its page, its shell lines."""
+"""What the README and the agents' page show runs as it stands: its agent, its page, its shell lines."""
 
 import asyncio
 import os
@@ -12,7 +12,8 @@ from playwright.async_api import async_playwright, expect
 from runcast.testkit.cluster import Cluster
 from runcast.wire.lifecycle import ends_run
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = "\n".join((ROOT / page).read_text() for page in ("README.md", "agents_client/README.md"))
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
 

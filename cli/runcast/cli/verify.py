@@ -32,6 +32,8 @@ Examples:
 
   runcast verify --seed 7 --history seen.jsonl --logs logs
       keep what was seen, a record a line, and the logs of all processes
+
+Exit status: 0 every promise was kept; 1 one was not, or the trial did not come to its end; 2 it could not begin.
 """
 
 MEANINGS: Final = {
@@ -64,7 +66,7 @@ def verify(
     edges: int = typer.Option(3, min=1, max=9, help="Edge processes."),
     routers: int = typer.Option(2, min=1, max=9, help="Router processes."),
     nats: int = typer.Option(1, help="nats-servers: 1, or 3 for a cluster."),
-    faults: str = typer.Option(",".join(KINDS), help="Kinds of faults, with commas between them; empty for none."),
+    faults: str = typer.Option(",".join(KINDS), show_default="all", help=f"Kinds of faults, of {', '.join(KINDS)}; empty for none."),
     json: bool = typer.Option(False, "--json", help="One JSON object on stdout, the rest on stderr."),
     history: Path | None = typer.Option(None, dir_okay=False, help="Write what was seen there, a JSON record a line."),
     logs: Path | None = typer.Option(None, file_okay=False, help="Copy the logs of all processes there."),
