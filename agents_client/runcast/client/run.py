@@ -148,8 +148,10 @@ class Run(Speech, Asks, Family):
             RunRefusedError, RunIndeterminateError: the run failed before.
             OutboxClosedError: the Runcast was closed.
             RuncastError: the publisher died, and of what.
+            TypeError, ValueError: it is no event, or has no kind.
         """
         self._check_open()
+        events.check_event(event)
         ends = ends_run(event)
         if ends and self._children:
             await self._end_below(event)

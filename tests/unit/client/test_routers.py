@@ -10,7 +10,9 @@ def test_targets_are_read() -> None:
     assert parse_targets("127.0.0.1:7400, router.example:7401,[::1]:7402,") == ["127.0.0.1:7400", "router.example:7401", "[::1]:7402"]
 
 
-@pytest.mark.parametrize("text", ["", ",", "localhost", ":7400", "localhost:", "localhost:0", "localhost:65536", "localhost:x", "a:1,b"])
+@pytest.mark.parametrize(
+    "text", ["", ",", "localhost", ":7400", "localhost:", "localhost:0", "localhost:65536", "localhost:x", "a:1,b", "http://localhost:7400"]
+)
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="host:port"):
         parse_targets(text)
