@@ -59,6 +59,11 @@ class Routers:
         self._failures += 1
         return draw * wait_s
 
+    @property
+    def worth_telling(self) -> bool:
+        """Whether the newest failure is the 1st, 2nd, 4th, 8th, ... in a row: a long outage fills no log. True when there was none."""
+        return self._failures & (self._failures - 1) == 0
+
     def worked(self) -> None:
         """A router did what it is for."""
         self._failures = 0

@@ -46,3 +46,15 @@ def test_waits_double_up_to_the_longest_and_begin_anew_after_a_success() -> None
     assert max(waits) == waits[-1] == limits.BACKOFF_MAX_S
     routers.worked()
     assert routers.failed(0.5) == limits.BACKOFF_FIRST_S / 2
+
+
+def test_ever_fewer_failures_in_a_row_are_worth_telling() -> None:
+    routers = Routers(["a"], 0.0)
+    told = []
+    for number in range(1, 101):
+        routers.failed(0.0)
+        if routers.worth_telling:
+            told.append(number)
+    assert told == [1, 2, 4, 8, 16, 32, 64]
+    routers.worked()
+    assert routers.worth_telling
