@@ -17,7 +17,8 @@ setup: .venv/.ready ## create .venv from requirements.lock (does nothing the sec
 .venv/.ready: requirements.lock pyproject.toml
 	@echo "setting up .venv; the first time takes a minute or two"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@# without ensurepip (Debian: python3-venv), venv fails half-way: what it leaves must not pass for an environment the next time
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 	@# compiled here, once: where Python is told to write no bytecode, every process of the system would compile all it imports
 	@if command -v uv >/dev/null; then uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock; \
 	else $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock; fi

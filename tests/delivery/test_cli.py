@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -205,6 +206,29 @@ async def test_demo_answers_a_question_in_the_terminal(tmp_path: Path):
     said = "".join(line["data"].get("text", "") for line in done.lines if line["kind"] == "agent_response")
     assert "eighty degrees" in said
     assert left_in(temp) == []
+
+
+@pytest.mark.parametrize(("typed", "answer"), [("9\n1\n", "Leaves"), (None, "None of these")], ids=["typed", "nobody there"])
+async def test_demo_is_asked_back_in_the_terminal(tmp_path: Path, typed: str | None, answer: str):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "tea.md").write_text("# Leaves\n\nGreen tea is brewed at eighty degrees for two minutes.\n")
+    ours, theirs = pty.openpty()
+    if typed:
+        os.write(ours, typed.encode())  # the terminal keeps what is typed ahead
+    process = await asyncio.create_subprocess_exec(
+        *(RUNCAST, "demo", "--json", "--corpus", str(corpus), "--ask", "leavs zebra lion"),
+        stdin=theirs if typed else DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    os.close(ours)
+    os.close(theirs)
+    assert process.returncode == 0, err.decode()
+    lines = [json.loads(line) for line in out.decode().splitlines()]
+    assert [line["data"]["value"] for line in lines if line["kind"] == "input_resolved"] == [answer]
+    assert "the agent asks" in err.decode()
 
 
 async def test_demo_serves_a_page_until_interrupted(tmp_path: Path):

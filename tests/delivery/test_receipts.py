@@ -155,6 +155,20 @@ async def test_an_event_of_a_superseded_attempt_is_shown_to_nobody(runcast_clust
     assert [event.custom.name for event in one.events if event.WhichOneof("kind") == "custom"] == ["in time"]
 
 
+async def test_nor_called_delivered_by_an_edge_that_came_too_late_to_know(runcast_cluster, device, user):
+    one = await device(device="d")
+    async with agent(runcast_cluster) as old, old.run(user=user, run_id="r") as first:
+        await first.flush()
+        async with agent(runcast_cluster) as new, new.run(user=user, run_id="r", attempt=2) as second:
+            await second.flush()
+            await one.wait_for(lambda event: event.attempt == 2)
+            await one.reconnect(runcast_cluster.edges[1].url)
+            late = await first.custom("too late", receipt=2.0)
+            good = await second.custom("in time", receipt=5.0)
+    assert (late.outcome, late.device, good.outcome) == ("stored", "", "delivered")
+    assert [event.custom.name for event in one.events if event.WhichOneof("kind") == "custom"] == ["in time"]
+
+
 async def test_an_acknowledgement_that_an_edge_took_to_its_grave_is_said_again(runcast_cluster_factory, user):
     cluster = await runcast_cluster_factory(routers=1, edges=2)
     async with Device(cluster.ws_urls(), cluster.token(user), device="d", reconnect=True) as device, agent(cluster) as rc:

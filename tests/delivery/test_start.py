@@ -48,6 +48,26 @@ async def test_settings_that_will_not_do_are_refused_with_what_to_set(role, envi
     assert "Traceback" not in output
 
 
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({}, ["set RUNCAST_AUTH=jwt and RUNCAST_AUTH_FILE"]),
+        ({"RUNCAST_AUTH": "jwt"}, ["needs RUNCAST_AUTH_FILE"]),
+        ({"RUNCAST_AUTH": "jwt", "RUNCAST_AUTH_FILE": "/nonexistent"}, ["/nonexistent", "can't be read"]),
+        (
+            {"RUNCAST_AUTH": "jwt", "RUNCAST_ORIGINS": "app.test, *", "RUNCAST_COOKIE": "a", "RUNCAST_LOG": "xml"},
+            ["'app.test' is no origin", "any page could act as its visitor", "RUNCAST_AUTH_FILE", "RUNCAST_LOG="],
+        ),
+    ],
+)
+async def test_an_edge_that_is_to_check_tokens_says_what_it_needs(environ, says):
+    code, output = await start("edge", **environ)
+    assert code == 2
+    for part in says:
+        assert part in output
+    assert "Traceback" not in output
+
+
 @pytest.mark.parametrize("role", ["router", "edge"])
 async def test_a_port_in_use_is_named(role):
     with socket.socket() as taken:

@@ -76,3 +76,14 @@ def test_images_get_the_versions_that_are_tested():
 def test_images_get_all_that_the_server_extra_names():
     named = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["server"]]
     assert {Requirement(text).name for text in named} <= pins("deploy/requirements.lock").keys()
+
+
+def test_the_program_of_the_plain_wheel_says_what_it_needs(wheel, tmp_path):
+    wheel.extractall(tmp_path)
+    # -S: none of the packages that are installed here, as where the wheel was installed without extras
+    start = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from runcast.cli.command import main; main()"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", start], check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'runcast[server,local]'" in done.stderr
+    assert PROJECT["project"]["scripts"] == {"runcast": "runcast.cli.command:main"}

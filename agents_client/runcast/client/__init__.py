@@ -31,6 +31,7 @@ from runcast.client.receipts import Receipt
 from runcast.client.run import Run
 from runcast.client.runcast import Runcast
 from runcast.client.statistics import ConnectionState, Statistics
+from runcast.client.tls import Tls
 from runcast.client.tool import ToolCall
 from runcast.wire.errors import IdInvalidError, LifecycleError, RefusedError, RuncastError, UnavailableError
 
@@ -58,6 +59,7 @@ __all__ = [
     "RuncastError",
     "SpillError",
     "Statistics",
+    "Tls",
     "ToolCall",
     "UnavailableError",
     "UnsentError",

@@ -21,6 +21,7 @@ from typing import Any
 
 import grpc.aio
 
+from runcast.client.access import Access, Metadata
 from runcast.client.answers import AnswerBook
 from runcast.client.journal import Journal
 from runcast.client.outbox import Outbox
@@ -52,11 +53,13 @@ class Carrier:
         hear: takes what a response says to runs (cancels); the rest of it was taken before.
         on_state: told of every change of `state`; what it raises is logged.
         journal: asked to commit before anything is sent.
+        access: how each stream gets in.
 
     Attributes:
         state: how things are with the routers.
         streams: how many were opened.
         channel: while a stream is open on it.
+        metadata: what that stream said about us.
         ready: set while a stream is open; by the owner too, when there never will be one.
     """
 
@@ -73,8 +76,10 @@ class Carrier:
         hear: Callable[[PublishResponse], None],
         on_state: OnState | None = None,
         journal: Journal | None = None,
+        access: Access | None = None,
     ) -> None:
         self._routers = routers
+        self._access = access or Access()
         self._hello = hello
         self._draw = draw
         self._outbox = outbox
@@ -92,6 +97,7 @@ class Carrier:
         self.state = ConnectionState("connecting", "", "")
         self.streams = 0
         self.channel: grpc.aio.Channel | None = None
+        self.metadata: Metadata = ()
         self.ready = asyncio.Event()
 
     @property
@@ -134,8 +140,9 @@ class Carrier:
         self.enter("connecting")
         self._leaving = self._progress = False
         try:
-            async with open_channel(target, self._routers.patience_s) as channel:
-                await self._stream(channel, target)
+            metadata = await self._access.metadata()
+            async with open_channel(target, self._routers.patience_s, self._access.tls) as channel:
+                await self._stream(channel, metadata, target)
             why = "it said goodbye"
         except RuncastError as exc:
             if not exc.code.retry:
@@ -159,15 +166,15 @@ class Carrier:
         _log.log(level, "router %s was left (%s); going to the next in %.2f s, %d events wait", target, why, wait_s, self._outbox.events)
         await self._pause(wait_s)
 
-    async def _stream(self, channel: grpc.aio.Channel, target: str) -> None:
-        call = IngestServiceStub(channel).Publish()
+    async def _stream(self, channel: grpc.aio.Channel, metadata: Metadata, target: str) -> None:
+        call = IngestServiceStub(channel).Publish(metadata=metadata)
         await write(call, PublishRequest(hello=self._hello), target)
         first = await read(call, target, self._now() + self._routers.patience_s)
         if first is None or not first.HasField("hello"):
             raise UnavailableError(f"{target} did not say hello; is it a Runcast router?")
         self._outbox.connected(self._now(), first.hello)
         _log.info("connected to router %s at %s", first.hello.router, target)
-        self.channel = channel
+        self.channel, self.metadata = channel, metadata
         self.streams += 1
         self.ready.set()
         self.enter("connected")

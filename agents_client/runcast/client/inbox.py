@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, Self
 
 import grpc.aio
 
+from runcast.client.access import Access
 from runcast.client.home import Home
 from runcast.client.rim import open_channel, read, write
 from runcast.client.routers import Routers
@@ -139,13 +140,15 @@ class Inbox:
         hello: the group, this worker, and how many messages it takes at once.
         draw: randomness for waits, 0.0 to 1.0.
         home: where it is used.
+        access: how each stream gets in.
 
     Attributes:
         closed: the iteration has ended, or is about to.
     """
 
-    def __init__(self, routers: Routers, hello: WorkerHello, draw: Callable[[], float], home: Home) -> None:
+    def __init__(self, routers: Routers, hello: WorkerHello, draw: Callable[[], float], home: Home, access: Access | None = None) -> None:
         self._home = home
+        self._access = access or Access()
         self._routers = routers
         self._hello = hello
         self._draw = draw
@@ -242,8 +245,9 @@ class Inbox:
 
     async def _enter(self) -> None:
         self._target = self._routers.take()
-        channel = await self._stack.enter_async_context(open_channel(self._target, self._routers.patience_s))
-        call = InboxServiceStub(channel).Receive()
+        metadata = await self._access.metadata()
+        channel = await self._stack.enter_async_context(open_channel(self._target, self._routers.patience_s, self._access.tls))
+        call = InboxServiceStub(channel).Receive(metadata=metadata)
         await write(call, ReceiveRequest(hello=self._hello), self._target)
         if self.closed:
             await self._leave()

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
+from runcast.client.access import Access
 from runcast.client.answers import AnswerBook, GivenAnswer
 from runcast.client.carrier import Carrier, OnState
 from runcast.client.errors import Leftover, OutboxClosedError, RunKey
@@ -59,6 +60,7 @@ class Publisher:
             "raise": it raises OutboxFullError.
         on_state: told of every change of the connection, from the publisher's task; it is not to block.
         journal: keeps what is not stored beyond the process.
+        access: how each stream gets in.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Publisher:
         when_full: WhenFull = "block",
         on_state: OnState | None = None,
         journal: Journal | None = None,
+        access: Access | None = None,
     ) -> None:
         self._gate = Gate(waits=when_full != "raise")
         self._outbox = Outbox(hello.producer, coalesce_s=coalesce_s, drop_progress=when_full == "drop_progress", journal=journal)
@@ -88,6 +91,7 @@ class Publisher:
             hear=self._hear,
             on_state=on_state,
             journal=journal,
+            access=access,
         )
         self._empty = asyncio.Event()
         self._cancels: dict[tuple[UserKey, str], OnCancel] = {}
@@ -201,7 +205,11 @@ class Publisher:
         if channel is None:
             raise UnavailableError("no router is connected just now, so nobody can say who is online; ask again")
         request = GetPresenceRequest(user=User(tenant=user.tenant, id=user.user), first=True)
-        return bool((await ask(AdminServiceStub(channel).GetPresence(request, timeout=limits.CONNECT_TIMEOUT_S))).edges)
+        return bool(
+            (
+                await ask(AdminServiceStub(channel).GetPresence(request, timeout=limits.CONNECT_TIMEOUT_S, metadata=self._carrier.metadata))
+            ).edges
+        )
 
     def close_failed(self, key: RunKey, closing: Closing) -> bool:
         """End a failed run on the user's screen if that is safe; raises as `Outbox.close_failed`."""

@@ -17,6 +17,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from runcast.client import events
+from runcast.client.access import Access
 from runcast.client.errors import RunIndeterminateError, RunKey, RunRefusedError
 from runcast.client.publisher import Publisher
 from runcast.client.routers import Routers
@@ -94,10 +95,14 @@ class Recovery:
         routers: where to go.
         draw: randomness for waits, 0.0 to 1.0.
         clock_ms: the wall clock, milliseconds.
+        access: how each stream gets in.
     """
 
-    def __init__(self, spill: Spill, routers: Callable[[], Routers], draw: Callable[[], float], clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, spill: Spill, routers: Callable[[], Routers], draw: Callable[[], float], clock_ms: Callable[[], int], access: Access
+    ) -> None:
         self._spill = spill
+        self._access = access
         self._routers = routers
         self._draw = draw
         self._clock_ms = clock_ms
@@ -122,7 +127,7 @@ class Recovery:
             return
         _log.info("sending what producer %s left of %d runs in %s", producer, len(remains), self._spill.path)
         hello = ProducerHello(producer=producer, agent=remains[0].first.agent, client_version=VERSION)
-        publisher = Publisher(self._routers(), hello, self._draw, journal=journal)
+        publisher = Publisher(self._routers(), hello, self._draw, journal=journal, access=self._access)
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(publisher.run(), name="runcast recovery")
             try:

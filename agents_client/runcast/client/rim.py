@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 import grpc
 import grpc.aio
 
+from runcast.client.tls import Tls
 from runcast.wire import limits
 from runcast.wire.codes import CODES
 from runcast.wire.errors import RefusedError, RuncastError, UnavailableError
@@ -39,20 +40,23 @@ _NOT_YOU = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSIO
 
 
 @asynccontextmanager
-async def open_channel(target: str, within_s: float = limits.CONNECT_TIMEOUT_S) -> AsyncIterator[grpc.aio.Channel]:
-    """A connected channel to a router; closed, with all its calls, at the end.
+async def open_channel(target: str, within_s: float = limits.CONNECT_TIMEOUT_S, tls: Tls | None = None) -> AsyncIterator[grpc.aio.Channel]:
+    """A connected channel to a router; closed, with all its calls, at the end. With `tls`, its files are read now.
 
     Raises:
-        UnavailableError: no connection within `within_s` seconds.
+        UnavailableError: no connection within `within_s` seconds, or not a secure one, or a file can't be read.
     """
-    channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+    channel = _make_channel(target, tls)
     try:
         try:
             async with time_limit(within_s):
                 state = channel.get_state(try_to_connect=True)
                 while state is not grpc.ChannelConnectivity.READY:
                     if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                        raise UnavailableError(f"no router can be reached at {target}; start one there, or correct the address")
+                        raise UnavailableError(
+                            f"no router can be reached at {target}; start one there, or correct the address"
+                            + (", or the certificates" if tls else "")
+                        )
                     await channel.wait_for_state_change(state)
                     state = channel.get_state(try_to_connect=True)
         except TimeoutError as exc:
@@ -60,6 +64,17 @@ async def open_channel(target: str, within_s: float = limits.CONNECT_TIMEOUT_S) 
         yield channel
     finally:
         await channel.close()
+
+
+def _make_channel(target: str, tls: Tls | None) -> grpc.aio.Channel:
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=_OPTIONS)
+    try:
+        ca, cert, key = tls.read()
+    except OSError as exc:
+        raise UnavailableError(f"{exc.filename} can't be read ({exc.strerror}), so there is no TLS to {target}") from exc
+    name = (("grpc.ssl_target_name_override", tls.name),) if tls.name else ()
+    return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(ca, key, cert), options=(*_OPTIONS, *name))
 
 
 async def read(call: "grpc.aio.StreamStreamCall[Any, Response]", target: str, until: float | None = None) -> Response | None:
@@ -158,9 +173,12 @@ async def _meet_cancellation() -> int:
 
 def _map_status(status: grpc.StatusCode, text: str | None, target: str) -> RuncastError:
     details = text or "no details"
-    if status in _NOT_YOU:
-        return RefusedError(f"{target} does not let this agent in: {details}", code="unauthenticated")
     name, colon, message = details.partition(": ")
-    if colon and name in CODES:
+    known = bool(colon) and name in CODES
+    if status in _NOT_YOU:
+        return RefusedError(
+            f"{target} does not let this agent in: {message if known else details}", code=name if known else "unauthenticated"
+        )
+    if known:
         return RefusedError(f"{target} answered: {message}", code=name)
     return UnavailableError(f"{target} ended the stream: {status.name}: {details}")

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, get_args
 
+from runcast.client.access import Access, Token
 from runcast.client.arguments import check_number, check_whole
 from runcast.client.carrier import OnState
 from runcast.client.classify import Classifier, Rule
@@ -26,6 +27,7 @@ from runcast.client.rim import time_limit
 from runcast.client.routers import Routers, parse_targets
 from runcast.client.run import Run
 from runcast.client.statistics import Statistics
+from runcast.client.tls import Tls
 from runcast.client.workshop import Oversize, RunContext, Workshop
 from runcast.v1.inbox_pb2 import WorkerHello
 from runcast.v1.ingest_pb2 import ProducerHello
@@ -60,9 +62,12 @@ class Runcast:
         error_detail: add class name and text of exceptions to what people are told. Without it nothing of them leaves the process.
         spill: path of a SQLite file that keeps what is accepted and not stored yet, should this process be killed: the next Runcast with
             this path sends it, and ends the runs that were open. For one process at a time; entering raises SpillError if it can't be used.
+        tls: True, or a `Tls` that says which authorities to believe and which certificate to show; files are read at each connection.
+        token: says who this agent is; or what returns it, called for each stream, in the event loop (`async def`, or quick).
+        insecure_token: send it in plain text to other machines too. Without this only loopback gets it without TLS.
 
     Raises:
-        ValueError: `target` is not an address, or an argument is out of range.
+        ValueError: `target` is not an address, an argument is out of range, or the token would be seen by others.
         TypeError: a rule of `classify` is none, or an argument is of another type.
         IdInvalidError: a name is empty or too long.
     """
@@ -80,6 +85,9 @@ class Runcast:
         classify: Iterable[Rule] = (),
         error_detail: bool = False,
         spill: "str | os.PathLike[str] | None" = None,
+        tls: bool | Tls = False,
+        token: Token | None = None,
+        insecure_token: bool = False,
     ) -> None:
         if not 0.0 <= check_number(coalesce_s, "coalesce_s", "number of seconds") <= limits.COALESCE_MAX_S:
             raise ValueError(f"coalesce_s is {coalesce_s}; give seconds, 0 to {limits.COALESCE_MAX_S:g}")
@@ -88,6 +96,7 @@ class Runcast:
         if on_state is not None and not callable(on_state):
             raise TypeError(f"on_state is {on_state!r}; give a function that takes a ConnectionState")
         self._targets = parse_targets(target)
+        self._access = Access(self._targets, tls=tls, token=token, insecure_token=insecure_token)
         self._agent = check_id(agent, "agent")
         self._tenant = check_id(tenant, "tenant id")
         self._random = random.SystemRandom()
@@ -102,6 +111,7 @@ class Runcast:
             when_full=when_full,
             on_state=on_state,
             journal=journal,
+            access=self._access,
         )
         self._workshop = Workshop(
             self._publisher,
@@ -171,7 +181,7 @@ class Runcast:
         if not 1 <= check_whole(in_flight, "in_flight") <= limits.INBOX_IN_FLIGHT_MAX:
             raise ValueError(f"in_flight is {in_flight}; use 1 to {limits.INBOX_IN_FLIGHT_MAX}")
         hello = WorkerHello(group=check_id(group, "group"), worker=self._producer, in_flight_max=in_flight)
-        inbox = Inbox(self._routers(), hello, self._random.random, self._home or Home())
+        inbox = Inbox(self._routers(), hello, self._random.random, self._home or Home(), self._access)
         self._inboxes = [*(other for other in self._inboxes if not other.closed), inbox]
         return inbox
 
@@ -286,7 +296,7 @@ class Runcast:
 
         self._spill.open()
         self._spill.on_room = self._publisher.look_for_room
-        return Recovery(self._spill, self._routers, self._random.random, _clock_ms)
+        return Recovery(self._spill, self._routers, self._random.random, _clock_ms, self._access)
 
     def _check_entered(self) -> None:
         if self._home is not None:

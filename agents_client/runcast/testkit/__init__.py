@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runcast.testkit.cluster import Cluster
+    from runcast.testkit.cluster_tls import ClusterTls
     from runcast.testkit.device import Device
     from runcast.testkit.device_link import DeviceClosedError
     from runcast.testkit.device_session import ChainBrokenError, Received
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ChainBrokenError": "device_session",
     "Cluster": "cluster",
+    "ClusterTls": "cluster_tls",
     "Device": "device",
     "DeviceClosedError": "device_link",
     "Node": "node",
@@ -54,6 +56,7 @@ _HOMES = {
 __all__ = [
     "ChainBrokenError",
     "Cluster",
+    "ClusterTls",
     "Device",
     "DeviceClosedError",
     "Node",

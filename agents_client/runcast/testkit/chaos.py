@@ -14,6 +14,7 @@ import aiohttp
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from runcast.testkit.cluster_tls import ClusterTls
 from runcast.testkit.home import Homed
 from runcast.testkit.node import Node
 from runcast.testkit.processes import Process, ProcessError
@@ -173,8 +174,9 @@ async def _until(ready: Callable[[Node], Awaitable[str]], node: Node, until: flo
 async def _edge_ready(node: Node) -> str:
     """Why an edge takes no devices; "" when it does."""
     timeout = aiohttp.ClientTimeout(total=_ASK_S)
+    tls = node.tls.context() if node.tls else True
     try:
-        async with aiohttp.ClientSession(timeout=timeout) as http, http.get(f"{node.http_url}/readyz") as answer:
+        async with aiohttp.ClientSession(timeout=timeout) as http, http.get(f"{node.http_url}/readyz", ssl=tls) as answer:
             return "" if answer.status == 200 else await answer.text()
     except (aiohttp.ClientError, TimeoutError, OSError) as exc:
         return str(exc) or type(exc).__name__
@@ -182,11 +184,16 @@ async def _edge_ready(node: Node) -> str:
 
 async def _router_ready(node: Node) -> str:
     """Why a router takes no agents; "" when it does. Asked on a thread: gRPC's own event loop would be another one in this process."""
-    return await asyncio.to_thread(_ask_router, node.address)
+    return await asyncio.to_thread(_ask_router, node)
 
 
-def _ask_router(address: str) -> str:
-    with grpc.insecure_channel(address) as channel:
+def _secure_channel(address: str, tls: ClusterTls) -> grpc.Channel:
+    ca, cert, key = tls.agent().read()
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(ca, key, cert))
+
+
+def _ask_router(node: Node) -> str:
+    with grpc.insecure_channel(node.address) if node.tls is None else _secure_channel(node.address, node.tls) as channel:
         try:
             stub = health_pb2_grpc.HealthStub(channel)
             answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=_ASK_S)  # type: ignore[attr-defined] # not in the stubs

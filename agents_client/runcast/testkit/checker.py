@@ -325,8 +325,6 @@ class _Checker:
             view = self._views.get((receipt.user, receipt.device))
             at = view.times.get((receipt.run, receipt.attempt, receipt.upto)) if view else None
             event = (receipt.run, receipt.attempt, receipt.upto)
-            if at is None and self.log.late(receipt.run, receipt.attempt, self.log.seen.get(event), self.log.bound(*event)):
-                continue  # superseded: an edge that has not read by what takes the device's word for it, and the device dropped it
             self._timings.receipt(receipt)
             if at is None or at > receipt.t:
                 name = event_id(*event)

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from runcast.testkit.chaos import Chaos
+from runcast.testkit.cluster_tls import ClusterTls
 from runcast.testkit.home import at_home
 from runcast.testkit.nats_cluster import stream_leader, wait_formed, write_config
 from runcast.testkit.node import Node, find_nats_server
@@ -49,6 +50,7 @@ class Cluster(Chaos):
         nats_port: nats-server's port; 0 for any free one.
         environ: further variables for routers and edges, such as RUNCAST_LOG_LEVEL.
         echo: told about every line on a node's stderr, with the node's name.
+        tls: routers, edges and our nats-server have TLS, with these files.
 
     Attributes:
         nats: our (first) nats-server; None with `nats_url`.
@@ -59,6 +61,7 @@ class Cluster(Chaos):
         edges: the edge nodes.
         directory: where logs, and data unless given, are.
         ready_s: how long the start took, seconds.
+        tls: as given.
     """
 
     def __init__(
@@ -77,7 +80,10 @@ class Cluster(Chaos):
         nats_port: int = 0,
         environ: Mapping[str, str] | None = None,
         echo: Echo | None = None,
+        tls: ClusterTls | None = None,
     ) -> None:
+        if tls is not None and tls.nats and (nats_servers > 1 or proxied is True):
+            raise ValueError("TLS at NATS is for one nats-server without proxies; give ClusterTls(nats=False) for others")
         self._counts = {"router": routers, "edge": edges}
         self._first_port = {"router": router_port, "edge": edge_port}
         self._data = data
@@ -86,7 +92,8 @@ class Cluster(Chaos):
         self._echo = echo
         self._servers = nats_servers
         self._proxied = proxied
-        self._environ = {"RUNCAST_AUTH": "dev", **(environ or {})}
+        self.tls = tls
+        self._environ = {"RUNCAST_AUTH": "dev", **(tls.environ() if tls else {}), **(environ or {})}
         if shards:
             self._environ["RUNCAST_SHARDS"] = str(shards)
         self._held: list[HeldPort] = []
@@ -124,7 +131,7 @@ class Cluster(Chaos):
         """Where devices connect to an edge, by its number: its proxy, if there is one."""
         node = self.edges[edge]
         proxy = self.proxies.get(("device", node.name))
-        return f"ws://{HOST}:{proxy.port}/v1/ws" if proxy else node.url
+        return f"{'wss' if node.tls else 'ws'}://{HOST}:{proxy.port}/v1/ws" if proxy else node.url
 
     def ws_urls(self) -> list[str]:
         """Every edge's WebSocket URL, once each."""
@@ -141,6 +148,8 @@ class Cluster(Chaos):
         """An agent's client of all routers, for `async with`; `options` are those of `Runcast`, such as `tenant`."""
         from runcast.client import Runcast  # noqa: PLC0415 # who starts servers only need not wait for gRPC
 
+        if self.tls is not None:
+            options.setdefault("tls", self.tls.agent())
         return Runcast(",".join(self.router_addresses()), agent=agent, **options)
 
     @at_home
@@ -248,7 +257,7 @@ class Cluster(Chaos):
                 environ=environ,
                 echo=self._echo,
             )
-            node.role, node.port = role, shared.port
+            node.role, node.port, node.tls = role, shared.port, self.tls
             nodes.append(node)
 
     def _plan_nats(self) -> Node:
@@ -260,13 +269,13 @@ class Cluster(Chaos):
         port = self._nats_port or pick_port(random.Random())  # noqa: S311 # a port, not a secret
         node = Node(
             "nats",
-            [program, "-a", HOST, "-p", str(port), "-js", "-sd", str(data)],
+            [program, "-a", HOST, "-p", str(port), "-js", "-sd", str(data), *(self.tls.nats_args() if self.tls else ())],
             directory=self.directory,
             ready=r"Server is ready",
             ready_on="stderr",
             echo=self._echo,
         )
-        node.role, node.port = "nats", port
+        node.role, node.port, node.tls = "nats", port, self.tls if self.tls and self.tls.nats else None
         self.nats, self.nats_servers, self.nats_url = node, [node], node.url
         return node
 

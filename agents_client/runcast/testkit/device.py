@@ -5,6 +5,7 @@ device; a connection that ends unasked fails whoever waits, unless the device co
 """
 
 import asyncio
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -41,6 +42,7 @@ class Device:
         on_opened: called with every welcome.
         on_lost: called with a text when a connection ended and the device is coming back.
         http: a session to use; None for one of its own.
+        tls: whom to believe, for wss:// URLs; None for the operating system's authorities.
 
     Attributes:
         received: what was delivered, with position and time.
@@ -67,6 +69,7 @@ class Device:
         on_opened: Callable[[Welcome], None] | None = None,
         on_lost: Callable[[str], None] | None = None,
         http: aiohttp.ClientSession | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._strict = strict
         self._record = record
@@ -79,7 +82,7 @@ class Device:
         self._answers: dict[str, asyncio.Future[Answered]] = {}
         self.session = DeviceSession(device, position or "", ack=ack, snapshot=snapshot)
         urls = [urls] if isinstance(urls, str) else urls
-        self._link = Link(urls, token, CODECS[subprotocol], self.session, self, reconnect=reconnect, strict=strict, http=http)
+        self._link = Link(urls, token, CODECS[subprotocol], self.session, self, reconnect=reconnect, strict=strict, http=http, tls=tls)
         self.received: list[Received] = []
         self.frames: list[ServerFrame] = []
         self.welcome: Welcome | None = None

@@ -9,6 +9,7 @@ import contextlib
 import os
 import random
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Sequence
@@ -71,6 +72,7 @@ class Link:
         reconnect: come back by itself.
         strict: a broken chain ends the line.
         http: a session to use; None for one of its own.
+        tls: whom to believe, for wss:// URLs; None for the operating system's authorities.
 
     Attributes:
         chain_breaks: how the chain broke, should it have.
@@ -89,6 +91,7 @@ class Link:
         reconnect: bool,
         strict: bool,
         http: aiohttp.ClientSession | None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._urls = list(urls)
         self._url_index = 0
@@ -99,6 +102,7 @@ class Link:
         self._reconnect = reconnect
         self._strict = strict
         self._http = http
+        self._tls = tls
         self._own_http = http is None
         self._ws: aiohttp.ClientWebSocketResponse | None = None
         self._task: asyncio.Task[None] | None = None
@@ -257,6 +261,7 @@ class Link:
             async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):
                 ws = await self._http.ws_connect(
                     url,
+                    ssl=self._tls or True,
                     protocols=(self._codec.subprotocol, f"runcast.token.{self._token}"),
                     max_msg_size=limits.DEVICE_FRAME_BYTES_MAX,
                     timeout=aiohttp.ClientWSTimeout(ws_close=limits.DEVICE_CLOSE_S),
@@ -315,6 +320,10 @@ def reason_of(exc: BaseException) -> str:
     """Why a connection failed, in few words."""
     if isinstance(exc, aiohttp.WSServerHandshakeError):
         return f"HTTP status {exc.status}"
+    if isinstance(exc, aiohttp.ClientResponseError):  # its own words are the bytes that came
+        return "what answers there does not speak HTTP"
+    if isinstance(exc, aiohttp.ClientConnectorDNSError):
+        return f"no host is named {exc.host}"
     if isinstance(exc, OSError) and exc.errno and exc.errno > 0:
         return os.strerror(exc.errno).lower()
     return str(exc) or type(exc).__name__

@@ -1,6 +1,6 @@
 """A server of a cluster, and where its program is.
 
-Never imports the rest of the testkit but `ports` and `processes`.
+Never imports the rest of the testkit but `cluster_tls`, `ports` and `processes`.
 """
 
 import os
@@ -8,6 +8,7 @@ import shutil
 import sysconfig
 from pathlib import Path
 
+from runcast.testkit.cluster_tls import ClusterTls
 from runcast.testkit.ports import HOST
 from runcast.testkit.processes import Process
 
@@ -39,10 +40,12 @@ class Node(Process):
     Attributes:
         role: nats, router or edge.
         port: where it listens, on loopback.
+        tls: the files of that port; None for plain text.
     """
 
     role: str = ""
     port: int = 0
+    tls: ClusterTls | None = None
 
     @property
     def address(self) -> str:
@@ -52,14 +55,14 @@ class Node(Process):
     @property
     def http_url(self) -> str:
         """Base URL of its HTTP door (edges)."""
-        return f"http://{self.address}"
+        return f"{'https' if self.tls else 'http'}://{self.address}"
 
     @property
     def url(self) -> str:
         """What to connect to: `ws://.../v1/ws` of an edge, `nats://...` of nats-server, `host:port` of a router."""
         if self.role == "edge":
-            return f"ws://{self.address}/v1/ws"
-        return f"nats://{self.address}" if self.role == "nats" else self.address
+            return f"{'wss' if self.tls else 'ws'}://{self.address}/v1/ws"
+        return f"{'tls' if self.tls else 'nats'}://{self.address}" if self.role == "nats" else self.address
 
     async def restart(self) -> None:
         """End it (SIGTERM) if it lives, and start it again on the same port."""

@@ -64,6 +64,8 @@ class UserDevice(Device):
         **options: Any,
     ) -> None:
         urls = options.pop("urls", None) or (cluster.ws_urls() if edge is None else cluster.ws_url(edge))
+        if cluster.tls is not None:
+            options.setdefault("tls", cluster.tls.context())
         super().__init__(urls, cluster.token(user, tenant), device=device, reconnect=reconnect, **options)
         self.user = user
         self.tenant = tenant

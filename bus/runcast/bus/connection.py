@@ -11,7 +11,6 @@ import re
 import time
 from collections.abc import Callable
 
-import nats
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -20,6 +19,7 @@ from structlog.stdlib import BoundLogger
 
 from runcast.bus.health import Dependencies
 from runcast.bus.leaders import Leaders
+from runcast.bus.nats_client import NatsClient
 from runcast.bus.replies import Replies
 from runcast.bus.settings import ServiceSettings, masked_urls
 from runcast.wire import limits, subjects
@@ -87,20 +87,24 @@ class Bus:
         while True:
             try:
                 async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):  # nats-py itself tries for ever, without backoff
-                    self.nc = await nats.connect(
+                    nc = NatsClient(settings)
+                    await nc.connect(
                         servers=settings.nats_servers,
                         name=settings.id,
                         allow_reconnect=True,
                         max_reconnect_attempts=-1,
-                        reconnect_time_wait=0.25,
+                        reconnect_time_wait=0.25,  # type: ignore[arg-type] # any number of seconds will do
                         connect_timeout=2,
-                        ping_interval=limits.NATS_PING_S,
+                        ping_interval=limits.NATS_PING_S,  # type: ignore[arg-type] # the same
                         max_outstanding_pings=limits.NATS_PINGS_MAX,
                         pending_size=16 * limits.MIB,
                         error_cb=self._on_error,
                         disconnected_cb=self._on_disconnected,
                         reconnected_cb=self._on_reconnected,
+                        inbox_prefix=settings.inbox_prefix.encode(),
+                        **nc.credentials(),
                     )
+                self.nc = nc
                 break
             except (TimeoutError, nats.errors.Error, OSError) as exc:
                 self._log.warning("nats_unreachable", servers=masked_urls(settings.nats_url), error=str(exc) or type(exc).__name__)
@@ -120,6 +124,7 @@ class Bus:
         if not self._opened:
             return
         self._opened, self._closing = False, True
+        self.leaders.close()
         if self.nc.is_connected:
             with contextlib.suppress(nats.errors.Error, asyncio.TimeoutError):
                 await self.nc.flush(timeout=1)

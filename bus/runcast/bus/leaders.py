@@ -85,6 +85,12 @@ class Leaders:
         self._replies = replies
         self._slots: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(limits.LEADER_ASKS_MAX))
         self._news: dict[str, _News] = defaultdict(_News)
+        self._closed = False
+
+    def close(self) -> None:
+        """The connection is about to be closed: who waits is told at once, and so is who asks from now on."""
+        self._closed = True
+        self.reconnected()
 
     def elected(self, stream: str) -> None:
         """A stream has a leader (again): ask it at once."""
@@ -144,6 +150,8 @@ class Leaders:
         news = self._news[stream]
         pause_s = limits.LEADER_PAUSE_FIRST_S
         while True:
+            if self._closed:
+                raise UnavailableError(f"the leader of {stream} could not be asked: this process is stopping; ask another one")
             known = news.count
             why = "it did not answer in time"
             try:

@@ -8,11 +8,16 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 from urllib.parse import urlsplit
 
 import msgspec
+
+from runcast.bus.identity.authfile import AuthFileError, read_authfile
+from runcast.bus.nats_credentials import CredentialsError, read_jwt, sign
+from runcast.bus.tls import CertificateError, client_context, server_context
 
 PREFIX = "RUNCAST_"
 
@@ -30,7 +35,15 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         nats_url: NATS servers, comma-separated URLs.
         bind: `host:port` to listen on; port 0 takes any free one.
         id: names this process in logs and statistics.
-        auth: how peers prove who they are: "dev" believes them and is allowed on loopback only; "" refuses to start.
+        auth: how peers prove who they are: "dev" believes them and is allowed on loopback only; "" refuses to start; services know more.
+        auth_file: path of the auth file, for every mode but "dev".
+        tls_cert: file of the port's certificate, PEM; "" for no TLS.
+        tls_key: file of its private key.
+        tls_ca: file of the authorities whose certificates let somebody in; "" asks nobody for one.
+        nats_ca: file of the authorities that NATS's certificate is believed by; "" for those of the operating system.
+        nats_cert: file of our own certificate for NATS.
+        nats_key: file of its private key.
+        nats_creds: NATS credentials file.
         log: form of the log lines on stderr.
         log_level: the least severe level that is written.
     """
@@ -39,8 +52,21 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     bind: str = "127.0.0.1:0"
     id: str = ""
     auth: Literal["dev", ""] = ""
+    auth_file: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
+    nats_ca: str = ""
+    nats_cert: str = ""
+    nats_key: str = ""
+    nats_creds: str = ""
     log: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def inbox_prefix(self) -> str:
+        """Of the subjects that answers from NATS come on; a service that has its own is not heard by the others."""
+        return "_INBOX"
 
     @property
     def host(self) -> str:
@@ -51,6 +77,10 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     def port(self) -> int:
         """The port part of `bind`."""
         return int(self.bind.rpartition(":")[2])
+
+    def problems(self) -> list[str]:
+        """What can't work, a line each, saying what to set. Services add their own."""
+        return [*_bind_problems(self), *_auth_problems(self), *_nats_problems(self), *_tls_problems(self)]
 
     @property
     def nats_servers(self) -> list[str]:
@@ -80,8 +110,7 @@ def load_settings(kind: type[S], role: str, environ: Mapping[str, str] = os.envi
     settings = kind(**values)
     if not settings.id:
         settings = msgspec.structs.replace(settings, id=f"{role}-{socket.gethostname()}-{os.getpid()}")
-    problems += _bind_problems(settings)
-    problems += _nats_problems(settings)
+    problems += settings.problems()
     if problems:
         raise SettingsError("\n".join(problems))
     return settings
@@ -100,15 +129,10 @@ def _masked_url(url: str) -> str:
 
 def _bind_problems(settings: ServiceSettings) -> list[str]:
     problems = []
-    if not settings.auth:
-        problems.append(
-            "no authentication is configured, so nothing is served; for development on this machine set RUNCAST_AUTH=dev"
-            " (anybody who can reach the port is believed to be whoever they say)"
-        )
     match = _BIND.fullmatch(settings.bind)
     if match is None or int(match[1]) > 65535:
         problems.append(f"RUNCAST_BIND={settings.bind!r}: expected HOST:PORT, such as 127.0.0.1:7400 or [::1]:7400")
-    elif settings.auth == "dev" and not _is_loopback(settings.host):
+    elif settings.auth == "dev" and not is_loopback(settings.host):
         problems.append(
             f"RUNCAST_AUTH=dev believes everybody, so it listens on loopback only, not on {settings.host};"
             " bind to 127.0.0.1, or configure real authentication"
@@ -116,11 +140,58 @@ def _bind_problems(settings: ServiceSettings) -> list[str]:
     return problems
 
 
+def _auth_problems(settings: ServiceSettings) -> list[str]:
+    if not settings.auth:
+        kind = next(field.type for field in msgspec.structs.fields(type(settings)) if field.name == "auth")
+        modes = [mode for mode in get_args(kind) if mode not in ("", "dev")]
+        real = f"set RUNCAST_AUTH={' or '.join(modes)} and RUNCAST_AUTH_FILE; " if modes else ""
+        return [
+            f"no authentication is configured, so nothing is served; {real}for development on this machine set RUNCAST_AUTH=dev"
+            " (anybody who can reach the port is believed to be whoever they say)"
+        ]
+    if settings.auth == "dev":
+        return []
+    if not settings.auth_file:
+        return [f"RUNCAST_AUTH={settings.auth} needs RUNCAST_AUTH_FILE, the path of a file that says whom to believe; see SECURITY.md"]
+    try:
+        read_authfile(Path(settings.auth_file))
+    except AuthFileError as exc:
+        return str(exc).splitlines()
+    return []
+
+
 def _nats_problems(settings: ServiceSettings) -> list[str]:
     if not settings.nats_servers:
         return ["RUNCAST_NATS_URL is empty; set it to nats://HOST:4222"]
     wrong = [url for url in settings.nats_servers if not _is_nats_url(url)]
     return [f"RUNCAST_NATS_URL: {masked_urls(url)!r} is not a NATS server's URL; expected nats://HOST:4222" for url in wrong]
+
+
+def _tls_problems(settings: ServiceSettings) -> list[str]:
+    problems = []
+    for own, name in (((settings.tls_cert, settings.tls_key), "RUNCAST_TLS"), ((settings.nats_cert, settings.nats_key), "RUNCAST_NATS")):
+        if bool(own[0]) != bool(own[1]):
+            problems.append(f"{name}_CERT and {name}_KEY belong together; set both, or none")
+    if settings.tls_ca and not settings.tls_cert:
+        problems.append("RUNCAST_TLS_CA asks who connects for a certificate, which needs TLS; set RUNCAST_TLS_CERT and RUNCAST_TLS_KEY")
+    secure = settings.nats_ca or settings.nats_cert
+    if secure and not all(urlsplit(url).scheme in ("tls", "wss") for url in settings.nats_servers if _is_nats_url(url)):
+        problems.append("RUNCAST_NATS_CA and RUNCAST_NATS_CERT are for TLS; write RUNCAST_NATS_URL with tls://HOST:4222")
+    if problems:
+        return problems
+    checks: list[Callable[[], object]] = []
+    if settings.tls_cert:
+        checks.append(lambda: server_context(settings.tls_cert, settings.tls_key, settings.tls_ca))
+    if secure:
+        checks.append(lambda: client_context(settings.nats_cert, settings.nats_key, settings.nats_ca))
+    if settings.nats_creds:
+        checks += [lambda: read_jwt(settings.nats_creds), lambda: sign(settings.nats_creds, b"")]
+    for check in checks:
+        try:
+            check()
+        except (CertificateError, CredentialsError) as exc:
+            problems.append(str(exc))
+    return problems
 
 
 def _is_nats_url(url: str) -> bool:
@@ -131,7 +202,7 @@ def _is_nats_url(url: str) -> bool:
         return False
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Only what the kernel itself takes as loopback: any other name may be resolved to anywhere."""
     try:
         return ipaddress.ip_address(host).is_loopback

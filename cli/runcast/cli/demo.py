@@ -1,6 +1,8 @@
 """`runcast demo`: the whole system with an agent that answers questions about a corpus; on a page, or one question in the terminal."""
 
 import asyncio
+import json
+import sys
 import uuid
 from pathlib import Path
 from typing import Final
@@ -9,10 +11,12 @@ import typer
 
 from runcast.cli.failures import FAILED, TIMED_OUT, CommandError, guarded, run_until_signal
 from runcast.cli.local import LOUD, at_other_ports, check_nats, describe, local_cluster, say
+from runcast.cli.stdin import read_lines
 from runcast.cli.supervisor import keep_alive
-from runcast.cli.tail import Printer
+from runcast.cli.tail import Printer, note
 from runcast.testkit import Cluster, Device, Received
-from runcast.v1.event_pb2 import Event
+from runcast.v1.event_pb2 import Event, InputRequested
+from runcast.wire import limits
 from runcast.wire.lifecycle import ends_run
 
 GROUP: Final = "demo"
@@ -28,7 +32,7 @@ Examples:
       the agent answers about the text files of a folder
 
   runcast demo --ask "how do I read a file line by line?"
-      one question in the terminal, through every part; ends by itself
+      one question in the terminal, through every part; ends by itself; what the agent asks back is answered there, too
 
 Exit status of --ask: 0 completed; 1 error, cancelled or lost; 2 it could not start; 3 --timeout passed.
 If a usual port (7400, 7480, 4222) is taken, another one is used and said; a --port that is taken is an error.
@@ -115,11 +119,13 @@ async def _ask(cluster: Cluster, question: str, user: str, printer: Printer, tim
     """Ask, print every event as it comes, and judge how the run ended."""
     asked = str(uuid.uuid4())
     runs: set[str] = set()
+    answered: set[str] = set()
 
-    def ends_the_answer(event: Event) -> bool:
+    def ends_or_asks(event: Event) -> bool:
         if event.agent_started.reply_to == asked:
             runs.add(event.run_id)
-        return event.run_id in runs and ends_run(event)
+        asks = event.HasField("input_requested") and event.input_requested.request_id not in answered
+        return event.run_id in runs and (asks or ends_run(event))
 
     def show(received: Received) -> None:
         printer(received)
@@ -128,10 +134,34 @@ async def _ask(cluster: Cluster, question: str, user: str, printer: Printer, tim
     try:
         async with asyncio.timeout(timeout), client:
             await client.send_message(GROUP, asked, question, id=asked, timeout=timeout)
-            end = await client.wait_for(ends_the_answer, timeout)
+            while not ends_run(event := await client.wait_for(ends_or_asks, timeout)):
+                request = event.input_requested
+                answered.add(request.request_id)
+                await client.answer(event.run_id, request.request_id, await _choose(request))
     except TimeoutError as exc:
         raise CommandError("timeout", f"no answer in {timeout:g} s; --timeout allows more", status=TIMED_OUT) from exc
-    return 0 if end.WhichOneof("kind") == "agent_completed" else FAILED
+    return 0 if event.WhichOneof("kind") == "agent_completed" else FAILED
+
+
+async def _choose(request: InputRequested) -> object:
+    """What is answered to a question of the agent: what is typed; where nobody can type, what the agent assumes."""
+    assumed = json.loads(request.default_json)
+    if not sys.stdin.isatty():
+        note(f"the agent asks, and there is no terminal to answer from: {assumed}")
+        return assumed
+    options = list(request.options)
+    shown = ", ".join(f"{number} {option}" for number, option in enumerate(options, 1))
+    note(f"the agent asks; type a number ({shown}), or Enter for: {assumed}")
+    async for line in read_lines(sys.stdin.fileno(), limits.TEXT_BYTES_MAX):
+        typed = (line or b"").decode(errors="replace").strip()
+        if not typed:
+            break
+        if typed in options:
+            return typed
+        if typed.isdecimal() and 1 <= int(typed) <= len(options):
+            return options[int(typed) - 1]
+        note(f"{typed}: type a number from 1 to {len(options)}")
+    return assumed
 
 
 demo.__doc__ = f"{demo.__doc__}\n\n\b{EXAMPLES}"

@@ -21,6 +21,7 @@ import typer
 from grpc_health.v1 import health_pb2
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from runcast.bus.connection import ServerTooOldError, check_version
 from runcast.cli.addresses import DEFAULT_EDGE, DEFAULT_ROUTER, http_url
@@ -266,7 +267,8 @@ def _show(checks: list[Check], streams: list[StreamState]) -> None:
     marks = {"ok": "[green]ok[/]", "failed": "[red]failed[/]", "note": "[yellow]note[/]"}
     for check in checks:
         found = check.found + (f"\n-> {check.advice}" if check.advice else "")
-        table.add_row(marks[check.state], check.what, check.where, found)
+        # As it is: in an address or an extra, brackets are no markup.
+        table.add_row(marks[check.state], check.what, Text(check.where), Text(found))
     console.print(table)
     if streams:
         console.print()

@@ -7,10 +7,12 @@ from runcast.cli.bench.command import bench
 from runcast.cli.demo import demo
 from runcast.cli.doctor import doctor
 from runcast.cli.failures import Debugging
+from runcast.cli.key import key
 from runcast.cli.publish import publish
 from runcast.cli.soak.command import soak
 from runcast.cli.tail import tail
 from runcast.cli.testkit import testkit
+from runcast.cli.token import token
 from runcast.cli.up import up
 from runcast.cli.verify import verify
 from runcast.wire import VERSION
@@ -22,6 +24,7 @@ HELP = """Every event of an AI agent's run reaches the person watching: in order
   runcast demo --ask QUESTION   one question in the terminal
   runcast up                    the system without the demo agent
   runcast tail --user alice     a user's stream, as it comes
+  runcast token --user alice    a token for development and tests
 """
 
 app = typer.Typer(
@@ -48,7 +51,7 @@ def runcast(
     Debugging.wanted = debug
 
 
-for command in (demo, up, publish, tail, doctor, soak, verify):
+for command in (demo, up, publish, tail, doctor, soak, verify, token, key):
     app.command()(command)
 app.add_typer(testkit, name="testkit")
 benches = typer.Typer(invoke_without_command=True, rich_markup_mode="rich")

@@ -9,10 +9,11 @@ to reconnect, spread over time, then closed; cursors are written; NATS is closed
 import asyncio
 import contextlib
 import random
+import re
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from aiohttp import web
@@ -25,13 +26,16 @@ from runcast.bus.process import PortInUseError, announce_ready
 from runcast.bus.settings import ServiceSettings
 from runcast.bus.shards import Shards
 from runcast.bus.statistics import tell_statistics
+from runcast.bus.tls import Certificates
 from runcast.edge.alarm import Alarm
 from runcast.edge.auth import Authenticator, authenticator
 from runcast.edge.cursors import Cursors
+from runcast.edge.handshake import read_handshake
 from runcast.edge.hub import Hub
 from runcast.edge.life import State
+from runcast.edge.origins import Origins, is_origin
 from runcast.edge.resume import Room
-from runcast.edge.socket import Connection, negotiate
+from runcast.edge.socket import Connection
 from runcast.edge.statistics import EdgeStatistics
 from runcast.edge.upstream import Upstream
 from runcast.wire import VERSION, limits
@@ -40,17 +44,45 @@ STATIC: Final = Path(__file__).parent / "static"
 TICK_S: Final = 1.0
 """How often sessions look at the clock."""
 _USERS_SHOWN: Final = 50
+_COOKIE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", re.ASCII)
 
 
 class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     """Settings of an edge; see `ServiceSettings`.
 
     Attributes:
+        auth: "jwt": tokens are checked against the auth file;
+        auth_file: path of it, for every mode but "dev";
+        cookie: name of the cookie that may carry the token; "" for none;
+        origins: of the pages that may connect, comma-separated, beside the edge's own; "*" for any, as long as no cookie is used;
         alert_after_s: an alert is raised when no device of a connected user acknowledges something critical for so long, seconds;
     """
 
     bind: str = "127.0.0.1:7480"
+    auth: Literal["dev", "jwt", ""] = ""  # type: ignore[assignment] # a service that knows no more than the base allows no more
+    cookie: str = ""
+    origins: str = ""
     alert_after_s: Annotated[float, msgspec.Meta(ge=1)] = limits.ALERT_AFTER_S
+
+    @property
+    def inbox_prefix(self) -> str:
+        """See `ServiceSettings`; deploy/nats/permissions.conf."""
+        return "_INBOX_EDGE"
+
+    @property
+    def origin_list(self) -> list[str]:
+        """`origins`, split."""
+        return [origin.strip() for origin in self.origins.split(",") if origin.strip()]
+
+    def problems(self) -> list[str]:
+        """See `ServiceSettings.problems`."""
+        wrong = [origin for origin in self.origin_list if not is_origin(origin)]
+        problems = [f"RUNCAST_ORIGINS: {origin!r} is no origin; expected https://HOST, https://HOST:PORT or *" for origin in wrong]
+        if self.cookie and not _COOKIE.fullmatch(self.cookie):
+            problems.append(f"RUNCAST_COOKIE={self.cookie!r}: expected a cookie's name, such as __Host-runcast")
+        if self.cookie and "*" in self.origin_list:
+            problems.append("RUNCAST_ORIGINS=* and RUNCAST_COOKIE: any page could act as its visitor; list the origins")
+        return super().problems() + problems
 
 
 class Edge:
@@ -60,6 +92,7 @@ class Edge:
         settings: of this process.
         log: bound to role and id.
         auth: turns tokens into users.
+        origins: pages that may connect.
         tasks: work that outlives a connection.
         room: for snapshots.
         shards: what storage looks like, as far as it is verified just now.
@@ -76,7 +109,8 @@ class Edge:
     def __init__(self, settings: EdgeSettings, log: BoundLogger, tasks: asyncio.TaskGroup) -> None:
         self.settings = settings
         self.log = log
-        self.auth: Authenticator = authenticator(settings.auth)
+        self.auth: Authenticator = authenticator(settings.auth, settings.auth_file, log)
+        self.origins = Origins(settings.origin_list, local=settings.auth == "dev")
         self.tasks = tasks
         self.room = Room()
         self.bus = Bus(log)
@@ -124,18 +158,18 @@ class Edge:
     async def _ws(self, request: web.Request) -> web.StreamResponse:
         if self.not_ready:
             raise web.HTTPServiceUnavailable(text=f"{self.not_ready}; try again\n", headers={"Retry-After": "1"})
-        codec, token = negotiate(request)
+        handshake = read_handshake(request, self.origins, self.settings.cookie)
         ws = web.WebSocketResponse(
             timeout=limits.CLOSE_WAIT_S,
             autoping=False,
             compress=False,
-            protocols=(codec.subprotocol,),
+            protocols=(handshake.codec.subprotocol,),
             max_msg_size=limits.FRAME_BYTES_MAX,
             writer_limit=limits.SOCKET_BUFFER_BYTES_MAX,
             decode_text=False,
         )
         await ws.prepare(request)
-        connection = Connection(self, ws, codec, token, request)
+        connection = Connection(self, ws, handshake, request)
         self.connections.add(connection)
         opened = time.monotonic()
         try:
@@ -168,6 +202,7 @@ class Edge:
                 "connections": len(self.connections),
                 "users": 0 if self.not_ready else self.hub.users,
                 "uptime_s": int(time.monotonic() - self.started),
+                "auth": self.auth.report(),
                 **self.bus.health.report(time.monotonic()),
             }
         )
@@ -262,6 +297,7 @@ async def serve(settings: EdgeSettings, log: BoundLogger, stop: asyncio.Event) -
 
     Raises:
         PortInUseError: `settings.bind` is taken.
+        AuthFileError: the auth file can't be used any more.
         ServerTooOldError: see `Bus.open`.
         DeploymentError: see `read_deployment`.
     """
@@ -269,7 +305,9 @@ async def serve(settings: EdgeSettings, log: BoundLogger, stop: asyncio.Event) -
         edge = Edge(settings, log, tasks)
         runner = web.AppRunner(edge.app(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
-        site = web.TCPSite(runner, settings.host, settings.port, reuse_port=True, backlog=1024)
+        certificates = Certificates(settings.tls_cert, settings.tls_key, settings.tls_ca) if settings.tls_cert else None
+        tls = certificates.context() if certificates is not None else None
+        site = web.TCPSite(runner, settings.host, settings.port, reuse_port=True, backlog=1024, ssl_context=tls)
         try:
             await site.start()
         except OSError as exc:
@@ -277,14 +315,21 @@ async def serve(settings: EdgeSettings, log: BoundLogger, stop: asyncio.Event) -
             raise PortInUseError(f"{settings.bind} can't be listened on ({exc.strerror}); set RUNCAST_BIND to a free address") from exc
         port = runner.addresses[0][1]
         running = tasks.create_task(_run(edge, port, stop))
+        following = tasks.create_task(certificates.follow(log), name="certificates") if certificates is not None else None
         await stop.wait()
+        if following is not None:
+            following.cancel()
         edge.not_ready = "this edge is stopping"
         await site.stop()
         await edge.drain()
         running.cancel()
         await runner.cleanup()
         if hasattr(edge, "cursors") and edge.bus.connected:
-            await edge.cursors.flush()
+            try:
+                async with asyncio.timeout(limits.CURSORS_FLUSH_S):
+                    await edge.cursors.flush()
+            except TimeoutError:  # nothing is lost by it: a device that lost its position too is shown some of it again
+                log.warning("cursors_not_flushed")
         await edge.bus.close()
 
 
@@ -294,6 +339,7 @@ async def _run(edge: Edge, port: int, stop: asyncio.Event) -> None:
     edge.bus.disconnected.append(edge.shards.lost)
     async with asyncio.TaskGroup() as group:
         group.create_task(_follow_deployment(edge), name="deployment")
+        group.create_task(edge.auth.run(), name="authentication")
         await _until_found(edge)
         await edge.attach()
         announce_ready("edge", edge.settings.host, port)

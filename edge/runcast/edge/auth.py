@@ -1,47 +1,96 @@
-"""Who is connecting: the one place where a device's token becomes a user.
+"""Who is connecting: the one place where a device's token becomes a user (SECURITY.md).
 
-This version knows the development mode alone: `dev.<tenant token>.<user token>` is believed. It is bound to loopback by the settings
-(`runcast.bus.settings`). Real authentication implements `Authenticator` and is chosen in `authenticator`.
+Three modes, `RUNCAST_AUTH`: "dev" believes `dev.<tenant token>.<user token>`, on loopback only (`runcast.bus.settings`); "jwt" checks
+tokens against the auth file (`runcast.bus.identity`); "http" asks a service of the operator's (`runcast.edge.callout`).
 """
 
+import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final, Protocol
 
+from structlog.stdlib import BoundLogger
+
+from runcast.bus.identity.claims import Identity, Term
+from runcast.bus.identity.trust import Trust
 from runcast.wire.errors import IdInvalidError, RuncastError
 from runcast.wire.ids import UserKey, check_id, decode_token
 
-TOKEN_PREFIX: Final = "runcast.token."  # noqa: S105 # a prefix, not a token
-"""A WebSocket subprotocol entry with this prefix carries the token."""
+_FOREVER: Final = Term(math.inf, 0.0, "")
 
 
 class Authenticator(Protocol):
     """Turns a token into a user."""
 
-    async def authenticate(self, token: str) -> UserKey:
-        """The user that the token proves.
+    async def authenticate(self, token: str, headers: Mapping[str, str]) -> Identity:
+        """The user that the token proves, and until when.
+
+        Args:
+            token: as the device gave it; "" when it gave none.
+            headers: of the handshake.
 
         Raises:
-            RuncastError: `unauthenticated`; the message is for the client and says nothing useful to a guesser.
+            RuncastError: `unauthenticated`, `token_expired` or `unavailable`; the message is for the client and says nothing useful to a
+                guesser.
         """
+        ...
+
+    async def run(self) -> None:
+        """Keep up with what changes, until cancelled."""
+        ...
+
+    def report(self) -> dict[str, str]:
+        """How it is doing, for JSON: `state` and `reason`."""
         ...
 
 
 class DevAuthenticator:
     """Believes everybody. For development, on loopback."""
 
-    async def authenticate(self, token: str) -> UserKey:
+    async def authenticate(self, token: str, headers: Mapping[str, str]) -> Identity:  # noqa: ARG002 # the protocol's
         """See `Authenticator`."""
         parts = token.split(".")
         try:
             if len(parts) != 3 or parts[0] != "dev":
                 raise IdInvalidError("not a development token")
             tenant, user = decode_token(parts[1]), decode_token(parts[2])
-            return UserKey(check_id(tenant, "tenant"), check_id(user, "user"))
+            return Identity(UserKey(check_id(tenant, "tenant"), check_id(user, "user")), _FOREVER, "dev")
         except IdInvalidError as exc:
             raise RuncastError(
                 "the token is not valid; in development mode it is dev.TENANT.USER, such as dev.default.alice", code="unauthenticated"
             ) from exc
 
+    async def run(self) -> None:
+        """Nothing changes."""
 
-def authenticator(mode: str) -> Authenticator:
-    """The authenticator of a settings' `auth`; a mode that is not known here never got past the settings."""
-    return {"dev": DevAuthenticator}[mode]()
+    def report(self) -> dict[str, str]:
+        """See `Authenticator`."""
+        return {"state": "ok", "reason": ""}
+
+
+class JwtAuthenticator:
+    """Believes tokens of the issuers in the auth file."""
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+
+    async def authenticate(self, token: str, headers: Mapping[str, str]) -> Identity:  # noqa: ARG002 # the protocol's
+        """See `Authenticator`."""
+        return (await self._trust.verify(token, "users")).identity
+
+    async def run(self) -> None:
+        """See `Authenticator`."""
+        await self._trust.run()
+
+    def report(self) -> dict[str, str]:
+        """See `Authenticator`."""
+        return self._trust.report()
+
+
+def authenticator(mode: str, auth_file: str, log: BoundLogger) -> Authenticator:
+    """The authenticator of a settings' `auth`; a mode that is not known here never got past the settings.
+
+    Raises:
+        AuthFileError: the auth file can't be used.
+    """
+    return DevAuthenticator() if mode == "dev" else {"jwt": JwtAuthenticator}[mode](Trust(Path(auth_file), log))

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from runcast.edge.entry import Entry
 from runcast.edge.replay import Plan
 from runcast.wire import VERSION, limits
-from runcast.wire.frames import Hello, Limits, RunSummary, Send, ServerFrame, Welcome
+from runcast.wire.errors import RuncastError
+from runcast.wire.frames import Error, Hello, Limits, RunSummary, Send, ServerFrame, Welcome
 from runcast.wire.ids import UserKey
 from runcast.wire.position import Position
 
@@ -104,3 +105,9 @@ def welcome(user: UserKey, device: str, edge: str, plan: Plan, position: Positio
             runs=runs,
         )
     )
+
+
+def error_frame(error: RuncastError, send_id: str) -> Error:
+    """What a device is told of an error; `send_id`: of the send that it is about, "" for none."""
+    row = error.code
+    return Error(row.name, error.message, send_id, row.retry, row.definite, int(error.retry_after_s * 1000))

@@ -2,11 +2,12 @@
 
     NEW ── hello ──► RESUMING ── caught up ──► LIVE ⇄ BEHIND         any ──► DRAINING ──► CLOSED
 
-Rules: who does not say hello in time, or is silent for too long, is sent away; before that a silent peer is asked once whether it is there.
-One that was told to go is closed when its grace is over.
+Rules: nobody stays longer than their token counts; who does not say hello in time, or is silent for too long, is sent away; before that
+a silent peer is asked once whether it is there. One that was told to go is closed when its grace is over.
 """
 
 import enum
+import math
 from typing import Final, NamedTuple
 
 from runcast.wire import limits
@@ -47,7 +48,7 @@ class Life:
         now: monotonic seconds; so are all `now` below.
     """
 
-    __slots__ = ("_close_at", "_heard_at", "_opened_at", "_probed", "state")
+    __slots__ = ("_close_at", "_expires_at", "_heard_at", "_opened_at", "_probed", "state")
 
     def __init__(self, now: float) -> None:
         self.state = State.NEW
@@ -55,6 +56,7 @@ class Life:
         self._heard_at = now
         self._probed = False
         self._close_at: float | None = None
+        self._expires_at = math.inf
 
     def enter(self, state: State) -> None:
         """Go to another state."""
@@ -70,8 +72,14 @@ class Life:
         """The peer was told to go, and is closed then."""
         self._close_at = at
 
+    def expire_at(self, at: float) -> None:
+        """The token that the peer gave last counts until then."""
+        self._expires_at = at
+
     def overdue(self, now: float) -> Overdue | None:
         """Whether the time for something is over."""
+        if now >= self._expires_at:
+            return Overdue("token_expired", "the token is over; get a new one, then connect again with it")
         if self._close_at is not None and now >= self._close_at:
             return Overdue("draining", "this edge is stopping; connect again, to any other")
         if self.state is State.NEW and now - self._opened_at >= limits.HELLO_TIMEOUT_S:

@@ -44,7 +44,7 @@ class Requests:
         return token
 
     def end_check(self) -> str | None:
-        """It was checked, and is good; returns the one to check next."""
+        """It was checked, and the session goes on; returns the one to check next."""
         self._checking = False
         token, self._token = self._token, None
         return None if token is None else self.begin_check(token)

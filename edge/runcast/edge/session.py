@@ -12,19 +12,21 @@ Rules
    is under way.
 3. An acknowledgement is cumulative, never ahead of what was sent.
 4. Control frames may pass data; data never passes data.
-5. What a client does wrong gets a coded error; what breaks the protocol also ends the connection. Nothing follows the end.
-6. Answers (pong, sent, error) are bounded too: who asks on and on without reading them is closed (`runcast.edge.requests`).
+5. Nothing is sent once the token is over. A refresh replaces it; one that can't be checked just now changes nothing.
+6. What a client does wrong gets a coded error; what breaks the protocol also ends the connection. Nothing follows the end.
+7. Answers (pong, sent, error) are bounded too: who asks on and on without reading them is closed (`runcast.edge.requests`).
 
 The driver calls the inputs, then carries out `take_effects()` in order; it calls `tick` now and then.
 """
 
+import math
 from bisect import insort
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
 from runcast.edge.conflate import merge
-from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Probe, Read, Reauthenticate, Store, welcome
+from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Probe, Read, Reauthenticate, Store, error_frame, welcome
 from runcast.edge.entry import Entry
 from runcast.edge.life import Life, State
 from runcast.edge.pace import Pace
@@ -33,23 +35,8 @@ from runcast.edge.requests import Requests
 from runcast.edge.snapshot import Snapshot
 from runcast.v1.event_pb2 import Event
 from runcast.wire import limits
-from runcast.wire.codes import CODES
 from runcast.wire.errors import IdInvalidError, PositionMalformedError, RuncastError
-from runcast.wire.frames import (
-    Ack,
-    Batch,
-    ClientFrame,
-    Codec,
-    Drain,
-    Error,
-    Hello,
-    Ping,
-    Pong,
-    Refresh,
-    Send,
-    Sent,
-    ServerFrame,
-)
+from runcast.wire.frames import Ack, Batch, ClientFrame, Codec, Drain, Hello, Ping, Pong, Refresh, Send, Sent, ServerFrame
 from runcast.wire.ids import UserKey, check_id
 from runcast.wire.position import SNAPSHOT_EPOCH, Position, parse_position
 
@@ -172,13 +159,15 @@ class Session:
             check_id(frame.id, "send id")
             self._requests.begin_send()
         except RuncastError as exc:
-            self._answer(_error_frame(exc, "" if isinstance(exc, IdInvalidError) else frame.id))
+            self._answer(error_frame(exc, "" if isinstance(exc, IdInvalidError) else frame.id))
             return
         self._effects.append(Store(frame))
 
     # --- inputs: what the driver found out ---
 
-    def opened(self, user: UserKey, epoch: str, plan: Plan, tip: int, snapshot: Snapshot | None = None) -> None:
+    def opened(
+        self, user: UserKey, epoch: str, plan: Plan, tip: int, snapshot: Snapshot | None = None, *, expires_at: float = math.inf
+    ) -> None:
         """Answer to `Open`: whose device it is and where it goes on.
 
         Args:
@@ -187,9 +176,11 @@ class Session:
             plan: outcome and base, proved; of a snapshot, where it leads to.
             tip: where the user's feed is.
             snapshot: what is given in place of what lies before the base.
+            expires_at: until when its token counts.
         """
         if self.state is not State.RESUMING:
             return
+        self._life.expire_at(expires_at)
         self._epoch = epoch
         self._tip = max(tip, self._tip)
         if snapshot is not None and not snapshot.empty:
@@ -257,12 +248,22 @@ class Session:
     def refused(self, send_id: str, error: RuncastError) -> None:
         """What was sent under this id is not stored, or not for certain."""
         self._requests.end_send()
-        self._answer(_error_frame(error, send_id))
+        self._answer(error_frame(error, send_id))
 
-    def reauthenticated(self) -> None:
-        """Answer to `Reauthenticate`: the token is good."""
+    def reauthenticated(self, expires_at: float = math.inf) -> None:
+        """Answer to `Reauthenticate`: the token is good, until `expires_at`, and replaces the one before."""
         if self.state is not State.CLOSED:
+            self._life.expire_at(expires_at)
             self._check(self._requests.end_check())
+
+    def not_reauthenticated(self, error: RuncastError) -> None:
+        """Answer to `Reauthenticate`: it is not, which ends the session; or that can't be told now, and the one before goes on."""
+        if error.code.retry and error.code.name != "token_expired":
+            self._answer(error_frame(error, ""))
+            if self.state is not State.CLOSED:
+                self._check(self._requests.end_check())
+        else:
+            self.close(error.code.name, error.message)
 
     def socket_bytes(self, waiting: int) -> None:
         """The socket took something; so many bytes still wait for it."""
@@ -305,7 +306,7 @@ class Session:
         self._life.enter(State.CLOSED)
         self.close_code = code
         self._snapshot = None
-        self._effects.append(Control(_error_frame(RuncastError(message, code=code), "")))
+        self._effects.append(Control(error_frame(RuncastError(message, code=code), "")))
         self._effects.append(Close(code, message))
 
     def gone(self) -> None:
@@ -389,8 +390,3 @@ class Session:
     def _check(self, token: str | None) -> None:
         if token is not None:
             self._effects.append(Reauthenticate(token))
-
-
-def _error_frame(error: RuncastError, send_id: str) -> Error:
-    row = CODES[error.code.name]
-    return Error(row.name, error.message, send_id, row.retry, row.definite, int(error.retry_after_s * 1000))

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from runcast.bus.cursors import Acknowledged
-from runcast.edge.auth import TOKEN_PREFIX
+from runcast.bus.identity.claims import Identity
+from runcast.bus.identity.jwt import TokenRefusedError
 from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Probe, Read, Reauthenticate, Store
 from runcast.edge.entry import Entry
 from runcast.edge.feed import Feed
+from runcast.edge.handshake import Handshake
 from runcast.edge.life import State
 from runcast.edge.replay import Plan
 from runcast.edge.resume import begin
@@ -26,7 +28,7 @@ from runcast.edge.statistics import Unacknowledged
 from runcast.wire import limits
 from runcast.wire.codes import CODES
 from runcast.wire.errors import FrameInvalidError, RuncastError, UnavailableError
-from runcast.wire.frames import CODECS, Codec, Hello, Send
+from runcast.wire.frames import Hello, Send
 from runcast.wire.ids import UserKey
 from runcast.wire.position import EARLIEST, LATEST
 
@@ -37,32 +39,17 @@ _CLOSE_REASON_BYTES_MAX: Final = 120
 """RFC 6455 5.5: a control frame carries at most 125 bytes, two of them the code."""
 
 
-def negotiate(request: web.Request) -> tuple[Codec, str]:
-    """Choose the subprotocol and find the token among what the client offers.
-
-    Raises:
-        web.HTTPBadRequest: no subprotocol that is known here.
-    """
-    offered = [part.strip() for value in request.headers.getall("Sec-WebSocket-Protocol", []) for part in value.split(",")]
-    token = next((entry.removeprefix(TOKEN_PREFIX) for entry in offered if entry.startswith(TOKEN_PREFIX)), "")
-    for entry in offered:
-        if entry in CODECS:
-            return CODECS[entry], token
-    raise web.HTTPBadRequest(
-        text=f"offer one of the WebSocket subprotocols {', '.join(CODECS)}, and the token as {TOKEN_PREFIX}TOKEN or in hello\n"
-    )
-
-
 class Connection:
     """A device's connection. `run` serves it to its end."""
 
-    def __init__(self, edge: "Edge", ws: web.WebSocketResponse, codec: Codec, token: str, request: web.Request) -> None:
+    def __init__(self, edge: "Edge", ws: web.WebSocketResponse, handshake: Handshake, request: web.Request) -> None:
+        codec = handshake.codec
         self.user: UserKey | None = None
         self.session = Session(codec, edge=edge.settings.id, now=time.monotonic())
         self._edge = edge
         self._ws = ws
         self._codec = codec
-        self._token = token
+        self._handshake = handshake
         self._transport = request.transport
         self._opcode = WSMsgType.BINARY if codec.binary else WSMsgType.TEXT
         self._feed: Feed | None = None
@@ -86,6 +73,8 @@ class Connection:
         try:
             async with self._group:
                 writer = self._spawn(self._write())
+                if not self._handshake.welcome:
+                    self._refuse_origin()
                 await self._receive()
                 self.session.gone()
                 if self._closing is not None:  # the writer is saying so to the peer
@@ -259,8 +248,8 @@ class Connection:
 
     async def _open(self, hello: Hello) -> None:
         try:
-            user = await self._edge.auth.authenticate(self._token or hello.token)
-            self.user = user
+            identity = await self._authenticate(hello.token)
+            self.user = user = identity.user
             feed = await self._edge.hub.join(user, self)
             self._feed = feed
             cursor, known = await self._find_cursor(user, feed.shard, hello)
@@ -270,10 +259,11 @@ class Connection:
             self._since = 0 if known else plan.base
             self._begin(hello, cursor, feed.epoch, plan)
             self._told_since = 0 if plan.outcome == "snapshot" else self._since
-            self.session.opened(user, feed.epoch, plan, feed.pos, snapshot)
+            self.session.opened(user, feed.epoch, plan, feed.pos, snapshot, expires_at=_deadline(identity))
             self._edge.log.info(
                 "session_opened",
                 user=user.token,
+                issuer=identity.issuer,
                 device=self.session.device,
                 outcome=plan.outcome,
                 reason=plan.reason,
@@ -339,9 +329,40 @@ class Connection:
 
     async def _reauthenticate(self, token: str) -> None:
         try:
-            if await self._edge.auth.authenticate(token) != self.user:
+            identity = await self._edge.auth.authenticate(token, self._handshake.headers)
+            if identity.user != self.user:
                 raise RuncastError("the new token is another user's; connect anew for another user", code="unauthenticated")
-            self.session.reauthenticated()
+            self.session.reauthenticated(_deadline(identity))
         except RuncastError as exc:
-            self.session.close(exc.code.name, exc.message)
+            self._note_refusal(exc)
+            self.session.not_reauthenticated(exc)
         self._carry()
+
+    async def _authenticate(self, hello_token: str) -> Identity:
+        """Find out whose device it is.
+
+        Raises:
+            RuncastError: see `Authenticator.authenticate`.
+        """
+        handshake = self._handshake
+        token = handshake.choose(hello_token)
+        if not token and handshake.cookie:
+            self._refuse_origin()
+        try:
+            return await self._edge.auth.authenticate(token, handshake.headers)
+        except RuncastError as exc:
+            self._note_refusal(exc)
+            raise
+
+    def _refuse_origin(self) -> None:
+        self.session.close("origin_refused", "pages of this origin may not connect here")
+        self._carry()
+
+    def _note_refusal(self, error: RuncastError) -> None:
+        reason = error.reason if isinstance(error, TokenRefusedError) else error.message
+        self._edge.log.info("token_refused", code=error.code.name, reason=reason, device=self.session.device)
+
+
+def _deadline(identity: Identity) -> float:
+    """When the token is over, monotonic seconds."""
+    return time.monotonic() + identity.term.expires_at - time.time()

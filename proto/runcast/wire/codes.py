@@ -33,6 +33,7 @@ _ROWS: Final = (
     Code("id_invalid", "INVALID_ARGUMENT", 4500, False, True, "use 1 to 128 bytes of valid UTF-8"),
     Code("unauthenticated", "UNAUTHENTICATED", 4501, False, True, "get a valid token, then connect again"),
     Code("token_expired", "UNAUTHENTICATED", 4012, True, True, "get a new token, then connect again with it"),
+    Code("permission_denied", "PERMISSION_DENIED", 0, False, True, "stay within what the token grants, or have more granted"),
     Code("rate_limited", "RESOURCE_EXHAUSTED", 4029, True, True, "wait for retry_after_ms, then send again"),
     Code("unavailable", "UNAVAILABLE", 4003, True, True, "try again with backoff; storage can't be reached just now"),
     Code("indeterminate", "UNAVAILABLE", 4004, True, False, "send the same again, unchanged: it may have been stored"),

@@ -33,6 +33,8 @@ is refreshed no more."""
 MESSAGE_PACE_S: Final = 0.002
 """Least time between two messages of one side of a Publish stream. The first goes at once; under load they grow instead of multiplying,
 since a message costs 150 us on each side, whatever is in it."""
+TLS_LOOK_S: Final = 2.0
+"""How often a service looks whether the files of its certificate changed. A new one is used for new connections."""
 OPEN_TOOLS_MAX: Final = 256
 """Tool calls open at once in one run. The next is refused (`lifecycle_violation`)."""
 
@@ -303,6 +305,8 @@ DRAIN_DEVICES_PER_S: Final = 500.0
 """Devices that a stopping edge sends away per second, so that the others are not stormed."""
 DRAIN_S: Final = 5.0
 """From SIGTERM until an edge or router has sent everybody away."""
+CURSORS_FLUSH_S: Final = 1.5
+"""For a stopping edge to write the cursors that are left. Then it ends without."""
 DRAIN_GRACE_S: Final = 3.5
 """The part of it in which agents leave by themselves. Then their streams are ended."""
 SEND_TIMEOUT_S: Final = 5.0
@@ -317,6 +321,14 @@ AUTH_FILE_CHECK_S: Final = 2.0
 """How often a process looks whether they changed."""
 ISSUERS_MAX: Final = 64
 """Issuers in an auth file. More: a problem of the file."""
+AGENTS_MAX: Final = 4096
+"""Agents in an auth file. More: a problem of the file."""
+AGENT_TOKEN_RENEW_S: Final = 10.0
+"""So long before an agent's token is over its streams are sent away, to come back with a new one."""
+PRINCIPALS_CHECK_S: Final = 1.0
+"""How often a router looks whose tokens are over."""
+REFUSALS_LOGGED_MAX: Final = 1024
+"""Refusals, by who and why, that a router remembers to have logged. Past it the longest unused is forgotten, and logged again."""
 KEYS_TRIED_MAX: Final = 8
 """Keys that one token is checked against, when it does not say which one signed it: each try costs up to 0.1 ms. The others are not
 tried."""
@@ -355,6 +367,8 @@ CONNECT_TIMEOUT_S: Final = 5.0
 CONNECT_FIRST_S: Final = 1.5
 """An agent's first attempt to reach a router, and to hear its hello: it may stand still, and another may not. Doubles with each failure in
 a row, up to CONNECT_TIMEOUT_S: it may be slow."""
+TOKEN_TIMEOUT_S: Final = 10.0
+"""For an agent's own code to give a token. Then it is asked again, with backoff."""
 BACKOFF_FIRST_S: Final = 0.1
 """First wait before a reconnect; doubles, with full jitter."""
 BACKOFF_MAX_S: Final = 2.0

@@ -239,6 +239,11 @@ def run_keys(producer: str) -> str:
     return f"run.*.*.*.*.*.{encode_token(producer)}"
 
 
+def attempt_keys(user: UserKey, shard: int, run_id: str) -> str:
+    """The keys of all attempts of a run, whoever their producers are."""
+    return f"run.{shard}.{user.token}.{encode_token(run_id)}.*.*"
+
+
 def parse_run_key(key: str) -> RunPlace:
     """Read a run's key.
 

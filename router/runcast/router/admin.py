@@ -1,11 +1,13 @@
 """AdminService: what this router is connected to, what it did, the state of the deployment's streams, and who is there."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from runcast.bus.deployment import stream_states
+from runcast.bus.identity.trust import Trust
 from runcast.bus.presence import Presence
-from runcast.router.auth import Authenticator, admit
+from runcast.router.auth import Authenticator, Principal, admit
 from runcast.router.node import Node
 from runcast.router.status import refuse_call
 from runcast.v1 import admin_pb2_grpc
@@ -27,14 +29,16 @@ from runcast.wire.ids import UserKey, check_id
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
     """`runcast.v1.AdminService`."""
 
-    def __init__(self, node: Node, authenticator: Authenticator) -> None:
+    def __init__(self, node: Node, authenticator: Authenticator, trust: Trust | None = None) -> None:
         self._node = node
         self._authenticator = authenticator
+        self._trust = trust
 
     async def GetStatus(self, request: GetStatusRequest, context: Any) -> GetStatusResponse:  # noqa: ARG002, N802 # gRPC's
         """Tell the state of this router; without streams and shards while NATS is away."""
-        await admit(self._authenticator, context)
         node = self._node
+        principal = await admit(self._authenticator, context, node.denials)
+        await self._check(context, principal, principal.scopes.check_admin)
         response = GetStatusResponse(
             router=node.id,
             version=VERSION,
@@ -62,6 +66,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             )
             for each in node.bus.health.each
         )
+        if self._trust is not None:
+            response.dependencies.append(_auth_status(self._trust))
         deployment = node.shards.deployment
         if deployment is None:
             return response
@@ -88,7 +94,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
 
     async def GetPresence(self, request: GetPresenceRequest, context: Any) -> GetPresenceResponse:  # noqa: N802 # gRPC's
         """Tell which devices of a user are connected, to any edge."""
-        await admit(self._authenticator, context)
+        principal = await admit(self._authenticator, context, self._node.denials)
+        await self._check(context, principal, lambda: principal.scopes.check_tenant(request.user.tenant))
         try:
             user = UserKey(check_id(request.user.tenant, "tenant id"), check_id(request.user.id, "user id"))
             shard = self._node.shard_of(user)
@@ -96,6 +103,19 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         except RuncastError as exc:
             await refuse_call(context, exc)
         return GetPresenceResponse(edges=[EdgePresence(edge=each.edge, devices=each.devices) for each in sorted(found, key=_by_edge)])
+
+    async def _check(self, context: Any, principal: Principal, granted: Callable[[], None]) -> None:
+        """End the RPC when what it asks for is not granted."""
+        try:
+            granted()
+        except RuncastError as exc:
+            self._node.denials.note(principal.name, exc.code.name, exc.message)
+            await refuse_call(context, exc)
+
+
+def _auth_status(trust: Trust) -> DependencyStatus:
+    told = trust.report()
+    return DependencyStatus(name="auth file", state=told["state"], reason=told["reason"])
 
 
 def _by_edge(presence: Presence) -> str:

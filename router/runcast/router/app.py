@@ -25,7 +25,8 @@ import random
 import socket
 import time
 from collections.abc import Coroutine
-from typing import Annotated, Any, Final
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
 
 import grpc
 import grpc.aio
@@ -35,15 +36,19 @@ from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
 from runcast.bus.deployment import Deployment, DeploymentError, provision
+from runcast.bus.identity.trust import Trust
 from runcast.bus.process import PortInUseError, announce_ready
-from runcast.bus.settings import ServiceSettings
+from runcast.bus.settings import ServiceSettings, is_loopback
 from runcast.bus.statistics import tell_statistics
+from runcast.bus.tls import Certificates
 from runcast.router.admin import AdminService
-from runcast.router.auth import DevAuthenticator
+from runcast.router.auth import Authenticator, DevAuthenticator, FileAuthenticator
 from runcast.router.health import SERVICES, Health
 from runcast.router.inbox import InboxService
 from runcast.router.node import Node
+from runcast.router.principals import Principals
 from runcast.router.publish import PublishService
+from runcast.router.tls import server_credentials
 from runcast.v1 import admin_pb2_grpc, inbox_pb2_grpc, ingest_pb2_grpc
 from runcast.wire import limits
 from runcast.wire.errors import RuncastError, UnavailableError
@@ -69,11 +74,34 @@ class RouterSettings(ServiceSettings, frozen=True, kw_only=True):
     Attributes:
         shards: of a deployment that is created, 1 to 256; 0 takes the default, or what the deployment has.
         replicas: of the streams that are created.
+        auth: "token": agents have API keys or JWTs; "mtls": certificates that `tls_ca` signed; see `ServiceSettings`.
+        plain_text: tokens may come over other networks than loopback without TLS, since something in front of this port does it.
     """
 
     bind: str = "127.0.0.1:7400"
+    auth: Literal["dev", "token", "mtls", ""] = ""  # type: ignore[assignment] # each kind of service has ways of its own
+    plain_text: bool = False
     shards: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
     replicas: Annotated[int, msgspec.Meta(ge=1, le=5)] = 1
+
+    @property
+    def inbox_prefix(self) -> str:
+        """See `ServiceSettings`; deploy/nats/permissions.conf."""
+        return "_INBOX_ROUTER"
+
+    def problems(self) -> list[str]:
+        """See `ServiceSettings`."""
+        problems = super().problems()
+        if self.auth == "mtls" and not self.tls_ca:
+            problems.append(
+                "RUNCAST_AUTH=mtls knows agents by their certificates; set RUNCAST_TLS_CERT, RUNCAST_TLS_KEY and RUNCAST_TLS_CA"
+            )
+        if self.auth == "token" and not (self.tls_cert or self.plain_text or is_loopback(self.host)):
+            problems.append(
+                f"tokens would come to {self.host} in plain text; set RUNCAST_TLS_CERT and RUNCAST_TLS_KEY, or RUNCAST_PLAIN_TEXT=true if"
+                " something in front of this port does TLS"
+            )
+        return problems
 
 
 async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.Event) -> None:
@@ -89,13 +117,18 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
     health = Health()
     await health.tell(serving=False)
     server = grpc.aio.server(options=_OPTIONS)
-    authenticator = DevAuthenticator()
-    ingest_pb2_grpc.add_IngestServiceServicer_to_server(PublishService(node, authenticator), server)
-    inbox_pb2_grpc.add_InboxServiceServicer_to_server(InboxService(node, authenticator), server)
-    admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(node, authenticator), server)
+    principals = Principals(node.denials)
+    trust = _make_trust(settings, principals, log)
+    authenticator: Authenticator = DevAuthenticator()
+    if trust is not None and settings.auth in ("token", "mtls"):
+        authenticator = FileAuthenticator(trust, settings.auth)
+    ingest_pb2_grpc.add_IngestServiceServicer_to_server(PublishService(node, authenticator, principals), server)
+    inbox_pb2_grpc.add_InboxServiceServicer_to_server(InboxService(node, authenticator, principals), server)
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(node, authenticator, trust), server)
     health.add_to(server)
     reflection.enable_server_reflection([*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME], server)
-    port = _listen(server, settings)
+    certificates = Certificates(settings.tls_cert, settings.tls_key, settings.tls_ca) if settings.tls_cert else None
+    port = _listen(server, settings, certificates)
     await server.start()
     try:
         async with asyncio.TaskGroup() as group:
@@ -106,7 +139,12 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
                 group.create_task(node.receipts.run(), name="receipts"),
                 group.create_task(tell_statistics(bus, "router", node.id, node.collect, log), name="statistics"),
                 group.create_task(node.losses.run(), name="losses"),
+                group.create_task(principals.run(), name="principals"),
             ]
+            if trust is not None:
+                parts.append(group.create_task(trust.run(), name="auth file"))
+            if certificates is not None:
+                parts.append(group.create_task(certificates.follow(log), name="certificates"))
             leases = group.create_task(node.leases.run(), name="leases")
             await stop.wait()
             for part in parts:
@@ -118,13 +156,24 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
         await bus.close()
 
 
-def _listen(server: grpc.aio.Server, settings: RouterSettings) -> int:
+def _make_trust(settings: RouterSettings, principals: Principals, log: BoundLogger) -> Trust | None:
+    """The auth file, followed; None in development mode."""
+    if settings.auth == "dev":
+        return None
+    trust = Trust(Path(settings.auth_file), log)
+    trust.replaced.append(lambda: principals.reload(trust.file))
+    return trust
+
+
+def _listen(server: grpc.aio.Server, settings: RouterSettings, certificates: Certificates | None) -> int:
     """Open the port; returns its number.
 
     Raises:
         PortInUseError: it can't be opened; the message says why. Another router may share it, another program not.
     """
     try:
+        if certificates is not None:
+            return server.add_secure_port(settings.bind, server_credentials(certificates))
         return server.add_insecure_port(settings.bind)
     except RuntimeError as exc:
         raise PortInUseError(_why_not(settings)) from exc

@@ -1,58 +1,174 @@
-"""Who is calling: the one place where real authentication of agents goes.
+"""Who is calling: what a call says of its caller becomes a principal, or the call ends.
 
-An `Authenticator` sees what gRPC knows about a caller before its first message is read, and says who it is. In this version
-there is development mode alone: everybody is believed, and settings see to it that the port is on loopback. Real
-authentication is another class with this method, chosen in `runcast.router.app` by `settings.auth`; the services need no
-change.
+Rules: a caller that is not accepted is told that, and nothing more; why is for the log (`runcast.router.denials`). In token mode exactly
+one `authorization: Bearer ...` counts: an API key, or a JWT of an issuer of agents. In mtls mode the client certificate counts, which gRPC
+has checked: its subject alternative names, or, if it has none, its common name.
 """
 
-from typing import Any, NamedTuple, Protocol
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import grpc
 import grpc.aio
 
+from runcast.bus.identity.agents import Agent
+from runcast.bus.identity.apikeys import looks_like_key
+from runcast.bus.identity.authfile import AuthFile
+from runcast.bus.identity.claims import ClaimsRefusedError, read_text
+from runcast.bus.identity.jwt import TokenRefusedError
+from runcast.bus.identity.scopes import EVERYTHING, Scopes
+from runcast.bus.identity.trust import Trust
+from runcast.router.denials import Denials
 from runcast.router.status import refuse_call
 from runcast.wire.errors import RuncastError
 
+_SCHEME: Final = "bearer "
+_NAMES: Final = ("x509_subject_alternative_name", "x509_common_name")
+Mode = Literal["token", "mtls"]
 
-class Principal(NamedTuple):
+
+class Caller(NamedTuple):
+    """What gRPC knows about a caller before its first message is read.
+
+    Attributes:
+        metadata: of the call, as it was sent.
+        peer: its address as gRPC writes it, such as "ipv4:127.0.0.1:50123".
+        certificate: what its certificate says, as gRPC names it; empty without one.
+    """
+
+    metadata: Sequence[tuple[str, str | bytes]]
+    peer: str
+    certificate: Mapping[str, Sequence[bytes]]
+
+    @property
+    def host(self) -> str:
+        """Its address without the port, for logs."""
+        return self.peer.rpartition(":")[0] or self.peer
+
+
+class Principal:
     """Who a caller was found to be.
 
     Attributes:
         name: for logs; never a secret.
+        scopes: what it may do, by the auth file in force.
+        expires_at: its proof is good until then, Unix seconds; infinity for always.
+        token_id: of its token, for revocation; "" when it has none.
+        find: who it is by another auth file; None when it is nobody there.
     """
 
-    name: str
+    __slots__ = ("expires_at", "find", "name", "scopes", "token_id")
+
+    def __init__(
+        self,
+        name: str,
+        scopes: Scopes,
+        find: "Callable[[AuthFile], Agent | None] | None" = None,
+        *,
+        expires_at: float = math.inf,
+        token_id: str = "",
+    ) -> None:
+        self.name = name
+        self.scopes = scopes
+        self.find = find
+        self.expires_at = expires_at
+        self.token_id = token_id
 
 
 class Authenticator(Protocol):
     """Decides who a caller is."""
 
-    async def authenticate(self, metadata: tuple[tuple[str, str | bytes], ...], peer: str) -> Principal:
+    async def authenticate(self, caller: Caller) -> Principal:
         """Say who is calling.
 
-        Args:
-            metadata: of the call, as it was sent.
-            peer: the caller's address as gRPC writes it, such as "ipv4:127.0.0.1:50123".
-
         Raises:
-            RuncastError: `unauthenticated`; the message says what is missing.
+            RuncastError: `unauthenticated`, `token_expired` or `unavailable`; a TokenRefusedError has the reason, for the log.
         """
         ...
 
 
 class DevAuthenticator:
-    """Development mode: believes everybody."""
+    """Development mode: believes everybody. Settings see to it that the port is on loopback."""
 
-    async def authenticate(self, metadata: tuple[tuple[str, str | bytes], ...], peer: str) -> Principal:  # noqa: ARG002 # the protocol's
+    async def authenticate(self, caller: Caller) -> Principal:
         """Name the caller by its address."""
-        return Principal(peer)
+        return Principal(caller.peer, EVERYTHING)
 
 
-async def admit(authenticator: Authenticator, context: "grpc.aio.ServicerContext[Any, Any]") -> Principal:
-    """Authenticate the caller of an RPC, or end the RPC with UNAUTHENTICATED."""
+class FileAuthenticator:
+    """Believes the agents of the auth file.
+
+    Args:
+        trust: the auth file in force.
+        mode: what counts.
+    """
+
+    def __init__(self, trust: Trust, mode: Mode) -> None:
+        self._trust = trust
+        self._mode = mode
+
+    async def authenticate(self, caller: Caller) -> Principal:
+        """See `Authenticator`."""
+        if self._mode == "mtls":
+            return self._by_certificate(caller)
+        token = _bearer(caller)
+        return self._by_key(token) if looks_like_key(token) else await self._by_token(token)
+
+    def _by_certificate(self, caller: Caller) -> Principal:
+        found = next((caller.certificate[name] for name in _NAMES if caller.certificate.get(name)), ())
+        names = [name.decode("utf-8", "replace") for name in found]
+        agent = self._trust.file.agents.by_certificate(names)
+        if agent is None:
+            raise TokenRefusedError("its certificate is nobody's, or of several agents")
+        return Principal(agent.name, agent.scopes, lambda file: file.agents.by_certificate(names))
+
+    def _by_key(self, token: str) -> Principal:
+        agents = self._trust.file.agents
+        key_id, agent = agents.by_key(token)
+        if agent is None:
+            raise TokenRefusedError("its API key is not one of the auth file's")
+        digest = agents.keys[key_id][0]
+
+        def find(file: AuthFile) -> Agent | None:
+            kept, owner = file.agents.keys.get(key_id, ("", None))
+            return owner if owner is not None and kept == digest and owner.name == agent.name else None
+
+        return Principal(agent.name, agent.scopes, find, token_id=key_id)
+
+    async def _by_token(self, token: str) -> Principal:
+        verified = await self._trust.verify(token, "agents")
+        issuer, term = verified.issuer, verified.term
+        try:
+            subject = read_text(verified.payload, issuer.user_path)
+        except ClaimsRefusedError as exc:
+            raise TokenRefusedError(f"issuer {issuer.name!r}: {exc}") from exc
+        agent = self._trust.file.agents.by_token(issuer.name, subject)
+        if agent is None:
+            raise TokenRefusedError(f"issuer {issuer.name!r}: its subject is none of the auth file's agents")
+        return Principal(
+            agent.name,
+            agent.scopes,
+            lambda file: file.agents.by_token(issuer.name, subject) if issuer.issuer in file.issuers else None,
+            expires_at=term.expires_at,
+            token_id=term.token_id,
+        )
+
+
+async def admit(authenticator: Authenticator, context: "grpc.aio.ServicerContext[Any, Any]", denials: Denials) -> Principal:
+    """Authenticate the caller of an RPC, or end the RPC."""
     metadata = tuple((str(key), value) for key, value in context.invocation_metadata() or ())
+    caller = Caller(metadata, context.peer(), {str(name): tuple(values) for name, values in (context.auth_context() or {}).items()})
     try:
-        return await authenticator.authenticate(metadata, context.peer())
+        return await authenticator.authenticate(caller)
     except RuncastError as exc:
+        reason = exc.reason if isinstance(exc, TokenRefusedError) else exc.message
+        denials.note(caller.host, exc.code.name, reason)
         await refuse_call(context, exc)
+
+
+def _bearer(caller: Caller) -> str:
+    given = [value for name, value in caller.metadata if name == "authorization"]
+    if len(given) != 1 or not isinstance(given[0], str) or not given[0].lower().startswith(_SCHEME):
+        raise TokenRefusedError("it sent no token, or several")
+    return given[0][len(_SCHEME) :]

@@ -15,6 +15,8 @@ Rules:
     - A run that goes on without anything to send (`open_runs`) counts as open, so that it hears of a cancel; at most `runs_max` of them.
     - A question for a receipt (`Await`) is passed on; one that can't be read breaks the protocol. So it is with answers of users
       (`Asked`), at most `limits.ANSWERS_AWAITED_MAX` at once; each is told once. A run whose answer is asked for counts as open here.
+    - What the producer's scopes do not grant is refused (`permission_denied`): a batch, or, where there is no answer to a part of a
+      request, the stream. Scopes are asked for each time: they may change while the stream is open.
     - Nothing follows a run's end, as long as the stream remembers it (`limits.STREAM_ENDED_MAX`).
 
 Invariants: `unanswered` is the number of `Store` effects not yet answered by `stored` or `failed`; an attempt has at most one
@@ -25,7 +27,9 @@ Pure: imports no asyncio, clock, random, logging, grpc, nats. Its driver carries
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 
+from runcast.bus.identity.scopes import EVERYTHING, Scopes
 from runcast.router.attempt import Attempt, AttemptKey, check_turn
 from runcast.router.effects import (
     Acked,
@@ -98,6 +102,7 @@ class ProducerStream:
         runs_max: int = limits.STREAM_RUNS_MAX,
         ended_max: int = limits.STREAM_ENDED_MAX,
         answers_max: int = limits.ANSWERS_AWAITED_MAX,
+        scopes: Callable[[], Scopes] = lambda: EVERYTHING,
     ) -> None:
         self.producer = ""
         self.unanswered = 0
@@ -109,6 +114,7 @@ class ProducerStream:
         self._runs_max = runs_max
         self._ended_max = ended_max
         self._answers_max = answers_max
+        self._scopes = scopes
         self._effects: list[Effect] = []
         self._open: OrderedDict[AttemptKey, Attempt] = OrderedDict()
         self._ended: OrderedDict[AttemptKey, Attempt] = OrderedDict()
@@ -146,6 +152,7 @@ class ProducerStream:
             for batch in request.batches:
                 self._receive_batch(batch)
             for ask in request.receipt_asks:
+                self._scopes().check_tenant(ask.user.tenant)
                 self._effects.append(_await(ask))
             for question in request.answer_asks:
                 self._receive_question(question)
@@ -235,6 +242,8 @@ class ProducerStream:
         for text, what in ((hello.agent, "agent"), (hello.client_version, "client_version")):
             if text:
                 check_id(text, what)
+        if hello.agent:
+            self._scopes().check_agent(hello.agent)
         self.producer = hello.producer
         self._effects.append(Greeted(hello))
 
@@ -259,11 +268,13 @@ class ProducerStream:
     def _receive_abandon(self, abandon: RunAbandon) -> None:
         """Pass on what the producer gives up; raises as `_attempt_of`."""
         run, attempt = _attempt_of(abandon)
+        self._scopes().check_tenant(run.user.tenant)
         self._effects.append(GivenUp(run, attempt))
 
     def _receive_open(self, told: OpenRun) -> None:
         """Hold open what goes on without a batch; raises as `_attempt_of`."""
         place = _attempt_of(told)
+        self._scopes().check_tenant(place[0].user.tenant)
         if place in self._idle or place in self._open or place in self._ended or len(self._idle) >= self._runs_max:
             return
         self._idle.add(place)
@@ -276,6 +287,7 @@ class ProducerStream:
             RuncastError: `id_invalid` or `flow_control`: the stream ends.
         """
         user = UserKey(check_id(question.user.tenant, "tenant id"), check_id(question.user.id, "user id"))
+        self._scopes().check_tenant(user.tenant)
         request = RequestKey(RunKey(user, check_id(question.run_id, "run id")), check_id(question.request_id, "request_id"))
         if question.dropped == (request not in self._asked):
             return  # known, or not known, already
@@ -295,6 +307,7 @@ class ProducerStream:
         if self._leaving:
             raise RuncastError("this router is about to stop; send it to another one", code="draining")
         user = check_batch(batch, len(payload), self.producer)
+        self._scopes().check_batch(batch)
         run = RunKey(user, batch.run_id)
         place = (run, batch.attempt)
         attempt = self._ended.get(place) or self._open.get(place) or Attempt(batch)

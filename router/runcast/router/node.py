@@ -22,6 +22,7 @@ from runcast.bus.statistics import StatisticsBoard
 from runcast.bus.storage import store
 from runcast.router.answer_watch import AnswerWatch
 from runcast.router.cancels import CancelWatch
+from runcast.router.denials import Denials
 from runcast.router.effects import BatchKey
 from runcast.router.leases import Holder, Leases
 from runcast.router.losses import Losses
@@ -51,7 +52,8 @@ class Node:
         cancels: passes users' cancels on to the streams.
         answers: passes on what users answer.
         receipts: awaits what devices acknowledge.
-        refusals: of batches since the start, by code.
+        refusals: of batches and callers since the start, by code.
+        denials: what was not allowed.
         statistics: what all processes tell about themselves.
         leases: of the producers whose streams are open here.
         losses: declares runs lost whose producers went away.
@@ -74,6 +76,7 @@ class Node:
         self.answers = AnswerWatch(bus, log)
         self.receipts = ReceiptWatch(bus, log)
         self.refusals: Counter[str] = Counter()
+        self.denials = Denials(log, self.refusals)
         self.statistics = StatisticsBoard(bus)
         self.losses = Losses(bus, log)
         self.leases = Leases(bus, node_id, log, time.monotonic, self.losses.distrust)
@@ -228,6 +231,10 @@ class Leavable:
 
     def end(self) -> None:
         """The grace is over: end the stream as soon as what is under way is finished."""
+        raise NotImplementedError
+
+    def refuse(self, error: RuncastError) -> None:
+        """The peer may go on no longer: end the stream with `error`, as soon as what is under way is finished."""
         raise NotImplementedError
 
 

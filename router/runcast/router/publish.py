@@ -12,7 +12,7 @@ them.
 import asyncio
 import contextlib
 import time
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import grpc.aio
@@ -41,6 +41,7 @@ from runcast.router.effects import (
 from runcast.router.ingest import ProducerStream
 from runcast.router.leases import Holder
 from runcast.router.node import Node, Publishing
+from runcast.router.principals import Principals
 from runcast.router.status import hello_late, refuse_call
 from runcast.v1 import ingest_pb2_grpc
 from runcast.v1.ingest_pb2 import (
@@ -66,20 +67,22 @@ class StreamLostError(Exception):
     """The connection under a stream broke."""
 
 
+DENIED: Final = "permission_denied"
 PublishContext = grpc.aio.ServicerContext[PublishRequest, PublishResponse]
 
 
 class PublishService(ingest_pb2_grpc.IngestServiceServicer):
     """`runcast.v1.IngestService`."""
 
-    def __init__(self, node: Node, authenticator: Authenticator) -> None:
+    def __init__(self, node: Node, authenticator: Authenticator, principals: Principals) -> None:
         self._node = node
         self._authenticator = authenticator
+        self._principals = principals
 
     async def Publish(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]  # noqa: ARG002, N802 # gRPC's names
         """Serve one producer until it goes, breaks the protocol, or the router stops."""
-        principal = await admit(self._authenticator, context)
         node = self._node
+        principal = await admit(self._authenticator, context, node.denials)
         try:
             node.admit_stream(node.producers)
         except RuncastError as exc:
@@ -87,7 +90,8 @@ class PublishService(ingest_pb2_grpc.IngestServiceServicer):
         stream = _Stream(node, context, principal)
         node.producers.add(stream)
         try:
-            error = await stream.serve()
+            with self._principals.holding(stream, principal):
+                error = await stream.serve()
         finally:
             node.remove(stream)
             stream.close()
@@ -102,7 +106,7 @@ class _Stream(Publishing):
         self._node = node
         self._context = context
         self._peer = principal.name
-        self._machine = ProducerStream()
+        self._machine = ProducerStream(scopes=lambda: principal.scopes)
         self._answers = _Answers()
         self._group = asyncio.TaskGroup()
         self._reader: asyncio.Task[None] | None = None
@@ -151,6 +155,11 @@ class _Stream(Publishing):
     def end(self) -> None:
         """End the stream as soon as what is under way is finished."""
         self._machine.end(RuncastError("this router stops; go to another one", code="draining"))
+        self._carry_out()
+
+    def refuse(self, error: RuncastError) -> None:
+        """See `Leavable`."""
+        self._machine.end(error)
         self._carry_out()
 
     def cancel(self, run: RunKey, reason: str) -> None:
@@ -257,6 +266,8 @@ class _Stream(Publishing):
                 case Refused(refusal):
                     answers.refusals.append(refusal)
                     self._node.refusals[refusal.code] += 1
+                    if refusal.code == DENIED:
+                        self._node.denials.note(self._peer, DENIED, refusal.message, counted=True)
                 case Await(key, position, deadline_ms, elapsed_ms):
                     self._node.receipts.expect(self, key, position, deadline_ms=deadline_ms, elapsed_ms=elapsed_ms, late=True)
                 case Opened(run):
@@ -277,6 +288,8 @@ class _Stream(Publishing):
                     answers.go_away = go_away
                 case End(error):
                     self._error = error
+                    if error.code.name == DENIED:
+                        self._node.denials.note(self._peer, DENIED, error.message)
                     if self._reader is not None and self._reader is not asyncio.current_task():
                         self._reader.cancel()
         self._wake.set()

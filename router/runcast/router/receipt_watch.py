@@ -18,9 +18,9 @@ from runcast.bus.connection import Bus
 from runcast.bus.cursors import read_cursor
 from runcast.bus.direct import DirectReader
 from runcast.bus.presence import PresenceReader
-from runcast.router.effects import BatchKey
-from runcast.router.receipts import Answer, Check, Hurry, Look, ReceiptTracker, Unwatch, Watch
-from runcast.v1.ingest_pb2 import Receipt, ReceiptOutcome
+from runcast.router.effects import BatchKey, RunKey
+from runcast.router.receipts import Answer, Check, Confirm, Hurry, Look, ReceiptTracker, Unwatch, Watch
+from runcast.v1.ingest_pb2 import RECEIPT_OUTCOME_STORED, Receipt, ReceiptOutcome
 from runcast.wire import limits, subjects
 from runcast.wire.errors import IdInvalidError, UnavailableError
 from runcast.wire.ids import UserKey
@@ -104,8 +104,9 @@ class ReceiptWatch:
         for effect in self._tracker.take_effects():
             match effect:
                 case Answer(owner, receipt):
-                    self.outcomes[ReceiptOutcome.Name(receipt.outcome).removeprefix("RECEIPT_OUTCOME_").lower()] += 1
-                    owner.answer_receipt(receipt)  # type: ignore[attr-defined] # owners are the askers given to `expect`
+                    self._answer(owner, receipt)
+                case Confirm(owner, run, receipt):
+                    self._tasks.create_task(self._confirm(owner, run, receipt))
                 case Watch(user):
                     self._tasks.create_task(self._watch(user))
                 case Unwatch(user):
@@ -164,6 +165,27 @@ class ReceiptWatch:
                 self._log.warning("presence_unknown", user=user.token, error=exc.message)
         self._tracker.checked(user, time.monotonic(), online=online)
         self._wake.set()
+
+    def _answer(self, owner: object, receipt: Receipt) -> None:
+        self.outcomes[ReceiptOutcome.Name(receipt.outcome).removeprefix("RECEIPT_OUTCOME_").lower()] += 1
+        owner.answer_receipt(receipt)  # type: ignore[attr-defined] # owners are the askers given to `expect`
+
+    async def _confirm(self, owner: object, run: RunKey, receipt: Receipt) -> None:
+        if await self._has_successor(run, receipt.attempt):
+            receipt.outcome, receipt.device = RECEIPT_OUTCOME_STORED, ""
+        self._answer(owner, receipt)
+
+    async def _has_successor(self, run: RunKey, attempt: int) -> bool:
+        """Whether a later attempt of the run has begun; true as well when nobody can say."""
+        wanted = subjects.kv_subject(subjects.RUNS_BUCKET, subjects.attempt_keys(run.user, self._shard(run.user), run.run_id))
+        try:
+            async with asyncio.timeout(limits.RECEIPT_CHECK_S):
+                found = await self._reader.latest(f"KV_{subjects.RUNS_BUCKET}", [wanted], batch=limits.VERIFY_SUBJECTS_MAX)
+        except (TimeoutError, UnavailableError) as exc:
+            self._log.warning("attempts_not_read", user=run.user.token, error=str(exc) or "no answer in time")
+            return True
+        prefix = subjects.kv_subject(subjects.RUNS_BUCKET, "")
+        return any(subjects.parse_run_key(message.subject.removeprefix(prefix)).attempt > attempt for message in found)
 
     async def _hurry(self, user: UserKey, position: Position) -> None:
         try:

@@ -9,7 +9,8 @@ cluster; and one precedes every answer that is not "delivered" (a check).
                   └── the deadline ── check: look, ask who is there ──► DELIVERED, EXPIRED, OFFLINE; STORED when nobody can be asked
 
 Rules
-1. DELIVERED is said only for a cursor that covers the position: never because something was sent.
+1. DELIVERED is said only for a cursor that covers the position: never because something was sent. Nor of an attempt that has a
+   successor: whether its events were shown still, or left out, only the log could tell.
 2. Every `expect` is answered once, unless its owner is forgotten before; asked again while it waits, it waits until the later deadline.
 3. An owner awaits at most `per_owner_max` batches; the next is answered STORED at once.
 4. A user is watched while anything is awaited and `limits.RECEIPT_LINGER_S` longer; one watch a user, whoever asks.
@@ -27,7 +28,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from runcast.bus.cursors import Acknowledged
-from runcast.router.effects import BatchKey
+from runcast.router.effects import BatchKey, RunKey
 from runcast.v1.ingest_pb2 import (
     RECEIPT_OUTCOME_DELIVERED,
     RECEIPT_OUTCOME_EXPIRED,
@@ -79,7 +80,19 @@ class Answer(NamedTuple):
     receipt: Receipt
 
 
-Effect = Watch | Unwatch | Look | Check | Hurry | Answer
+class Confirm(NamedTuple):
+    """Tell the owner that a batch was delivered, unless a later attempt of its run has begun: STORED then.
+
+    Readers leave out what comes of an attempt behind the next one's start, and a device acknowledges over it. Not every edge that takes
+    the acknowledgement has read that start.
+    """
+
+    owner: object
+    run: RunKey
+    receipt: Receipt
+
+
+Effect = Watch | Unwatch | Look | Check | Hurry | Answer | Confirm
 
 
 class _Awaited:
@@ -306,4 +319,5 @@ class ReceiptTracker:
             device=device,
             latency_ms=min(latency_ms, 2**32 - 1),
         )
-        self._effects.append(Answer(awaited.owner, receipt))
+        delivered = outcome == RECEIPT_OUTCOME_DELIVERED
+        self._effects.append(Confirm(awaited.owner, key.run, receipt) if delivered else Answer(awaited.owner, receipt))

@@ -14,6 +14,7 @@ Rules:
       that another stream has is offered to that stream.
     - A message that was handed out `limits.INBOX_TRIES_MAX` times and not settled is parked, and logged; so is one that can't be read.
       Deliveries that reached no worker do not count.
+    - A message of a tenant that the worker may not serve is never handed out here: it goes back, for another worker.
 
 Invariants: at most `in_flight_max` are handed out, and at most `in_flight_max + limits.INBOX_BLOCKED_MAX` held; there is at most one
 pull under way.
@@ -72,6 +73,7 @@ class WorkerStream(Leavable):
         self._followers: set[asyncio.Task[None]] = set()
         self._in_flight_max = in_flight_max
         self._log = node.log.bind(group=group, worker=worker)
+        self._principal = principal
         self._peer = principal.name
         self._queue = GroupQueue(
             node.bus, group, take=self._take, passed=self._hold, ended=self._pull_ended, wants=self._wants, give=self._give
@@ -126,6 +128,12 @@ class WorkerStream(Leavable):
     def end(self) -> None:
         """End the stream; what is held goes to others."""
         self._error = RuncastError("this router stops; go to another one", code="draining")
+        if self._reader is not None:
+            self._reader.cancel()
+
+    def refuse(self, error: RuncastError) -> None:
+        """See `Leavable`; what is held goes to others."""
+        self._error = error
         if self._reader is not None:
             self._reader.cancel()
 
@@ -285,6 +293,12 @@ class WorkerStream(Leavable):
                 check_id(value, what)
         except (DecodeError, RuncastError) as exc:
             self._park(held, f"it can't be read: {exc}")
+            return
+        try:
+            self._principal.scopes.check_tenant(message.user.tenant)
+        except RuncastError as exc:  # it is for a worker that may see it
+            self._node.denials.note(self._peer, exc.code.name, exc.message)
+            self._start(held, DISPOSITION_RETRY)
             return
         if self._leaving or len(self._held) > self._in_flight_max + limits.INBOX_BLOCKED_MAX:  # a late answer to a pull that was given up
             self._start(held, DISPOSITION_RETRY)

@@ -1,15 +1,28 @@
 import pytest
 from typer.testing import CliRunner
 
+from runcast.bus.identity.authfile import read_authfile
 from runcast.cli.main import app
 from runcast.wire import VERSION
 
 
-@pytest.mark.parametrize("command", ["demo", "up", "publish", "tail", "doctor", "bench"])
+@pytest.mark.parametrize("command", ["demo", "up", "publish", "tail", "doctor", "bench", "token", "key"])
 def test_help_teaches_by_examples(command: str):
     done = CliRunner().invoke(app, [command, "--help"])
     assert done.exit_code == 0
     assert f"runcast {command}" in done.output.partition("Examples")[2]
+
+
+def test_a_key_is_believed_by_what_is_printed(tmp_path):
+    done = CliRunner().invoke(app, ["key", "analyst", "--tenant", "acme", "--group", "support"])
+    assert done.exit_code == 0
+    file = tmp_path / "auth.toml"
+    file.write_text(done.output)
+    text = done.output.split()[-1]
+    _, agent = read_authfile(file).agents.by_key(text)
+    assert agent is not None
+    assert (agent.name, agent.tenants, agent.groups) == ("analyst", ("acme",), ("support",))
+    assert CliRunner().invoke(app, ["key", "analyst", "--tenant", "ac*"]).exit_code != 0
 
 
 @pytest.mark.parametrize("command", ["record", "assert"])
@@ -20,7 +33,7 @@ def test_help_of_the_testkit_teaches_by_examples(command: str):
 
 def test_help_names_every_command():
     done = CliRunner().invoke(app, ["--help"])
-    assert all(command in done.output for command in ("demo", "up", "publish", "tail", "doctor", "bench", "testkit"))
+    assert all(command in done.output for command in ("demo", "up", "publish", "tail", "doctor", "bench", "testkit", "token"))
 
 
 def test_version():

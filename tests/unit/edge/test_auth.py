@@ -1,11 +1,16 @@
 """Development tokens: what is a user, and what is not."""
 
-import pytest
+import math
 
-from runcast.edge.auth import DevAuthenticator, authenticator
+import pytest
+import structlog
+
+from runcast.bus.identity.authfile import AuthFileError
+from runcast.edge.auth import DevAuthenticator, JwtAuthenticator, authenticator
 from runcast.wire import limits
 from runcast.wire.errors import RuncastError
 from runcast.wire.ids import UserKey, encode_token
+from tests.unit.bus.identity.issuing import issuer, write
 
 
 @pytest.mark.parametrize(
@@ -20,7 +25,9 @@ from runcast.wire.ids import UserKey, encode_token
     ],
 )
 async def test_good_tokens(token: str, user: UserKey) -> None:
-    assert await DevAuthenticator().authenticate(token) == user
+    identity = await DevAuthenticator().authenticate(token, {})
+    assert identity.user == user
+    assert identity.term.expires_at == math.inf
     assert token == f"dev.{user.token}"
 
 
@@ -56,13 +63,17 @@ async def test_good_tokens(token: str, user: UserKey) -> None:
 )
 async def test_bad_tokens_get_one_answer(token: str) -> None:
     with pytest.raises(RuncastError) as caught:
-        await DevAuthenticator().authenticate(token)
+        await DevAuthenticator().authenticate(token, {})
     assert caught.value.code.name == "unauthenticated"
     assert "dev.default.alice" in caught.value.message
     assert len(caught.value.message) < 200, "the token is not repeated"
 
 
-def test_modes() -> None:
-    assert isinstance(authenticator("dev"), DevAuthenticator)
+def test_modes(tmp_path) -> None:
+    log = structlog.get_logger()
+    assert isinstance(authenticator("dev", "", log), DevAuthenticator)
+    assert isinstance(authenticator("jwt", str(write(tmp_path, issuer())), log), JwtAuthenticator)
+    with pytest.raises(AuthFileError):
+        authenticator("jwt", str(tmp_path / "gone.toml"), log)
     with pytest.raises(KeyError):
-        authenticator("")
+        authenticator("", str(tmp_path / "auth.toml"), log)

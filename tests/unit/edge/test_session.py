@@ -14,7 +14,7 @@ from runcast.v1.event_pb2 import TEXT_MODE_DELTA, AgentResponse, Event, UserMess
 from runcast.v1.event_pb2 import Batch as StoredBatch
 from runcast.wire import limits
 from runcast.wire.codes import CODES
-from runcast.wire.errors import UnavailableError
+from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.frames import CODECS, Ack, Batch, ClientFrame, Drain, Error, Hello, Ping, Pong, Refresh, Send, Sent, Welcome
 from runcast.wire.position import SNAPSHOT_EPOCH, Position
 from tests.unit.edge.device_model import BIG, EPOCH, HUGE, MANY, NOTHING, SMALL, USER, DeviceModel
@@ -784,3 +784,57 @@ def test_a_device_that_nothing_waits_for_may_be_silent_about_what_it_has() -> No
         device.session.tick(float(second))
     device.carry()
     assert device.closed is None
+
+
+@pytest.mark.parametrize("tip", [0, 3])
+def test_nobody_stays_longer_than_the_token(tip: int) -> None:
+    device = DeviceModel()
+    for _ in range(tip):
+        device.publish()
+    device.hello()
+    device.session.opened(USER, EPOCH, Plan("resumed", "", 0, proof=False), tip, expires_at=5.0)
+    device.carry()
+    device.session.tick(4.9)
+    assert device.session.close_code == ""
+    device.session.tick(5.0)
+    device.carry()
+    assert device.session.close_code == "token_expired"
+    got = list(device.got)
+    device.publish()
+    if device.reading is not None:
+        device.answer()
+    assert device.got == got, "nothing follows"
+
+
+def test_a_refresh_moves_the_end() -> None:
+    device = live()
+    device.session.reauthenticated(5.0)
+    device.session.reauthenticated(9.0)
+    device.session.tick(8.9)
+    assert device.session.close_code == ""
+    device.session.reauthenticated(8.95)  # never later than the newest token says
+    device.session.tick(8.96)
+    assert device.session.close_code == "token_expired"
+
+
+def test_a_refresh_that_can_not_be_checked_now_leaves_the_token_before() -> None:
+    device = live()
+    device.session.reauthenticated(5.0)
+    for token in ("a", "b"):
+        device.session.receive(Refresh(token), 0.0)
+    device.carry()
+    device.session.not_reauthenticated(UnavailableError("its keys can't be had"))
+    device.carry()
+    assert device.effects[0] == Reauthenticate("a")
+    assert device.effects[-1] == Reauthenticate("b"), "the newer one is tried"
+    assert device.session.close_code == ""
+    device.session.tick(5.0)
+    assert device.session.close_code == "token_expired"
+
+
+@pytest.mark.parametrize("code", ["unauthenticated", "token_expired"])
+def test_a_refresh_that_is_not_good_ends_the_session(code: str) -> None:
+    device = live()
+    device.session.receive(Refresh("a"), 0.0)
+    device.session.not_reauthenticated(RuncastError("no", code=code))
+    assert device.session.close_code == code

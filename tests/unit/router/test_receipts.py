@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from runcast.bus.cursors import Acknowledged
 from runcast.router.effects import BatchKey, RunKey
-from runcast.router.receipts import Answer, Check, Hurry, Look, ReceiptTracker, Unwatch, Watch
+from runcast.router.receipts import Answer, Check, Confirm, Hurry, Look, ReceiptTracker, Unwatch, Watch
 from runcast.v1.ingest_pb2 import (
     RECEIPT_OUTCOME_DELIVERED,
     RECEIPT_OUTCOME_EXPIRED,
@@ -40,7 +40,7 @@ def answers(tracker: ReceiptTracker) -> list[tuple[object, int, str, int]]:
     return [
         (effect.owner, effect.receipt.outcome, effect.receipt.device, effect.receipt.latency_ms)
         for effect in tracker.take_effects()
-        if isinstance(effect, Answer)
+        if isinstance(effect, Answer | Confirm)
     ]
 
 
@@ -188,6 +188,10 @@ class TrackerMachine(RuleBasedStateMachine):
         for effect in self.tracker.take_effects():
             match effect:
                 case Answer(owner, receipt):
+                    assert receipt.outcome != RECEIPT_OUTCOME_DELIVERED, "not without asking for later attempts"
+                    self.judge(owner, receipt, outcome)
+                case Confirm(owner, run, receipt):
+                    assert (receipt.outcome, receipt.run_id) == (RECEIPT_OUTCOME_DELIVERED, run.run_id)
                     self.judge(owner, receipt, outcome)
                 case Watch(user):
                     assert user not in self.watched

@@ -46,7 +46,7 @@ def test_what_comes_late_of_a_superseded_attempt_is_left_out() -> None:
     assert verdict.clean, verdict.examples
 
 
-def test_a_receipt_for_what_came_late_is_not_judged() -> None:
+def test_false_receipt_for_what_came_late_and_was_left_out() -> None:
     story = superseded()
     story.open("u", "d1", 10, 10, asked=f"aaaaaaaa-{10:016d}")
     both(story, 10)
@@ -54,8 +54,7 @@ def test_a_receipt_for_what_came_late_is_not_judged() -> None:
     story.add(Receipted, "u", "x", 1, 3, "delivered", "d1", 3.0)
     both(story, 11, seen("x", 2, attempt=2, kind="agent_completed"))
     story.settle()
-    verdict = check(story.records)
-    assert verdict.clean, verdict.examples
+    assert "x.1.3" in only(check(story.records), "false_receipts")
 
 
 def test_stale_what_comes_late_of_a_superseded_attempt_is_given_by_who_knew() -> None:

@@ -8,6 +8,8 @@
     jwks_url = "https://login.example.com/jwks"    # or public_key_file = "login.pem", or secret = "...", or secret_file = "login.secret"
     tenant = "default"                             # of all its users; or tenant_claim = "org_id" and tenants = ["acme", "globex"]
 
+    [[agents]]                                     # see `agents`
+
 Rules: it is read whole, with every file that it names, or not at all; all problems are told at once, each saying where it is and what to
 set; no message repeats a secret. A file is a value: one that was read is never changed. Names of files are relative to the auth file.
 """
@@ -20,6 +22,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from runcast.bus.identity.agents import Agent, Agents, make_agents
 from runcast.bus.identity.claims import ClaimPath, Expected
 from runcast.bus.identity.keys import KINDS, SECRET, Key, KeyUnusableError, pem_keys, secret_key
 from runcast.bus.identity.tables import read_tables
@@ -29,7 +32,7 @@ from runcast.wire.ids import check_id
 
 Peers = Literal["users", "agents"]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.ID_BYTES_MAX)]
-_SECTIONS: Final = ("issuers",)
+_SECTIONS: Final = ("issuers", "agents")
 _KEY_SOURCES: Final = ("jwks_url", "public_key_file", "secret", "secret_file")
 
 
@@ -109,11 +112,13 @@ class AuthFile(NamedTuple):
         issuers: by `iss`.
         keys: of the issuers that have no key set, by `iss`.
         watched: this file and those that it names, as they were.
+        agents: who may publish and receive.
     """
 
     issuers: dict[str, Issuer]
     keys: dict[str, list[Key]]
     watched: list[Watched]
+    agents: Agents
 
     @property
     def changed(self) -> bool:
@@ -155,7 +160,12 @@ class _Reader:
             self.problems.append(f"[{name}] is no section; there are {', '.join(_SECTIONS)}")
         issuers = self._issuers(document.get("issuers", []))
         keys = {issuer.issuer: self._keys(issuer) for issuer in issuers if not issuer.jwks_url}
-        return AuthFile({issuer.issuer: issuer for issuer in issuers}, keys, self._watched)
+        agents = read_tables(Agent, document.get("agents", []), "agents", self.problems)
+        if len(agents) > limits.AGENTS_MAX:
+            self.problems.append(f"[[agents]]: there are {len(agents)}; use {limits.AGENTS_MAX} or fewer")
+            agents = []
+        known = make_agents(agents, {issuer.name for issuer in issuers if issuer.peers == "agents"}, self.problems)
+        return AuthFile({issuer.issuer: issuer for issuer in issuers}, keys, self._watched, known)
 
     def _document(self) -> dict[str, Any]:
         text = self._file(self._path, "the auth file")

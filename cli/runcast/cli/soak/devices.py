@@ -28,6 +28,8 @@ from runcast.wire.lifecycle import ends_run
 
 STAY_S = 10.0
 """How long a device that comes and goes stays, on average."""
+CONNECT_S = 30.0
+"""For a welcome, with the snapshot of a full log, on a machine that does other things besides."""
 SEND_S = 5.0
 """Between two messages of a user, on average."""
 QUIET_S = 2.0
@@ -172,7 +174,7 @@ class Crowd:
     async def _come_and_go(self, user: str) -> None:
         device = self._device(user, "goes", self._going[user])
         while not self._stop.is_set():
-            await device.connect()
+            await device.connect(timeout=CONNECT_S)
             await self._wait(STAY_S)
             await device.disconnect(abruptly=self._rng.random() < 0.5)
         self._chain_breaks += device.chain_breaks
@@ -180,7 +182,7 @@ class Crowd:
     async def _open_pages(self, user: str) -> None:
         while not await self._wait(2 * STAY_S):
             page = self._device(user, "page", None, snapshot=True)
-            await page.connect()
+            await page.connect(timeout=CONNECT_S)
             await self._wait(1.0)
             await page.close()
             self._snapshots += page.session.snapshots

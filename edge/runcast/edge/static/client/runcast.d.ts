@@ -200,8 +200,11 @@ export class RuncastError extends Error implements ErrorInfo {
 }
 
 export interface Options {
-  /** Says who the user is. Sent as a subprotocol entry, so it appears in no URL. */
-  token: string;
+  /**
+   * Says who the user is. Sent as a subprotocol entry, so it appears in no URL. A function is asked for the first connection, and again when
+   * the token is over; while it fails, the connection stays offline and asks again. Absent: a cookie serves.
+   */
+  token?: string | (() => string | Promise<string>);
   /** Names this client of the user, 1 to 128 bytes, the same after a reload. Default: one for each tab. */
   device?: string;
   /**
@@ -209,7 +212,7 @@ export interface Options {
    * is still kept, for those that do not. "latest": only what is to come. Or a position that a `rc.position` gave.
    */
   from?: "stored" | "earliest" | "latest" | (string & {});
-  /** Whose position is stored, when `token` is opaque: anything that is the same for the same user. */
+  /** Whose position is stored, when `token` is opaque, a function or absent: anything that is the same for the same user. */
   user?: string;
   /**
    * true: begin with a snapshot: ended runs come as their messages and outcome, without tools, thinking and what else they did; open ones as

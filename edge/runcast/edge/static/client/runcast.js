@@ -6,6 +6,8 @@
  *     rc.on("agent_response", (event, { run }) => show(run));
  *     await rc.send({ group: "demo", text: "How do I read a CSV file?" });
  *
+ * A token that is over is asked for anew where `token` is a function, and the next connection brings it; `refresh` before that spares it.
+ *
  * Rules: one timer, set to the session's deadline; handlers run synchronously, in order, and what they throw is reported like any uncaught
  * error and stops nothing; a position is stored and acknowledged only after the handlers ran. Storage that is absent, blocked or full costs
  * the stored position and nothing else.
@@ -19,6 +21,9 @@ import { notAfter } from "./position.js";
 import { Session } from "./session.js";
 
 export { openRequests } from "./runs.js";
+
+/** The close code `token_expired`: come back with another token. */
+const TOKEN_EXPIRED = 4012;
 
 export class RuncastError extends Error {
   /** @param {import("./runcast.d.ts").ErrorInfo} info */
@@ -55,7 +60,12 @@ export function connect(url, options) {
 /** @implements {PublicConnection} */
 class Connection {
   #url;
+  /** "" while there is none: a cookie serves, or it is asked for. */
   #token;
+  /** @type {(() => string | Promise<string>) | null} */
+  #askToken;
+  /** What the current connection waits for, if it waits for a token. @type {object | null} */
+  #asking = null;
   #positionKey;
   #session;
   #runs = new Runs(LIMITS.entriesMax);
@@ -75,12 +85,12 @@ class Connection {
   device;
 
   /** @param {string} url @param {import("./runcast.d.ts").Options} options */
-  constructor(url, { token, device, from = "stored", user, snapshot }) {
+  constructor(url, { token = "", device, from = "stored", user, snapshot }) {
     this.#url = new URL(url, location.href);
     this.#url.protocol = this.#url.protocol.replace(/^http/, "ws");
-    this.#token = token;
+    [this.#token, this.#askToken] = typeof token === "string" ? [token, null] : ["", token];
     this.device = device ?? deviceOfTab(this.#leave.signal);
-    const owner = user ?? ownerOf(token);
+    const owner = user ?? ownerOf(this.#token);
     this.#positionKey = owner && `runcast.position ${this.#url.href} ${owner}`;
     const begin = from === "stored" ? this.#storedPosition() : from;
     this.#session = new Session({ device: this.device, from: begin, random: Math.random, snapshot });
@@ -258,19 +268,42 @@ class Connection {
   // --- the socket ---
 
   #open() {
-    const socket = new WebSocket(this.#url, ["runcast.v1.json", `runcast.token.${this.#token}`]);
+    if (this.#askToken === null || this.#token) this.#dial();
+    else this.#fetchToken(this.#askToken);
+  }
+
+  /** @param {() => string | Promise<string>} ask */
+  async #fetchToken(ask) {
+    const asking = (this.#asking = {});
+    try {
+      const token = await ask();
+      if (asking !== this.#asking) return; // given up meanwhile; the next connection asks again
+      this.#token = token;
+      this.#dial();
+    } catch (error) {
+      reportError(error);
+      if (asking === this.#asking) this.#input((now) => this.#session.closed(1006, "no token could be had", now));
+    }
+  }
+
+  #dial() {
+    const socket = new WebSocket(this.#url, ["runcast.v1.json", ...(this.#token ? [`runcast.token.${this.#token}`] : [])]);
+    this.#asking = null;
     this.#socket = socket;
     /** Only what the current socket says counts. @param {(now: number) => void} input */
     const current = (input) => socket === this.#socket && this.#input(input);
     socket.onopen = () => current((now) => this.#session.opened(now));
     socket.onmessage = ({ data }) => current((now) => this.#session.receive(parse(data), data.length, now));
-    socket.onclose = ({ code, reason }) => current((now) => this.#session.closed(code, reason, now));
+    socket.onclose = ({ code, reason }) => {
+      if (code === TOKEN_EXPIRED && this.#askToken && socket === this.#socket) this.#token = "";
+      current((now) => this.#session.closed(code, reason, now));
+    };
   }
 
   /** @param {string} reason */
   #drop(reason) {
     const socket = this.#socket;
-    this.#socket = null;
+    this.#socket = this.#asking = null;
     socket?.close(1000, reason);
   }
 

@@ -121,8 +121,9 @@ export class RunView {
   }
 
   /** @param {Run} run */
-  #syncThinking({ thinking, endedAt }) {
-    this.#thinkingBox.hidden = thinking === null || endedAt !== null;
+  #syncThinking({ thinking, endedAt, status }) {
+    // While a person is asked, nothing moves: what was done last, and what was left then, would be said about the waiting.
+    this.#thinkingBox.hidden = thinking === null || endedAt !== null || status === "waiting";
     if (thinking === null) return;
     setText(this.#thinking, thinking.text);
     const left = thinking.remainingMs === null ? "" : `about ${Math.max(1, Math.round(thinking.remainingMs / 1000))} s left`;

@@ -1,0 +1,66 @@
+"""What a device says while it opens its WebSocket: the subprotocol, where its token is, and which page it comes from.
+
+A token is taken from, in this order: the subprotocol entry `runcast.token.<token>`, `Authorization: Bearer`, the first frame, the cookie
+that the settings name. What was given on purpose goes before what a browser sends by itself. It is never taken from the URL: URLs are
+written to logs, histories and referrers.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from aiohttp import web
+
+from runcast.edge.origins import Origins
+from runcast.wire import limits
+from runcast.wire.frames import CODECS, Codec
+
+TOKEN_PREFIX: Final = "runcast.token."  # noqa: S105 # a prefix, not a token
+"""A WebSocket subprotocol entry with this prefix carries the token."""
+
+
+class Handshake(NamedTuple):
+    """Of one connection.
+
+    Attributes:
+        codec: of the subprotocol that was chosen.
+        token: given on purpose; "" when it may follow in the first frame.
+        cookie: the token that the browser sent by itself; "" for none.
+        welcome: its page may connect.
+        cookie_welcome: and with that cookie.
+        headers: all of them.
+    """
+
+    codec: Codec
+    token: str
+    cookie: str
+    welcome: bool
+    cookie_welcome: bool
+    headers: Mapping[str, str]
+
+    def choose(self, hello_token: str) -> str:
+        """The token that counts, now that the first frame is there; "" for none."""
+        return self.token or hello_token or (self.cookie if self.cookie_welcome else "")
+
+
+def read_handshake(request: web.Request, origins: Origins, cookie_name: str) -> Handshake:
+    """Read what the device says; choose the first of its subprotocols that is known here.
+
+    Raises:
+        web.HTTPBadRequest: no subprotocol that is known here.
+    """
+    headers = request.headers
+    offered = [part.strip() for value in headers.getall("Sec-WebSocket-Protocol", []) for part in value.split(",")]
+    codec = next((CODECS[entry] for entry in offered if entry in CODECS), None)
+    if codec is None:
+        raise web.HTTPBadRequest(
+            text=f"offer one of the WebSocket subprotocols {', '.join(CODECS)}, and the token as {TOKEN_PREFIX}TOKEN or in hello\n"
+        )
+    token = next((entry.removeprefix(TOKEN_PREFIX) for entry in offered if entry.startswith(TOKEN_PREFIX)), "")
+    scheme, _, bearer = headers.get("Authorization", "").partition(" ")
+    if not token and scheme.lower() == "bearer":
+        token = bearer.strip()
+    cookie = request.cookies.get(cookie_name, "") if cookie_name and not token else ""
+    named = headers.getall("Origin", [])
+    origin = named[0] if len(named) == 1 else ", ".join(named) if named else None  # several: an origin that is on no list
+    welcome = origins.allow(origin, request.host, cookie=False)
+    return Handshake(codec, token, cookie[: limits.TOKEN_BYTES_MAX + 1], welcome, origins.allow(origin, request.host, cookie=True), headers)

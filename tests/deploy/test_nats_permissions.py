@@ -1,0 +1,149 @@
+"""deploy/nats/permissions.conf: routers and edges can do all that they do, and are refused what they need not."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import nats
+import nats.errors
+import pytest
+from nats.aio.client import Client
+from pytest_asyncio import fixture
+
+from runcast.testkit import Cluster, Process, UserDevice
+from runcast.testkit.node import find_nats_server
+from runcast.testkit.plugin import ClusterFactory
+from runcast.testkit.ports import HOST, pick_port
+
+PERMISSIONS = Path(__file__).parents[2] / "deploy/nats/permissions.conf"
+PASSWORDS = {"RUNCAST_ROUTER_PASSWORD": "r-secret", "RUNCAST_EDGE_PASSWORD": "e-secret"}
+
+
+@fixture
+async def port(tmp_path: Path) -> AsyncIterator[int]:
+    """Of a nats-server with the shipped permissions."""
+    port = pick_port(random.Random())
+    (tmp_path / "permissions.conf").write_text(PERMISSIONS.read_text())
+    config = tmp_path / "nats.conf"
+    config.write_text(f'listen: "{HOST}:{port}"\njetstream {{ store_dir: "{tmp_path / "data"}" }}\ninclude "permissions.conf"\n')
+    server = Process(
+        "nats",
+        [find_nats_server(), "-c", str(config)],
+        directory=tmp_path,
+        ready="Server is ready",
+        ready_on="stderr",
+        environ=PASSWORDS,
+    )
+    await server.start()
+    yield port
+    await server.stop()
+
+
+def url(role: str, port: int) -> str:
+    return f"nats://{role}:{PASSWORDS[f'RUNCAST_{role.upper()}_PASSWORD']}@{HOST}:{port}"
+
+
+async def test_all_that_they_do_is_allowed(port: int, runcast_cluster_factory: ClusterFactory, user: str) -> None:
+    routers: Cluster = await runcast_cluster_factory(routers=2, edges=0, nats_url=url("router", port))
+    edges: Cluster = await runcast_cluster_factory(routers=0, edges=1, nats_url=url("edge", port))
+    async with routers.connect() as agent, UserDevice(edges, user) as device:
+        sent = asyncio.create_task(device.send_message("support", "", "hello"))
+        message = await anext(agent.inbox("support"))
+        await sent
+        async with agent.run(user=user, reply_to=message.id) as run:
+            asked = asyncio.create_task(run.ask("sure?", kind="approval"))
+            request = await device.wait_for(lambda event: event.HasField("input_requested"))
+            await device.answer(request.run_id, request.input_requested.request_id, True)
+            assert await asked is True
+            assert (await run.respond("done", receipt=5.0)).outcome == "delivered"
+        await message.ack()
+        assert await agent.is_online(user)
+        async with agent.run(user=user) as run:
+            await run.thinking("long")
+            await run.flush()
+            await device.cancel(run.id)
+            async with asyncio.timeout(10):
+                await asyncio.Event().wait()  # the user's cancel ends the block
+        assert run.cancelled
+    for node in (*routers.routers, *edges.edges):
+        assert "Violation" not in node.log_path.read_text(), node.log_path.read_text()
+
+
+NEVER = [
+    "$JS.API.STREAM.DELETE.RUNCAST_EV_0",
+    "$JS.API.STREAM.PURGE.RUNCAST_EV_0",
+    "$JS.API.STREAM.UPDATE.RUNCAST_EV_0",
+    "$SYS.REQ.SERVER.PING",
+]
+NEVER += ["$JS.API.STREAM.MSG.DELETE.RUNCAST_EV_0", "$JS.API.CONSUMER.CREATE.RUNCAST_EV_0.c", "live.0.default.alice", "lease.p"]
+
+
+@pytest.mark.parametrize(
+    ("role", "subjects"),
+    [
+        ("router", [*NEVER, "in.g.0.default.alice", "$KV.RUNCAST_CURSORS.0.default.alice.d1", "alerts.0.default.alice", "stats.edge.e"]),
+        (
+            "edge",
+            [
+                *NEVER,
+                "$JS.API.STREAM.CREATE.RUNCAST_EV_0",
+                "$JS.API.CONSUMER.MSG.NEXT.RUNCAST_INBOX.group_g",
+                "$JS.API.CONSUMER.DURABLE.CREATE.RUNCAST_INBOX.group_g",
+                "$JS.API.DIRECT.GET.RUNCAST_INBOX",
+                "$JS.API.DIRECT.GET.RUNCAST_INBOX.in.g.0.default.alice",
+                "$JS.API.STREAM.MSG.GET.RUNCAST_INBOX",
+                "$JS.ACK.RUNCAST_INBOX.group_g.1.1.1.1.0",
+                "$KV.RUNCAST_RUNS.lease.p",
+                "$KV.RUNCAST_RUNS.run.0.default.alice.r.1.p",
+                "$KV.RUNCAST_RUNS.producer.p",
+                "$KV.RUNCAST_META.deployment",
+                "parked.g.0.default.alice",
+                "turn.g",
+                "stats.router.r",
+            ],
+        ),
+    ],
+)
+async def test_what_a_role_need_not_say_is_refused(port: int, role: str, subjects: list[str]) -> None:
+    client, refused = await connect(url(role, port))
+    for subject in subjects:
+        await client.publish(subject, b"{}")
+    assert await next_of(refused, len(subjects)) == {f'publish to "{subject.lower()}"' for subject in subjects}
+    await client.close()
+
+
+@pytest.mark.parametrize(
+    ("role", "subjects"),
+    [
+        ("router", [">", "live.>", "in.>", "_INBOX.>", "_INBOX_EDGE.>", "presence.>", "$SYS.>", "alerts.>"]),
+        ("edge", [">", "ev.>", "in.>", "_INBOX.>", "_INBOX_ROUTER.>", "$KV.>", "lease.>", "stats.>", "turn.*", "$SYS.>"]),
+    ],
+)
+async def test_what_a_role_need_not_hear_is_refused(port: int, role: str, subjects: list[str]) -> None:
+    client, refused = await connect(url(role, port))
+    for subject in subjects:
+        await client.subscribe(subject)
+    assert await next_of(refused, len(subjects)) == {f'subscription to "{subject.lower()}"' for subject in subjects}
+    await client.close()
+
+
+async def test_others_do_not_get_in(port: int) -> None:
+    for wrong in (f"nats://{HOST}:{port}", f"nats://router:e-secret@{HOST}:{port}", f"nats://admin:r-secret@{HOST}:{port}"):
+        with pytest.raises(nats.errors.Error, match="Authorization"):
+            await connect(wrong)
+
+
+async def next_of(refused: asyncio.Queue[str], count: int) -> set[str]:
+    async with asyncio.timeout(10):
+        return {await refused.get() for _ in range(count)}
+
+
+async def connect(url: str) -> tuple[Client, asyncio.Queue[str]]:
+    """A client, and what it is refused."""
+    refused: asyncio.Queue[str] = asyncio.Queue()
+
+    async def note(exc: Exception) -> None:
+        refused.put_nowait(str(exc).lower().partition("violation for ")[2])
+
+    return await nats.connect(url, error_cb=note, allow_reconnect=False), refused

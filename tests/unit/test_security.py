@@ -1,0 +1,36 @@
+"""SECURITY.md says what the code does: its proofs exist, its example is believed, its codes are the table's."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from runcast.bus.identity.authfile import read_authfile
+from runcast.wire.codes import CODES
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "SECURITY.md").read_text()
+MODEL = TEXT.split("\n## Threat model\n")[1].split("\n## ")[0]
+ROWS = [line for line in MODEL.splitlines() if line.startswith("| ") and not line.startswith("| threat |")]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.split("|")[1].strip()[:60])
+def test_every_threat_names_its_test_or_says_that_it_is_not_built(row: str) -> None:
+    proof = row.split("|")[3]
+    named = re.findall(r"`([^`]+)::([^`]+)`", proof)
+    assert named or "not built" in proof
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test} is not there"
+
+
+def test_the_example_can_be_used(tmp_path: Path) -> None:
+    (tmp_path / "auth.toml").write_text(TEXT.split("```toml\n")[1].split("```")[0])
+    file = read_authfile(tmp_path / "auth.toml")
+    assert [issuer.name for issuer in file.issuers.values()] == ["auth0", "keycloak", "cognito", "backend"]
+
+
+def test_the_close_codes_are_the_tables() -> None:
+    shown = re.findall(r"(\d{4}) `([a-z_]+)`", TEXT.split("\n## What a user sees\n")[1])
+    assert len(shown) >= 6
+    for close, name in shown:
+        assert CODES[name].close == int(close)
