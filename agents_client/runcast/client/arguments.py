@@ -43,7 +43,7 @@ def check_number(value: object, what: str, unit: str = "number") -> float:
     Raises:
         TypeError: it can't.
     """
-    if isinstance(value, int | float):
+    if isinstance(value, float) or isinstance(value, int):  # noqa: SIM101 # a union costs more, and progress is said often
         return value
     if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
         raise TypeError(f"{what} is {_named(value)}; give a {unit}")
