@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeVar, overload
 
 from runcast.client.answers import GivenAnswer
+from runcast.client.arguments import check_number, check_text
 from runcast.client.errors import NoAnswerError, OutboxFullError
 from runcast.client.payload import encode_json
 from runcast.v1.event_pb2 import (
@@ -82,7 +83,7 @@ def check_question(prompt: str, kind: str | None, options: Sequence[str], defaul
     Raises:
         TypeError, ValueError: it makes no question; the message says what is wrong.
     """
-    if not isinstance(prompt, str) or not prompt.strip():
+    if not check_text(prompt, "prompt").strip():
         raise ValueError("the prompt is empty; say what you ask")
     if isinstance(options, str):
         raise TypeError(f"options is the text {options!r}; give a list of texts")
@@ -197,7 +198,7 @@ class Asks(ABC):
             RuncastError: `rate_limited`: 1,024 questions are open in this process; and as `emit`.
         """
         question = check_question(prompt, kind, options, default)
-        if timeout_s is not None and not 0.0 < timeout_s <= limits.ASK_WAIT_MAX_S:
+        if timeout_s is not None and not 0.0 < check_number(timeout_s, "timeout_s", "number of seconds") <= limits.ASK_WAIT_MAX_S:
             raise ValueError(f"timeout_s is {timeout_s}; give seconds, above 0 and up to {limits.ASK_WAIT_MAX_S:g}")
         wait_s = limits.ASK_WAIT_MAX_S if timeout_s is None else timeout_s
         until = asyncio.get_running_loop().time() + wait_s

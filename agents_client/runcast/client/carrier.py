@@ -162,7 +162,8 @@ class Carrier:
         else:
             wait_s = self._routers.failed(self._draw())
         self.enter("waiting", why)
-        _log.warning("router %s was left (%s); going to the next in %.2f s, %d events wait", target, why, wait_s, self._outbox.events)
+        level = logging.WARNING if self._routers.worth_telling else logging.INFO
+        _log.log(level, "router %s was left (%s); going to the next in %.2f s, %d events wait", target, why, wait_s, self._outbox.events)
         await self._pause(wait_s)
 
     async def _stream(self, channel: grpc.aio.Channel, metadata: Metadata, target: str) -> None:

@@ -8,6 +8,9 @@ Pure: time and randomness are arguments. Never imports asyncio, a clock, randomn
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from runcast.client.arguments import check_number
 from runcast.client.classify import Classification
 from runcast.v1.event_pb2 import (
     SEVERITY_DEGRADED,
@@ -46,17 +49,31 @@ def make_run_id(time_unix_ms: int, randomness: int) -> str:
     return "".join([_DIGITS[(number >> shift) & 31] for shift in range(125, -1, -5)])
 
 
-def to_ms(seconds: float | None) -> int | None:
+def to_ms(seconds: float | None, what: str = "the time") -> int | None:
     """Seconds as whole milliseconds, at most what an event can say (49 days); None stays None.
 
     Raises:
-        ValueError: below 0, or not a number.
+        TypeError: no number.
+        ValueError: below 0, or NaN.
     """
     if seconds is None:
         return None
+    seconds = check_number(seconds, what, "number of seconds")
     if not seconds >= 0.0:
-        raise ValueError(f"{seconds} s is not a time to wait for; give seconds, 0 or more, or None when it is unknown")
+        raise ValueError(f"{what} is {seconds}; give seconds, 0 or more, or None when it is unknown")
     return _MS_MAX if seconds * 1000 >= _MS_MAX else round(seconds * 1000)
+
+
+def check_event(event: object) -> None:
+    """See that something can be emitted: an event that has a kind, be it one that only others know.
+
+    Raises:
+        TypeError, ValueError: it is no event, or has no kind.
+    """
+    if not isinstance(event, Event):
+        raise TypeError(f"{type(event).__qualname__} is no event; give a runcast.v1.event_pb2.Event, or use the run's other methods")
+    if event.WhichOneof("kind") is None and not len(UnknownFieldSet(event)):
+        raise ValueError("the event has no kind; set exactly one, such as `custom`")
 
 
 def close_tools(open_tools: Mapping[str, str]) -> list[Event]:

@@ -187,7 +187,8 @@ class Inbox:
                         raise
                     wait_s = self._routers.failed(self._draw())
                     if not self.closed:
-                        _log.warning("inbox %s: %s; going to the next router in %.2f s", self._hello.group, exc, wait_s)
+                        level = logging.WARNING if self._routers.worth_telling else logging.INFO
+                        _log.log(level, "inbox %s: %s; going to the next router in %.2f s", self._hello.group, exc, wait_s)
                         await asyncio.sleep(wait_s)
                 except asyncio.CancelledError:  # a read that is cancelled takes its stream with it
                     await self._leave()

@@ -135,6 +135,14 @@ def _write(encoder: json.JSONEncoder, value: object) -> bytes:
         if str(exc).startswith("keys must be"):
             raise TypeError(f"{exc}; write the keys of dicts as text") from exc
         raise
+    except UnicodeEncodeError:
+        raise
+    except ValueError as exc:
+        if str(exc).startswith("Circular"):
+            raise ValueError("the value holds itself; give what JSON can say, without that") from exc
+        if str(exc).startswith("Out of range"):
+            raise ValueError("the value holds a NaN or an infinity, for which JSON has no form; give None, or a text") from exc
+        raise
     if text.count(b"[") + text.count(b"{") > limits.JSON_DEPTH_MAX:
         _check_depth(text)
     return text

@@ -4,8 +4,7 @@ Rules.
 1. The outbox and the book of receipts decide; this only hands over: events in, results out.
 2. What ends the carrier (not let in), and an unexpected exception by name, ends the publisher: that error is raised by every later
    call, and by those that wait.
-3. When the outbox is full, callers wait for room in the order in which they came, or are told at once (`when_full`). One that is cancelled
-   while it waits has queued nothing. While nobody waits, appending is one synchronous call.
+3. When the outbox is full, callers wait for room at its gate (`gate.py`), or are told at once (`when_full`).
 4. Who waits for something to be stored does not wait for it to be merged first.
 
 Invariant: between two awaits, everything the outbox concluded has been handed to those that wait for it (`_settle`).
@@ -16,12 +15,14 @@ Never imports nats, aiohttp or msgspec.
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from runcast.client.access import Access
 from runcast.client.answers import AnswerBook, GivenAnswer
 from runcast.client.carrier import Carrier, OnState
-from runcast.client.errors import Leftover, OutboxClosedError, OutboxFullError, RunKey
+from runcast.client.errors import Leftover, OutboxClosedError, RunKey
+from runcast.client.gate import Gate
 from runcast.client.home import Home
 from runcast.client.journal import Journal
 from runcast.client.outbox import Outbox
@@ -74,7 +75,7 @@ class Publisher:
         journal: Journal | None = None,
         access: Access | None = None,
     ) -> None:
-        self._when_full = when_full
+        self._gate = Gate(waits=when_full != "raise")
         self._outbox = Outbox(hello.producer, coalesce_s=coalesce_s, drop_progress=when_full == "drop_progress", journal=journal)
         self._book = ReceiptBook()
         self._asked = AnswerBook()
@@ -92,11 +93,7 @@ class Publisher:
             journal=journal,
             access=access,
         )
-        self._gate = asyncio.Lock()  # callers that wait for room, in order
-        self._callers = 0  # of them
-        self._room = asyncio.Event()
         self._empty = asyncio.Event()
-        self._turn = 0
         self._cancels: dict[tuple[UserKey, str], OnCancel] = {}
         self._home: Home | None = None
         self._failure: RuncastError | None = None
@@ -152,30 +149,7 @@ class Publisher:
             OutboxFullError: there is no room, and callers are not to wait for it.
             RuncastError: as `Outbox.append`, and when the publisher is closed or dead.
         """
-        self._turn += 1
-        if self._turn >= limits.TURN_APPENDS_MAX:
-            self._turn = 0
-            await asyncio.sleep(0)
-        if not self._callers:
-            try:
-                return self.append_now(key, event, receipt_ms=receipt_ms)
-            except OutboxFullError:
-                if self._when_full == "raise":
-                    raise
-        return await self._append_in_turn(key, event, receipt_ms)
-
-    async def _append_in_turn(self, key: RunKey, event: Event, receipt_ms: int) -> int:
-        self._callers += 1
-        try:
-            async with self._gate:
-                while True:
-                    try:
-                        return self.append_now(key, event, receipt_ms=receipt_ms)
-                    except OutboxFullError:
-                        self._room.clear()
-                    await self._room.wait()
-        finally:
-            self._callers -= 1
+        return await self._gate.pass_by(partial(self.append_now, key, event, receipt_ms=receipt_ms))
 
     def append_now(self, key: RunKey, event: Event, *, closing: bool = False, receipt_ms: int = 0) -> int:
         """Queue an event at once.
@@ -320,7 +294,7 @@ class Publisher:
 
     def look_for_room(self) -> None:
         """There may be room again for those that wait for it."""
-        self._room.set()
+        self._gate.look()
 
     async def drain(self, timeout_s: float) -> list[Leftover]:
         """Take nothing more, wait until all is answered, say goodbye; `run` returns after it.
@@ -330,7 +304,7 @@ class Publisher:
         """
         self._closed = True
         self._asked.close(OutboxClosedError("this Runcast was closed before the answer came"))
-        self._room.set()  # who waits for room is told
+        self._gate.look()  # who waits for room is told
         self._outbox.rouse()
         self._carrier.wake()
         self._settle()
@@ -395,7 +369,7 @@ class Publisher:
         results = self._outbox.take_results()
         self._tickets.settle(self._now(), results)
         if results:
-            self._room.set()
+            self._gate.look()
         if self._failure is None and self._outbox.events:
             self._empty.clear()
         else:
@@ -410,7 +384,7 @@ class Publisher:
         self._over = failure
         self._carrier.enter("closed", why)
         self._tickets.fail_all(self._now(), failure)
-        self._room.set()
+        self._gate.look()
         self._carrier.ready.set()
         self._empty.set()
 

@@ -17,6 +17,7 @@ Synchronous: `now` is monotonic seconds. Never imports asyncio, a clock, randomn
 
 from typing import Final, Literal, NamedTuple
 
+from runcast.client.arguments import check_number
 from runcast.client.errors import RunKey
 from runcast.v1.event_pb2 import User
 from runcast.v1.ingest_pb2 import (
@@ -82,7 +83,8 @@ class _Entry:
 
 
 def check_receipt(receipt: float) -> float:
-    """The time that a receipt is awaited, seconds; raises ValueError when it is out of range."""
+    """The time that a receipt is awaited, seconds; raises ValueError when it is out of range, TypeError when it is no number."""
+    receipt = check_number(receipt, "receipt", "number of seconds")
     if not 0.0 < receipt <= limits.RECEIPT_DEADLINE_MAX_S:
         raise ValueError(f"receipt is {receipt}; give seconds, above 0 and up to {limits.RECEIPT_DEADLINE_MAX_S:g}")
     return receipt

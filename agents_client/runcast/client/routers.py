@@ -8,6 +8,7 @@ be just slow. One success, a stored batch or a delivered message, starts both an
 Pure: draws (0.0 to 1.0) are arguments. Never imports asyncio, a clock, randomness, logging or grpc.
 """
 
+from runcast.client.arguments import check_text
 from runcast.wire import limits
 
 
@@ -15,12 +16,13 @@ def parse_targets(text: str) -> list[str]:
     """Read "host:port,host:port".
 
     Raises:
+        TypeError: it is no text.
         ValueError: a part is not host:port.
     """
-    targets = [part.strip() for part in text.split(",") if part.strip()]
+    targets = [part.strip() for part in check_text(text, "target").split(",") if part.strip()]
     for target in targets:
         host, colon, port = target.rpartition(":")
-        if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        if not (host and "/" not in host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
             raise ValueError(f"{target!r} is not a router's address; write host:port, several with commas between them")
     if not targets:
         raise ValueError("no router's address was given; write host:port, several with commas between them")
@@ -56,6 +58,11 @@ class Routers:
         wait_s = min(limits.BACKOFF_MAX_S, limits.BACKOFF_FIRST_S * 2.0 ** min(self._failures, 30))
         self._failures += 1
         return draw * wait_s
+
+    @property
+    def worth_telling(self) -> bool:
+        """Whether the newest failure is the 1st, 2nd, 4th, 8th, ... in a row: a long outage fills no log. True when there was none."""
+        return self._failures & (self._failures - 1) == 0
 
     def worked(self) -> None:
         """A router did what it is for."""

@@ -47,6 +47,9 @@ _log = logging.getLogger("runcast.client")
 class Run(Speech, Asks, Family):
     """One attempt of a run; made by `Runcast.run` or `Run.child`, used with `async with`.
 
+    A block that went well is left when all of it is stored: with no router there, that takes until there is one, or until the task is
+    cancelled (`asyncio.timeout`); what waits is sent on, until the Runcast is closed. Any other block waits 2 s at most.
+
     Attributes:
         id: the run's id.
         attempt: which try of it this is, from 1.
@@ -148,8 +151,10 @@ class Run(Speech, Asks, Family):
             RunRefusedError, RunIndeterminateError: the run failed before.
             OutboxClosedError: the Runcast was closed.
             RuncastError: the publisher died, and of what.
+            TypeError, ValueError: it is no event, or has no kind.
         """
         self._check_open()
+        events.check_event(event)
         ends = ends_run(event)
         if ends and self._children:
             await self._end_below(event)

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, get_args
 
 from runcast.client.access import Access, Token
+from runcast.client.arguments import check_number, check_whole
 from runcast.client.carrier import OnState
 from runcast.client.classify import Classifier, Rule
 from runcast.client.errors import UnsentError
@@ -67,7 +68,7 @@ class Runcast:
 
     Raises:
         ValueError: `target` is not an address, an argument is out of range, or the token would be seen by others.
-        TypeError: a rule of `classify` is none.
+        TypeError: a rule of `classify` is none, or an argument is of another type.
         IdInvalidError: a name is empty or too long.
     """
 
@@ -88,10 +89,12 @@ class Runcast:
         token: Token | None = None,
         insecure_token: bool = False,
     ) -> None:
-        if not 0.0 <= coalesce_s <= limits.COALESCE_MAX_S:
+        if not 0.0 <= check_number(coalesce_s, "coalesce_s", "number of seconds") <= limits.COALESCE_MAX_S:
             raise ValueError(f"coalesce_s is {coalesce_s}; give seconds, 0 to {limits.COALESCE_MAX_S:g}")
         if when_full not in get_args(WhenFull):
             raise ValueError(f"when_full is {when_full!r}; use one of {', '.join(get_args(WhenFull))}")
+        if on_state is not None and not callable(on_state):
+            raise TypeError(f"on_state is {on_state!r}; give a function that takes a ConnectionState")
         self._targets = parse_targets(target)
         self._access = Access(self._targets, tls=tls, token=token, insecure_token=insecure_token)
         self._agent = check_id(agent, "agent")
@@ -175,7 +178,7 @@ class Runcast:
             ValueError: `in_flight` is out of range.
         """
         self._check_entered()
-        if not 1 <= in_flight <= limits.INBOX_IN_FLIGHT_MAX:
+        if not 1 <= check_whole(in_flight, "in_flight") <= limits.INBOX_IN_FLIGHT_MAX:
             raise ValueError(f"in_flight is {in_flight}; use 1 to {limits.INBOX_IN_FLIGHT_MAX}")
         hello = WorkerHello(group=check_id(group, "group"), worker=self._producer, in_flight_max=in_flight)
         inbox = Inbox(self._routers(), hello, self._random.random, self._home or Home(), self._access)

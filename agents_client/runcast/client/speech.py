@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Literal, TypedDict, Unpack, overload
 
 from runcast.client import events
+from runcast.client.arguments import check_number, check_text, check_texts, check_whole
 from runcast.client.classify import Classification, Classifier
 from runcast.client.estimates import Estimates, Pace
 from runcast.client.payload import encode_json
@@ -102,10 +103,11 @@ class Speech(ABC):
             remaining_s: what is left of the run, seconds; None: reckoned from `progress`, if that is given.
 
         Raises:
-            ValueError: `progress`, `urgency` or `remaining_s` is out of range.
+            TypeError, ValueError: `progress`, `step`, `urgency` or `remaining_s` is out of range, or an argument of another type.
             RuncastError: as `emit`.
         """
         if progress is not None:
+            progress = check_number(progress, "progress", "share, 0.0 to 1.0")
             if not 0.0 <= progress <= 1.0:
                 raise ValueError(f"progress is {progress}; use 0.0 to 1.0")
             if remaining_s is None and self._pace is not None:
@@ -114,15 +116,15 @@ class Speech(ABC):
             raise ValueError(f"urgency is {urgency!r}; use one of {', '.join(events.URGENCIES)}")
         event = Event()
         thought = event.agent_thinking  # field by field: it is the call that has to be quick
-        thought.text = text
+        thought.text = check_text(text, "text")
         if progress is not None:
             thought.progress = progress
         if step or steps:
-            thought.step, thought.steps = step, steps
+            thought.step, thought.steps = _count(step, steps)
         if urgency != "normal":
             thought.urgency = events.URGENCIES[urgency]
         if remaining_s is not None:
-            thought.remaining_ms = events.to_ms(remaining_s) or 0
+            thought.remaining_ms = events.to_ms(remaining_s, "remaining_s") or 0
         await self.emit(event)
 
     def tool(self, name: str, *, args: object = None, purpose: str = "", estimate_s: float | None = None) -> ToolCall:
@@ -138,17 +140,19 @@ class Speech(ABC):
             The call; set its `result` within the block.
 
         Raises:
-            TypeError, ValueError: `args` can't be written as JSON.
+            TypeError, ValueError: `args` can't be written as JSON, or an argument is of another type or out of range.
             IdInvalidError: the name is empty or too long.
         """
         return self.tool_of_json(name, encode_json(args), purpose, estimate_s)
 
     def tool_of_json(self, name: str, args_json: bytes, purpose: str, estimate_s: float | None) -> ToolCall:
         """As `tool`, of arguments that are JSON text already."""
-        self._tools += 1
+        check_text(purpose, "purpose")
         if estimate_s is None:
-            estimate_s = self._estimates.estimate_s(name)
-        return ToolCall(self, self._classifier, self._estimates, f"t{self._tools}", name, args_json, purpose, events.to_ms(estimate_s))
+            estimate_s = self._estimates.estimate_s(check_text(name, "name"))
+        estimate_ms = events.to_ms(estimate_s, "estimate_s")
+        self._tools += 1
+        return ToolCall(self, self._classifier, self._estimates, f"t{self._tools}", name, args_json, purpose, estimate_ms)
 
     @overload
     async def respond(self, text: str, *, whole: bool = False) -> None: ...
@@ -163,9 +167,10 @@ class Speech(ABC):
             receipt: as `custom`.
 
         Raises:
-            ValueError: `receipt` is out of range.
+            TypeError, ValueError: `text` is none, or `receipt` is out of range.
             RuncastError: as `emit`.
         """
+        check_text(text, "text")
         if not text and not whole:
             return None if receipt is None else await self._await_all(receipt)
         message_id = self._message_id or f"m{self._messages + 1}"
@@ -210,7 +215,7 @@ class Speech(ABC):
 
         Raises:
             ValueError: another severity, or `retry_after_s` or `receipt` is out of range.
-            TypeError: `error` is neither a text nor an exception.
+            TypeError: `error` is neither a text nor an exception, or something else is of another type.
             RuncastError: as `emit`.
         """
         told = self._trouble(
@@ -234,10 +239,10 @@ class Speech(ABC):
             With `receipt`, what became of it.
 
         Raises:
-            TypeError, ValueError: `data` can't be written as JSON, or `receipt` is out of range.
+            TypeError, ValueError: `name` is no text, `data` can't be written as JSON, or `receipt` is out of range.
             RuncastError: as `emit`; with `receipt`, also when the run fails before it is stored.
         """
-        return await self._say(Event(custom=Custom(name=name, data_json=encode_json(data))), receipt)
+        return await self._say(Event(custom=Custom(name=check_text(name, "name"), data_json=encode_json(data))), receipt)
 
     @overload
     async def complete(self, summary: str = "", *, result: object = None) -> None: ...
@@ -256,7 +261,7 @@ class Speech(ABC):
             LifecycleError: a tool call is open, or the run has ended.
             RuncastError: as `emit`.
         """
-        completed = AgentCompleted(summary=summary, result_json=encode_json(result))
+        completed = AgentCompleted(summary=check_text(summary, "summary"), result_json=encode_json(result))
         await self.end_message()
         return await self._say(Event(agent_completed=completed), receipt)
 
@@ -319,15 +324,22 @@ class Speech(ABC):
             retry_after_s = told.retry_after_s
         return AgentError(
             severity=_severity(severity or told.severity),
-            category=category or told.category,
+            category=check_text(category or told.category, "category"),
             message=told.message,
-            suggestions=told.suggestions if suggestions is None else suggestions,
+            suggestions=told.suggestions if suggestions is None else check_texts(suggestions, "suggestions"),
             retrying=retrying,
-            retry_after_ms=events.to_ms(retry_after_s),
+            retry_after_ms=events.to_ms(retry_after_s, "retry_after_s"),
         )
 
     def _final(self) -> Event:
         return Event(agent_response=AgentResponse(message_id=self._message_id, mode=TEXT_MODE_DELTA, final=True))
+
+
+def _count(step: int, steps: int) -> tuple[int, int]:
+    """Check "step n of m"."""
+    if check_whole(step, "step") < 0 or check_whole(steps, "steps") < 0 or step > (steps or step):
+        raise ValueError(f"step {step} of {steps}; count the steps from 1 to how many there are")
+    return step, steps
 
 
 def _severity(word: str) -> Severity:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from runcast.client import tracing
+from runcast.client.arguments import check_text
 from runcast.client.classify import Classifier
 from runcast.client.errors import EventTooLargeError, OutboxFullError
 from runcast.client.estimates import Estimates
@@ -94,8 +95,11 @@ class ToolCall:
 
         Args:
             error: what went wrong, for people; or an exception, of which the classifier says what it means.
+
+        Raises:
+            TypeError: it is neither.
         """
-        self._failure = self._tell(error) if isinstance(error, BaseException) else error or "failed"
+        self._failure = self._tell(error) if isinstance(error, BaseException) else check_text(error, "error") or "failed"
 
     async def __aenter__(self) -> Self:
         self._enter()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 from runcast.client import events
+from runcast.client.arguments import check_text, check_whole
 from runcast.client.classify import Classifier
 from runcast.client.errors import RunKey
 from runcast.client.estimates import Estimates
@@ -87,9 +88,9 @@ class Workshop:
 
         Raises:
             IdInvalidError: an id is empty or too long.
-            TypeError, ValueError: `input` can't be written as JSON, or `attempt` is below 1.
+            TypeError, ValueError: `input` can't be written as JSON, `attempt` is below 1, or an argument is of another type.
         """
-        if not 1 <= attempt < 2**32:
+        if not 1 <= check_whole(attempt, "attempt") < 2**32:
             raise ValueError(f"attempt is {attempt}; count the tries of a run from 1")
         check_id(context.agent, "agent")
         check_id(owner.tenant, "tenant id")
@@ -100,10 +101,10 @@ class Workshop:
             (context.parent_run_id, "parent run id"),
             (context.traceparent, "traceparent"),
         ):
-            if value:
+            if value != "":
                 check_id(value, what)
         name = check_id(run_id or events.make_run_id(self.clock_ms(), self._draw_bits(80)), "run id")
-        started = AgentStarted(title=title, reply_to=reply_to, input_json=encode_json(input))
+        started = AgentStarted(title=check_text(title, "title"), reply_to=reply_to, input_json=encode_json(input))
         return Run(self, RunKey(owner, name, attempt), context, started, parent)
 
     def dress(self, event: Event, context: RunContext) -> Event:

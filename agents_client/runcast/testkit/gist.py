@@ -55,6 +55,8 @@ def gist(event: Event) -> str:
             c = event.tool_completed
             if c.status == event_pb2.TOOL_STATUS_ERROR:
                 return f"{c.tool} failed: {c.error} ({c.duration_ms} ms)"
+            if c.status == event_pb2.TOOL_STATUS_CANCELLED and not c.duration_ms:  # by the run's end, which does not know when it began
+                return f"{c.tool} cancelled {_text(c.result_json)}"
             word = " cancelled" if c.status == event_pb2.TOOL_STATUS_CANCELLED else ""
             return f"{c.tool}{word} ({c.duration_ms} ms) {_text(c.result_json)}"
         case "agent_response":

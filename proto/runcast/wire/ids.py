@@ -38,9 +38,12 @@ def check_id(value: str, what: str) -> str:
 
     Raises:
         IdInvalidError: it is empty, over 128 bytes of UTF-8, or can't be written as UTF-8.
+        TypeError: it is no text.
     """
     try:
         size = len(value.encode())
+    except AttributeError as exc:
+        raise TypeError(f"{what} is of type {type(value).__name__}; give a text (str)") from exc
     except UnicodeEncodeError as exc:
         raise IdInvalidError(f"{what} holds a lone surrogate, which UTF-8 can't carry; send valid Unicode text") from exc
     if not 1 <= size <= limits.ID_BYTES_MAX:

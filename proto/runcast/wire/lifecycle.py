@@ -153,7 +153,7 @@ class Lifecycle:
                 raise LifecycleError(f"tool call {call!r} is not open; emit tool_executing with this tool_call_id first")
         elif step is Step.END and self._tools:
             names = ", ".join(sorted(set(self._tools.values())))
-            raise LifecycleError(f"tool calls are still open ({names}); emit their tool_completed before the run's end")
+            raise LifecycleError(f"tool calls are still open ({names}); complete them (leave their blocks) before the run's end")
         return step
 
     def advance(self, event: Event) -> None:

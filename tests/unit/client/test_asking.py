@@ -39,9 +39,11 @@ def test_what_makes_no_question_is_told(kind: str, options: Any, default: object
         check_question("?", kind, options, default)
 
 
-@pytest.mark.parametrize("prompt", ["", " \n", None, 5])
-def test_a_prompt_is_needed(prompt: Any) -> None:
-    with pytest.raises(ValueError, match="say what you ask"):
+@pytest.mark.parametrize(
+    ("prompt", "told"), [("", "say what you ask"), (" \n", "say what you ask"), (None, "give a text"), (5, "give a text")]
+)
+def test_a_prompt_is_needed(prompt: Any, told: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=told):
         check_question(prompt, None, (), None)
 
 

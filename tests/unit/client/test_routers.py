@@ -10,7 +10,9 @@ def test_targets_are_read() -> None:
     assert parse_targets("127.0.0.1:7400, router.example:7401,[::1]:7402,") == ["127.0.0.1:7400", "router.example:7401", "[::1]:7402"]
 
 
-@pytest.mark.parametrize("text", ["", ",", "localhost", ":7400", "localhost:", "localhost:0", "localhost:65536", "localhost:x", "a:1,b"])
+@pytest.mark.parametrize(
+    "text", ["", ",", "localhost", ":7400", "localhost:", "localhost:0", "localhost:65536", "localhost:x", "a:1,b", "http://localhost:7400"]
+)
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="host:port"):
         parse_targets(text)
@@ -44,3 +46,15 @@ def test_waits_double_up_to_the_longest_and_begin_anew_after_a_success() -> None
     assert max(waits) == waits[-1] == limits.BACKOFF_MAX_S
     routers.worked()
     assert routers.failed(0.5) == limits.BACKOFF_FIRST_S / 2
+
+
+def test_ever_fewer_failures_in_a_row_are_worth_telling() -> None:
+    routers = Routers(["a"], 0.0)
+    told = []
+    for number in range(1, 101):
+        routers.failed(0.0)
+        if routers.worth_telling:
+            told.append(number)
+    assert told == [1, 2, 4, 8, 16, 32, 64]
+    routers.worked()
+    assert routers.worth_telling
