@@ -51,7 +51,7 @@ async def test_settings_that_will_not_do_are_refused_with_what_to_set(role, envi
 @pytest.mark.parametrize(
     ("environ", "says"),
     [
-        ({}, ["set RUNCAST_AUTH=jwt and RUNCAST_AUTH_FILE"]),
+        ({}, ["set RUNCAST_AUTH=jwt or http and RUNCAST_AUTH_FILE"]),
         ({"RUNCAST_AUTH": "jwt"}, ["needs RUNCAST_AUTH_FILE"]),
         ({"RUNCAST_AUTH": "jwt", "RUNCAST_AUTH_FILE": "/nonexistent"}, ["/nonexistent", "can't be read"]),
         (
@@ -65,6 +65,15 @@ async def test_an_edge_that_is_to_check_tokens_says_what_it_needs(environ, says)
     assert code == 2
     for part in says:
         assert part in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(("mode", "says"), [("jwt", "[[issuers]] whose tokens are users'"), ("http", "[http] with the url to ask")])
+async def test_an_auth_file_that_lets_nobody_in_is_refused(mode, says, tmp_path):
+    (tmp_path / "auth.toml").write_text("")
+    code, output = await start("edge", RUNCAST_AUTH=mode, RUNCAST_AUTH_FILE=str(tmp_path / "auth.toml"))
+    assert code == 2
+    assert says in output
     assert "Traceback" not in output
 
 

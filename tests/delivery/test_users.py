@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from runcast.client import Runcast
 from runcast.wire import limits
@@ -90,20 +91,20 @@ async def door(runcast_cluster, tmp_path) -> AsyncIterator[Door]:
     keys.keys = [public_jwk("rsa", kid="a"), public_jwk("ed25519", kid="b")]
     rotating = issuer(algorithms=["RS256", "EdDSA"], jwks_url=keys.url)
     auth_file = write(tmp_path, issuer(**MAIN), rotating)
-    environ = {
-        "RUNCAST_AUTH": "jwt",
-        "RUNCAST_AUTH_FILE": str(auth_file),
-        "RUNCAST_BIND": "127.0.0.1:0",
-        "RUNCAST_NATS_URL": runcast_cluster.nats_url,
-        "RUNCAST_COOKIE": COOKIE,
-        "RUNCAST_ORIGINS": APP,
-        "RUNCAST_ID": "edge-jwt",
-    }
-    process = await runcast_cluster.add(f"edge-jwt-{time.monotonic_ns()}", ["-m", "runcast.edge"], ready=r"^ready edge ", environ=environ)
-    port = process.log_path.read_text().split("ready edge 127.0.0.1:")[1].split()[0]
-    yield Door(f"http://127.0.0.1:{port}", process, auth_file, keys)
+    process, base = await start_edge(
+        runcast_cluster, RUNCAST_AUTH="jwt", RUNCAST_AUTH_FILE=str(auth_file), RUNCAST_COOKIE=COOKIE, RUNCAST_ORIGINS=APP
+    )
+    yield Door(base, process, auth_file, keys)
     await process.stop()
     await keys.stop()
+
+
+async def start_edge(cluster: Any, **environ: str) -> tuple[Any, str]:
+    """An edge of the cluster that is configured so; its process and base URL."""
+    environ = {"RUNCAST_BIND": "127.0.0.1:0", "RUNCAST_NATS_URL": cluster.nats_url, **environ}
+    process = await cluster.add(f"edge-{time.monotonic_ns()}", ["-m", "runcast.edge"], ready=r"^ready edge ", environ=environ)
+    port = process.log_path.read_text().split("ready edge 127.0.0.1:")[1].split()[0]
+    return process, f"http://127.0.0.1:{port}"
 
 
 async def refused(door: Door, code: str, close: int, **options: Any) -> None:
@@ -238,3 +239,28 @@ async def test_nothing_of_development_mode_is_served_and_no_token_is_logged(door
     assert "no key of issuer 'main' made the signature" in log
     assert good.rpartition(".")[0] not in log
     assert SECRET not in log
+
+
+async def test_a_service_of_the_operators_says_who_it_is(runcast_cluster, user, tmp_path):
+    async def who(request: web.Request) -> web.Response:
+        asked = await request.json()
+        if asked["token"] != "opaque":
+            raise web.HTTPUnauthorized
+        return web.json_response({"tenant": "acme", "user": user, "expires_in_s": 2})
+
+    app = web.Application()
+    app.router.add_post("/who", who)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    (tmp_path / "auth.toml").write_text(f'[http]\nurl = "http://127.0.0.1:{runner.addresses[0][1]}/who"\n')
+    process, base = await start_edge(runcast_cluster, RUNCAST_AUTH="http", RUNCAST_AUTH_FILE=str(tmp_path / "auth.toml"))
+    try:
+        door = Door(base, process, tmp_path / "auth.toml", KeyServer())
+        await refused(door, "unauthenticated", 4501, token="other")
+        async with door.device("opaque") as device:
+            assert (await device.frame("welcome"))["tenant"] == "acme"
+            assert await device.end() == 4012, "what the service says is over after two seconds"
+    finally:
+        await process.stop()
+        await runner.cleanup()

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from runcast.bus.identity.authfile import AuthFileError, read_authfile
+from runcast.bus.identity.authfile import AuthFile, AuthFileError, read_authfile
 from runcast.bus.nats_credentials import CredentialsError, read_jwt, sign
 from runcast.bus.tls import CertificateError, client_context, server_context
 
@@ -81,6 +81,10 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     def problems(self) -> list[str]:
         """What can't work, a line each, saying what to set. Services add their own."""
         return [*_bind_problems(self), *_auth_problems(self), *_nats_problems(self), *_tls_problems(self)]
+
+    def auth_file_problems(self, file: AuthFile) -> list[str]:  # noqa: ARG002 # for services
+        """What the auth file does not say and this service needs."""
+        return []
 
     @property
     def nats_servers(self) -> list[str]:
@@ -154,10 +158,9 @@ def _auth_problems(settings: ServiceSettings) -> list[str]:
     if not settings.auth_file:
         return [f"RUNCAST_AUTH={settings.auth} needs RUNCAST_AUTH_FILE, the path of a file that says whom to believe; see SECURITY.md"]
     try:
-        read_authfile(Path(settings.auth_file))
+        return settings.auth_file_problems(read_authfile(Path(settings.auth_file)))
     except AuthFileError as exc:
         return str(exc).splitlines()
-    return []
 
 
 def _nats_problems(settings: ServiceSettings) -> list[str]:

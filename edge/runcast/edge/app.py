@@ -22,6 +22,7 @@ from structlog.stdlib import BoundLogger
 from runcast.bus.connection import Bus
 from runcast.bus.deployment import Shard, read_deployment
 from runcast.bus.direct import DirectReader
+from runcast.bus.identity.authfile import AuthFile
 from runcast.bus.process import PortInUseError, announce_ready
 from runcast.bus.settings import ServiceSettings
 from runcast.bus.shards import Shards
@@ -51,7 +52,7 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     """Settings of an edge; see `ServiceSettings`.
 
     Attributes:
-        auth: "jwt": tokens are checked against the auth file;
+        auth: "jwt": tokens are checked against the auth file; "http": a service that it names is asked;
         auth_file: path of it, for every mode but "dev";
         cookie: name of the cookie that may carry the token; "" for none;
         origins: of the pages that may connect, comma-separated, beside the edge's own; "*" for any, as long as no cookie is used;
@@ -59,7 +60,7 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     """
 
     bind: str = "127.0.0.1:7480"
-    auth: Literal["dev", "jwt", ""] = ""  # type: ignore[assignment] # a service that knows no more than the base allows no more
+    auth: Literal["dev", "jwt", "http", ""] = ""  # type: ignore[assignment] # a service that knows no more than the base allows no more
     cookie: str = ""
     origins: str = ""
     alert_after_s: Annotated[float, msgspec.Meta(ge=1)] = limits.ALERT_AFTER_S
@@ -82,7 +83,19 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
             problems.append(f"RUNCAST_COOKIE={self.cookie!r}: expected a cookie's name, such as __Host-runcast")
         if self.cookie and "*" in self.origin_list:
             problems.append("RUNCAST_ORIGINS=* and RUNCAST_COOKIE: any page could act as its visitor; list the origins")
+        if self.auth == "http" and "*" in self.origin_list:
+            problems.append(
+                "RUNCAST_ORIGINS=* and RUNCAST_AUTH=http: what is passed on may be what browsers send for any page; list the origins"
+            )
         return super().problems() + problems
+
+    def auth_file_problems(self, file: AuthFile) -> list[str]:
+        """See `ServiceSettings.auth_file_problems`."""
+        if self.auth == "http" and file.hook is None:
+            return [f"{self.auth_file}: RUNCAST_AUTH=http needs a section [http] with the url to ask"]
+        if self.auth == "jwt" and not any(issuer.peers == "users" for issuer in file.issuers.values()):
+            return [f"{self.auth_file}: RUNCAST_AUTH=jwt needs [[issuers]] whose tokens are users'; see SECURITY.md"]
+        return []
 
 
 class Edge:

@@ -5,7 +5,7 @@ tokens against the auth file (`runcast.bus.identity`); "http" asks a service of 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -13,6 +13,7 @@ from structlog.stdlib import BoundLogger
 
 from runcast.bus.identity.claims import Identity, Term
 from runcast.bus.identity.trust import Trust
+from runcast.edge.callout import CalloutAuthenticator
 from runcast.wire.errors import IdInvalidError, RuncastError
 from runcast.wire.ids import UserKey, check_id, decode_token
 
@@ -93,4 +94,7 @@ def authenticator(mode: str, auth_file: str, log: BoundLogger) -> Authenticator:
     Raises:
         AuthFileError: the auth file can't be used.
     """
-    return DevAuthenticator() if mode == "dev" else {"jwt": JwtAuthenticator}[mode](Trust(Path(auth_file), log))
+    if mode == "dev":
+        return DevAuthenticator()
+    kinds: dict[str, Callable[[Trust], Authenticator]] = {"jwt": JwtAuthenticator, "http": CalloutAuthenticator}
+    return kinds[mode](Trust(Path(auth_file), log))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from runcast.bus.cursors import Acknowledged
-from runcast.bus.identity.claims import Identity
+from runcast.bus.identity.claims import Identity, Term
 from runcast.bus.identity.jwt import TokenRefusedError
 from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Probe, Read, Reauthenticate, Store
 from runcast.edge.entry import Entry
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _CLOSE_REASON_BYTES_MAX: Final = 120
 """RFC 6455 5.5: a control frame carries at most 125 bytes, two of them the code."""
 
+_FOREIGN: Final = "pages of this origin may not connect here"
+
 
 class Connection:
     """A device's connection. `run` serves it to its end."""
@@ -45,6 +47,7 @@ class Connection:
     def __init__(self, edge: "Edge", ws: web.WebSocketResponse, handshake: Handshake, request: web.Request) -> None:
         codec = handshake.codec
         self.user: UserKey | None = None
+        self.term: Term | None = None  # of the token that counts now
         self.session = Session(codec, edge=edge.settings.id, now=time.monotonic())
         self._edge = edge
         self._ws = ws
@@ -74,7 +77,8 @@ class Connection:
             async with self._group:
                 writer = self._spawn(self._write())
                 if not self._handshake.welcome:
-                    self._refuse_origin()
+                    self.session.close("origin_refused", _FOREIGN)
+                    self._carry()
                 await self._receive()
                 self.session.gone()
                 if self._closing is not None:  # the writer is saying so to the peer
@@ -250,6 +254,7 @@ class Connection:
         try:
             identity = await self._authenticate(hello.token)
             self.user = user = identity.user
+            self.term = identity.term
             feed = await self._edge.hub.join(user, self)
             self._feed = feed
             cursor, known = await self._find_cursor(user, feed.shard, hello)
@@ -332,6 +337,7 @@ class Connection:
             identity = await self._edge.auth.authenticate(token, self._handshake.headers)
             if identity.user != self.user:
                 raise RuncastError("the new token is another user's; connect anew for another user", code="unauthenticated")
+            self.term = identity.term
             self.session.reauthenticated(_deadline(identity))
         except RuncastError as exc:
             self._note_refusal(exc)
@@ -347,16 +353,12 @@ class Connection:
         handshake = self._handshake
         token = handshake.choose(hello_token)
         if not token and handshake.cookie:
-            self._refuse_origin()
+            raise RuncastError(_FOREIGN, code="origin_refused")
         try:
             return await self._edge.auth.authenticate(token, handshake.headers)
         except RuncastError as exc:
             self._note_refusal(exc)
             raise
-
-    def _refuse_origin(self) -> None:
-        self.session.close("origin_refused", "pages of this origin may not connect here")
-        self._carry()
 
     def _note_refusal(self, error: RuncastError) -> None:
         reason = error.reason if isinstance(error, TokenRefusedError) else error.message

@@ -332,6 +332,16 @@ KEYS_TRIED_MAX: Final = 8
 tried."""
 JWT_LEEWAY_S: Final = 30.0
 """How far an issuer's clock may be off, unless the auth file says otherwise."""
+CALLOUT_TIMEOUT_S: Final = 3.0
+"""Asking the operator's service who a token is, waiting for a place included. Then `unavailable`."""
+CALLOUT_AT_ONCE: Final = 64
+"""Questions under way at once from one edge. The others wait for a place, within the same time."""
+CALLOUT_CACHE_S: Final = 10.0
+"""How long a good answer counts for the same token, so that a page that reconnects is not asked about each time."""
+CALLOUT_CACHED_MAX: Final = 10_000
+"""Good answers that are kept. Past it the oldest is forgotten."""
+CALLOUT_BYTES_MAX: Final = 16 * KIB
+"""One answer. Larger: `unavailable`."""
 JWKS_TIMEOUT_S: Final = 5.0
 """One fetch of a key set. Then it failed."""
 JWKS_BYTES_MAX: Final = 512 * KIB

@@ -9,6 +9,8 @@
     tenant = "default"                             # of all its users; or tenant_claim = "org_id" and tenants = ["acme", "globex"]
 
     [[agents]]                                     # see `agents`
+    [http]                                         # for RUNCAST_AUTH=http: ask a service of yours instead (edge/callout.py)
+    url = "https://api.example.com/runcast/who"
 
 Rules: it is read whole, with every file that it names, or not at all; all problems are told at once, each saying where it is and what to
 set; no message repeats a secret. A file is a value: one that was read is never changed. Names of files are relative to the auth file.
@@ -25,14 +27,15 @@ import msgspec
 from runcast.bus.identity.agents import Agent, Agents, make_agents
 from runcast.bus.identity.claims import ClaimPath, Expected
 from runcast.bus.identity.keys import KINDS, SECRET, Key, KeyUnusableError, pem_keys, secret_key
-from runcast.bus.identity.tables import read_tables
+from runcast.bus.identity.tables import read_table, read_tables
 from runcast.wire import limits
 from runcast.wire.errors import IdInvalidError
 from runcast.wire.ids import check_id
 
 Peers = Literal["users", "agents"]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.ID_BYTES_MAX)]
-_SECTIONS: Final = ("issuers", "agents")
+_SECTIONS: Final = ("issuers", "agents", "http")
+_AMBIENT: Final = ("authorization", "cookie")
 _KEY_SOURCES: Final = ("jwks_url", "public_key_file", "secret", "secret_file")
 
 
@@ -96,6 +99,28 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True):
         return f"Issuer({self.name!r}, {self.issuer!r})"
 
 
+class Hook(msgspec.Struct, frozen=True, kw_only=True):
+    """A service of the operator's that is asked who a token is.
+
+    Attributes:
+        url: where it is asked.
+        headers: of a device's handshake, what is passed on beside the token.
+        bearer: proves to it that an edge asks; "" for nothing.
+        timeout_s: how long it may take, seconds.
+        cache_s: how long a good answer counts for the same token; 0 to ask each time.
+    """
+
+    url: str
+    headers: list[_Name] = []
+    bearer: str = ""
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=10)] = limits.CALLOUT_TIMEOUT_S
+    cache_s: Annotated[float, msgspec.Meta(ge=0, le=300)] = limits.CALLOUT_CACHE_S
+
+    def __repr__(self) -> str:
+        """Without its secret."""
+        return f"Hook({self.url!r})"
+
+
 class Watched(NamedTuple):
     """What a file looked like when it was read: `os.stat`'s time, size and inode; zeros when it was not there."""
 
@@ -111,12 +136,14 @@ class AuthFile(NamedTuple):
     Attributes:
         issuers: by `iss`.
         keys: of the issuers that have no key set, by `iss`.
+        hook: the service to ask; None when there is none.
         watched: this file and those that it names, as they were.
         agents: who may publish and receive.
     """
 
     issuers: dict[str, Issuer]
     keys: dict[str, list[Key]]
+    hook: Hook | None
     watched: list[Watched]
     agents: Agents
 
@@ -165,7 +192,7 @@ class _Reader:
             self.problems.append(f"[[agents]]: there are {len(agents)}; use {limits.AGENTS_MAX} or fewer")
             agents = []
         known = make_agents(agents, {issuer.name for issuer in issuers if issuer.peers == "agents"}, self.problems)
-        return AuthFile({issuer.issuer: issuer for issuer in issuers}, keys, self._watched, known)
+        return AuthFile({issuer.issuer: issuer for issuer in issuers}, keys, self._hook(document.get("http")), self._watched, known)
 
     def _document(self) -> dict[str, Any]:
         text = self._file(self._path, "the auth file")
@@ -220,6 +247,15 @@ class _Reader:
         except KeyUnusableError as exc:
             self.problems.append(f"issuer {issuer.name!r}: {exc}")
         return []
+
+    def _hook(self, table: Any) -> Hook | None:
+        hook = read_table(Hook, table, "[http]", self.problems) if table is not None else None
+        if hook is not None and not safe_url(hook.url):
+            self.problems.append("[http]: url: use https://; plain http:// is for this machine (127.0.0.1) only")
+        ambient = [name for name in hook.headers if name.lower() in _AMBIENT] if hook is not None else []
+        if ambient:
+            self.problems.append(f"[http]: headers: {', '.join(ambient)} is sent by browsers for any page; use RUNCAST_COOKIE, or a token")
+        return hook
 
     def _named(self, name: str, what: str) -> bytes:
         return self._file(self._path.parent / name, f"{what} = {name!r}")
