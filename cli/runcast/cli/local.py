@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from runcast.cli.failures import NOT_BEGUN, CommandError
 from runcast.testkit import Cluster
+from runcast.testkit.cluster_tls import ClusterTls
 from runcast.testkit.ports import is_free
 from runcast.testkit.processes import Echo
 
@@ -54,6 +55,7 @@ def local_cluster(
     edge_port: int | None,
     nats_port: int | None,
     logs: bool,
+    tls: ClusterTls | None = None,
 ) -> Cluster:
     """The cluster that `up` and `demo` start: routers share a port, and edges share a port."""
     echo: Echo | None = echo_line if logs else None
@@ -68,6 +70,7 @@ def local_cluster(
         nats_port=0 if nats_url else choose_port(nats_port, NATS_PORT, "NATS listens"),
         environ={} if logs else {"RUNCAST_LOG_LEVEL": "warning"},
         echo=echo,
+        tls=tls,
     )
 
 

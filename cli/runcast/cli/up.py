@@ -5,9 +5,10 @@ from typing import Final
 
 import typer
 
-from runcast.cli.failures import guarded, run_until_signal
+from runcast.cli.failures import NOT_BEGUN, CommandError, guarded, run_until_signal
 from runcast.cli.local import LOUD, at_other_ports, check_nats, describe, local_cluster, say
 from runcast.cli.supervisor import keep_alive
+from runcast.testkit.cluster_tls import ClusterTls
 
 EXAMPLES: Final = """
 Examples:
@@ -39,9 +40,15 @@ def up(
     router_port: int | None = typer.Option(None, min=0, max=65535, help="Default 7400, or any free one if that is taken; 0: any."),
     edge_port: int | None = typer.Option(None, min=0, max=65535, help="Default 7480, likewise."),
     nats_port: int | None = typer.Option(None, min=0, max=65535, help="Default 4222, likewise."),
+    tls_cert: Path | None = typer.Option(None, exists=True, resolve_path=True, help="Certificate for 127.0.0.1 (PEM): TLS on every port."),
+    tls_key: Path | None = typer.Option(None, exists=True, resolve_path=True, help="Its private key."),
+    tls_ca: Path | None = typer.Option(None, exists=True, resolve_path=True, help="The authority that signed it."),
     logs: bool = typer.Option(False, "--logs", help="Show every process's log."),
 ) -> int:
     """Start Runcast on this machine: NATS, routers and edges, each a process of its own."""
+    if bool(tls_cert) + bool(tls_key) + bool(tls_ca) not in (0, 3):
+        raise CommandError("tls_incomplete", "--tls-cert, --tls-key and --tls-ca belong together", status=NOT_BEGUN)
+    tls = ClusterTls(tls_ca, tls_cert, tls_key, nats=not nats_url) if tls_ca and tls_cert and tls_key else None
 
     async def main() -> int:
         cluster = local_cluster(
@@ -53,6 +60,7 @@ def up(
             edge_port=edge_port,
             nats_port=nats_port,
             logs=logs,
+            tls=tls,
         )
         if nats_url:
             await check_nats(nats_url)
