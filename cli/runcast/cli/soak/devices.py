@@ -111,7 +111,7 @@ class Crowd:
         self._chain_breaks: list[str] = []
         self._staying = {user: Watch(self._count) for user in users}
         self._going = {user: Watch(self._count) for user in users}
-        self._devices = {user: self._device(user, "stays", self._staying[user], reconnect=True) for user in users}
+        self._devices = {user: self._device(user, "stays", self._staying[user]) for user in users}
 
     async def live(self) -> Checked:
         """Go on until `stop`, and then until nothing more comes."""
@@ -157,14 +157,14 @@ class Crowd:
                 async with asyncio.timeout(QUIET_S):
                     await self._moved.wait()
 
-    def _device(self, user: str, name: str, watch: Watch | None, *, reconnect: bool = False, snapshot: bool = False) -> Device:
+    def _device(self, user: str, name: str, watch: Watch | None, *, snapshot: bool = False) -> Device:
         return Device(
             self._rng.sample(self._urls, len(self._urls)),
             development_token(user, "default"),
             device=name,
             snapshot=snapshot,
             subprotocol=self._rng.choice([JSON_SUBPROTOCOL, PROTO_SUBPROTOCOL]),
-            reconnect=reconnect,
+            reconnect=True,
             strict=False,
             record=False,
             on_event=watch.take if watch else None,
