@@ -46,8 +46,10 @@ class Timings:
         self.moved(view, record.t)
 
     def dropped(self, record: Dropped) -> None:
-        """A connection ended."""
-        if not record.meant:
+        """A connection ended. Who leaves on purpose waits for nothing, whatever came before."""
+        if record.meant:
+            self._down.pop((record.user, record.device), None)
+        else:
             self._down.setdefault((record.user, record.device), record.t)
 
     def is_live(self, record: Framed) -> bool:

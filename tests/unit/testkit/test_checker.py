@@ -440,6 +440,18 @@ def test_recovery_is_from_the_loss_until_caught_up() -> None:
     assert (verdict.recover.count, round(verdict.recover.max)) == (1, round(took_ms))
 
 
+def test_who_left_on_purpose_meanwhile_did_not_wait() -> None:
+    story = clean_story()
+    story.records.pop()
+    story.add(Dropped, "u", "d1")
+    story.add(Dropped, "u", "d1", meant=True)
+    story.open("u", "d1", 8, 8, asked=pos(8))
+    story.settle(("u", "d1"), ("u", "d2"))
+    verdict = check(story.records)
+    assert verdict.clean, verdict.examples
+    assert verdict.recover.count == 0
+
+
 def test_who_is_slow_on_purpose_is_not_timed() -> None:
     story = Story()
     story.open("u", "d1", 0, 0, slow=True)
