@@ -1,6 +1,7 @@
 """The agent's client against real routers, as a device sees it."""
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import time
@@ -401,8 +402,8 @@ async def test_a_full_outbox_makes_the_caller_wait(runcast_cluster_factory: Clus
         await router.pause()
         said = 0
 
-        with pytest.raises(TimeoutError):
-            while True:
+        with contextlib.suppress(TimeoutError):
+            while said <= limits.OUTBOX_EVENTS_MAX:
                 await asyncio.wait_for(run.custom("n", said), 1.0)
                 said += 1
         assert said <= limits.OUTBOX_EVENTS_MAX
