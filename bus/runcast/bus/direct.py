@@ -128,13 +128,8 @@ class DirectReader:
         Raises:
             UnavailableError: no answer in time; ask again.
         """
-        try:
-            message = await self._bus.js.get_msg(stream, seq)
-        except nats.js.errors.NotFoundError:
-            return False
-        except (TimeoutError, nats.errors.Error, nats.js.errors.APIError) as exc:
-            raise _unavailable(exc) from exc
-        return message.subject == subject
+        found = await self._bus.leaders.message(stream, {"seq": seq}, 0.0)
+        return found is not None and found.subject == subject
 
     async def _request(self, stream: str, request: dict[str, object]) -> list[Message]:
         async with self._slots:
