@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from runcast.bus.settings import PREFIX, ServiceSettings
-from runcast.edge.app import EdgeSettings
-from runcast.router.app import RouterSettings
+from runcast.edge.settings import EdgeSettings
+from runcast.router.settings import RouterSettings
 
 SETTINGS: dict[str, type[ServiceSettings]] = {"router": RouterSettings, "edge": EdgeSettings}
 

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from runcast.bus.settings import PREFIX
-from runcast.edge.app import EdgeSettings
-from runcast.router.app import RouterSettings
+from runcast.edge.settings import EdgeSettings
+from runcast.router.settings import RouterSettings
 
 README = (Path(__file__).parents[2] / "deploy/README.md").read_text()
 ROWS = re.findall(r"^\| `(RUNCAST_\w+)` \| (x?) ?\| (x?) ?\|", README, re.MULTILINE)

@@ -1,0 +1,63 @@
+"""What an edge is told by its environment."""
+
+import re
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from runcast.bus.identity.authfile import AuthFile
+from runcast.bus.settings import ServiceSettings
+from runcast.edge.origins import is_origin
+from runcast.wire import limits
+
+_COOKIE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", re.ASCII)
+
+
+class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
+    """Settings of an edge; see `ServiceSettings`.
+
+    Attributes:
+        auth: "jwt": tokens are checked against the auth file; "http": a service that it names is asked;
+        auth_file: path of it, for every mode but "dev";
+        cookie: name of the cookie that may carry the token; "" for none;
+        origins: of the pages that may connect, comma-separated, beside the edge's own; "*" for any, as long as no cookie is used;
+        alert_after_s: an alert is raised when no device of a connected user acknowledges something critical for so long, seconds;
+    """
+
+    bind: str = "127.0.0.1:7480"
+    auth: Literal["dev", "jwt", "http", ""] = ""  # type: ignore[assignment] # a service that knows no more than the base allows no more
+    cookie: str = ""
+    origins: str = ""
+    alert_after_s: Annotated[float, msgspec.Meta(ge=1)] = limits.ALERT_AFTER_S
+
+    @property
+    def inbox_prefix(self) -> str:
+        """See `ServiceSettings`; deploy/nats/permissions.conf."""
+        return "_INBOX_EDGE"
+
+    @property
+    def origin_list(self) -> list[str]:
+        """`origins`, split."""
+        return [origin.strip() for origin in self.origins.split(",") if origin.strip()]
+
+    def problems(self) -> list[str]:
+        """See `ServiceSettings.problems`."""
+        wrong = [origin for origin in self.origin_list if not is_origin(origin)]
+        problems = [f"RUNCAST_ORIGINS: {origin!r} is no origin; expected https://HOST, https://HOST:PORT or *" for origin in wrong]
+        if self.cookie and not _COOKIE.fullmatch(self.cookie):
+            problems.append(f"RUNCAST_COOKIE={self.cookie!r}: expected a cookie's name, such as __Host-runcast")
+        if self.cookie and "*" in self.origin_list:
+            problems.append("RUNCAST_ORIGINS=* and RUNCAST_COOKIE: any page could act as its visitor; list the origins")
+        if self.auth == "http" and "*" in self.origin_list:
+            problems.append(
+                "RUNCAST_ORIGINS=* and RUNCAST_AUTH=http: what is passed on may be what browsers send for any page; list the origins"
+            )
+        return super().problems() + problems
+
+    def auth_file_problems(self, file: AuthFile) -> list[str]:
+        """See `ServiceSettings.auth_file_problems`."""
+        if self.auth == "http" and file.hook is None:
+            return [f"{self.auth_file}: RUNCAST_AUTH=http needs a section [http] with the url to ask"]
+        if self.auth == "jwt" and not any(issuer.peers == "users" for issuer in file.issuers.values()):
+            return [f"{self.auth_file}: RUNCAST_AUTH=jwt needs [[issuers]] whose tokens are users'; see SECURITY.md"]
+        return []
