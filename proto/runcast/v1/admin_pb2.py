@@ -25,37 +25,65 @@ _sym_db = _symbol_database.Default()
 from runcast.v1 import event_pb2 as runcast_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16runcast/v1/admin.proto\x12\nruncast.v1\x1a\x16runcast/v1/event.proto\"\x12\n\x10GetStatusRequest\"\xd3\x04\n\x11GetStatusResponse\x12\x0e\n\x06router\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x1b\n\x13nats_server_version\x18\x03 \x01(\t\x12\x0e\n\x06shards\x18\x04 \x01(\r\x12)\n\x07streams\x18\x05 \x03(\x0b\x32\x18.runcast.v1.StreamStatus\x12\x11\n\tproducers\x18\x06 \x01(\r\x12\x0f\n\x07workers\x18\x07 \x01(\r\x12\x16\n\x0e\x62\x61tches_stored\x18\x08 \x01(\x04\x12\x15\n\revents_stored\x18\t \x01(\x04\x12\x10\n\x08uptime_s\x18\n \x01(\x04\x12=\n\x08refusals\x18\x0b \x03(\x0b\x32+.runcast.v1.GetStatusResponse.RefusalsEntry\x12=\n\x08receipts\x18\x0c \x03(\x0b\x32+.runcast.v1.GetStatusResponse.ReceiptsEntry\x12\x30\n\tprocesses\x18\r \x03(\x0b\x32\x1d.runcast.v1.ProcessStatistics\x12\x0e\n\x06parked\x18\x18 \x01(\x04\x12\x32\n\x0c\x64\x65pendencies\x18\x19 \x03(\x0b\x32\x1c.runcast.v1.DependencyStatus\x1a/\n\rRefusalsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a/\n\rReceiptsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01J\x04\x08\x0e\x10\x18J\x04\x08\x1a\x10 \"t\n\x10\x44\x65pendencyStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05\x66or_s\x18\x04 \x01(\x04\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\r\x12\x12\n\nrecoveries\x18\x06 \x01(\r\"V\n\x11ProcessStatistics\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06\x61ge_ms\x18\x03 \x01(\r\x12\x17\n\x0fstatistics_json\x18\x04 \x01(\x0c\"C\n\x12GetPresenceRequest\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\r\n\x05\x66irst\x18\x02 \x01(\x08\">\n\x13GetPresenceResponse\x12\'\n\x05\x65\x64ges\x18\x01 \x03(\x0b\x32\x18.runcast.v1.EdgePresence\"-\n\x0c\x45\x64gePresence\x12\x0c\n\x04\x65\x64ge\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x02 \x03(\t\"\x83\x01\n\x0cStreamStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x10\n\x08messages\x18\x03 \x01(\x04\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\x12\x11\n\tfirst_seq\x18\x05 \x01(\x04\x12\x10\n\x08last_seq\x18\x06 \x01(\x04\x12\x10\n\x08replicas\x18\x07 \x01(\r2\xa8\x01\n\x0c\x41\x64minService\x12H\n\tGetStatus\x12\x1c.runcast.v1.GetStatusRequest\x1a\x1d.runcast.v1.GetStatusResponse\x12N\n\x0bGetPresence\x12\x1e.runcast.v1.GetPresenceRequest\x1a\x1f.runcast.v1.GetPresenceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16runcast/v1/admin.proto\x12\nruncast.v1\x1a\x16runcast/v1/event.proto\"\x12\n\x10GetStatusRequest\"\x90\x02\n\x11GetStatusResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x1b\n\x13nats_server_version\x18\x03 \x01(\t\x12\x0e\n\x06shards\x18\x04 \x01(\r\x12)\n\x07streams\x18\x05 \x03(\x0b\x32\x18.runcast.v1.StreamStatus\x12\x10\n\x08uptime_s\x18\x06 \x01(\x04\x12\x30\n\tprocesses\x18\x07 \x03(\x0b\x32\x1d.runcast.v1.ProcessStatistics\x12\x0e\n\x06parked\x18\x08 \x01(\x04\x12\x32\n\x0c\x64\x65pendencies\x18\t \x03(\x0b\x32\x1c.runcast.v1.DependencyStatus\"t\n\x10\x44\x65pendencyStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05\x66or_s\x18\x04 \x01(\x04\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\r\x12\x12\n\nrecoveries\x18\x06 \x01(\r\"V\n\x11ProcessStatistics\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06\x61ge_ms\x18\x03 \x01(\r\x12\x17\n\x0fstatistics_json\x18\x04 \x01(\x0c\"C\n\x12GetPresenceRequest\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\r\n\x05\x66irst\x18\x02 \x01(\x08\">\n\x13GetPresenceResponse\x12\'\n\x05\x65\x64ges\x18\x01 \x03(\x0b\x32\x18.runcast.v1.EdgePresence\"-\n\x0c\x45\x64gePresence\x12\x0c\n\x04\x65\x64ge\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x02 \x03(\t\"\x83\x01\n\x0cStreamStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x10\n\x08messages\x18\x03 \x01(\x04\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\x12\x11\n\tfirst_seq\x18\x05 \x01(\x04\x12\x10\n\x08last_seq\x18\x06 \x01(\x04\x12\x10\n\x08replicas\x18\x07 \x01(\r\"\x83\x01\n\x06Target\x12 \n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.UserH\x00\x12(\n\x06\x64\x65vice\x18\x02 \x01(\x0b\x32\x16.runcast.v1.UserDeviceH\x00\x12\x12\n\x08token_id\x18\x03 \x01(\tH\x00\x12\x0f\n\x05\x61gent\x18\x04 \x01(\tH\x00\x42\x08\n\x06target\"<\n\nUserDevice\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\"G\n\x11\x44isconnectRequest\x12\"\n\x06target\x18\x01 \x01(\x0b\x32\x12.runcast.v1.Target\x12\x0e\n\x06reason\x18\x02 \x01(\t\"<\n\x12\x44isconnectResponse\x12\x11\n\tprocesses\x18\x01 \x01(\r\x12\x13\n\x0b\x63onnections\x18\x02 \x01(\r\"m\n\rRevokeRequest\x12\"\n\x06target\x18\x01 \x01(\x0b\x32\x12.runcast.v1.Target\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07lasts_s\x18\x03 \x01(\x04\x12\x17\n\x0funtil_new_token\x18\x04 \x01(\x08\"Q\n\x0eRevokeResponse\x12*\n\nrevocation\x18\x01 \x01(\x0b\x32\x16.runcast.v1.Revocation\x12\x13\n\x0b\x63onnections\x18\x02 \x01(\r\"\x94\x01\n\nRevocation\x12\n\n\x02id\x18\x01 \x01(\t\x12\"\n\x06target\x18\x02 \x01(\x0b\x32\x12.runcast.v1.Target\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\n\n\x02\x62y\x18\x04 \x01(\t\x12\r\n\x05\x61t_ms\x18\x05 \x01(\x04\x12\x12\n\nends_at_ms\x18\x06 \x01(\x04\x12\x17\n\x0funtil_new_token\x18\x07 \x01(\x08\")\n\x0bLiftRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1d\n\x0cLiftResponse\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\"\x18\n\x16ListRevocationsRequest\"F\n\x17ListRevocationsResponse\x12+\n\x0brevocations\x18\x01 \x03(\x0b\x32\x16.runcast.v1.Revocation\">\n\x0c\x45raseRequest\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x8d\x01\n\rEraseResponse\x12\x37\n\x07removed\x18\x01 \x03(\x0b\x32&.runcast.v1.EraseResponse.RemovedEntry\x12\x13\n\x0b\x63onnections\x18\x02 \x01(\r\x1a.\n\x0cRemovedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"!\n\x10ListAuditRequest\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"<\n\x11ListAuditResponse\x12\'\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x16.runcast.v1.AuditEntry\"y\n\nAuditEntry\x12\r\n\x05\x61t_ms\x18\x01 \x01(\x04\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0f\n\x07outcome\x18\x07 \x01(\t2\xd5\x04\n\x0c\x41\x64minService\x12H\n\tGetStatus\x12\x1c.runcast.v1.GetStatusRequest\x1a\x1d.runcast.v1.GetStatusResponse\x12N\n\x0bGetPresence\x12\x1e.runcast.v1.GetPresenceRequest\x1a\x1f.runcast.v1.GetPresenceResponse\x12K\n\nDisconnect\x12\x1d.runcast.v1.DisconnectRequest\x1a\x1e.runcast.v1.DisconnectResponse\x12?\n\x06Revoke\x12\x19.runcast.v1.RevokeRequest\x1a\x1a.runcast.v1.RevokeResponse\x12\x39\n\x04Lift\x12\x17.runcast.v1.LiftRequest\x1a\x18.runcast.v1.LiftResponse\x12Z\n\x0fListRevocations\x12\".runcast.v1.ListRevocationsRequest\x1a#.runcast.v1.ListRevocationsResponse\x12<\n\x05\x45rase\x12\x18.runcast.v1.EraseRequest\x1a\x19.runcast.v1.EraseResponse\x12H\n\tListAudit\x12\x1c.runcast.v1.ListAuditRequest\x1a\x1d.runcast.v1.ListAuditResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'runcast.v1.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETSTATUSRESPONSE_REFUSALSENTRY']._loaded_options = None
-  _globals['_GETSTATUSRESPONSE_REFUSALSENTRY']._serialized_options = b'8\001'
-  _globals['_GETSTATUSRESPONSE_RECEIPTSENTRY']._loaded_options = None
-  _globals['_GETSTATUSRESPONSE_RECEIPTSENTRY']._serialized_options = b'8\001'
+  _globals['_ERASERESPONSE_REMOVEDENTRY']._loaded_options = None
+  _globals['_ERASERESPONSE_REMOVEDENTRY']._serialized_options = b'8\001'
   _globals['_GETSTATUSREQUEST']._serialized_start=62
   _globals['_GETSTATUSREQUEST']._serialized_end=80
   _globals['_GETSTATUSRESPONSE']._serialized_start=83
-  _globals['_GETSTATUSRESPONSE']._serialized_end=678
-  _globals['_GETSTATUSRESPONSE_REFUSALSENTRY']._serialized_start=570
-  _globals['_GETSTATUSRESPONSE_REFUSALSENTRY']._serialized_end=617
-  _globals['_GETSTATUSRESPONSE_RECEIPTSENTRY']._serialized_start=619
-  _globals['_GETSTATUSRESPONSE_RECEIPTSENTRY']._serialized_end=666
-  _globals['_DEPENDENCYSTATUS']._serialized_start=680
-  _globals['_DEPENDENCYSTATUS']._serialized_end=796
-  _globals['_PROCESSSTATISTICS']._serialized_start=798
-  _globals['_PROCESSSTATISTICS']._serialized_end=884
-  _globals['_GETPRESENCEREQUEST']._serialized_start=886
-  _globals['_GETPRESENCEREQUEST']._serialized_end=953
-  _globals['_GETPRESENCERESPONSE']._serialized_start=955
-  _globals['_GETPRESENCERESPONSE']._serialized_end=1017
-  _globals['_EDGEPRESENCE']._serialized_start=1019
-  _globals['_EDGEPRESENCE']._serialized_end=1064
-  _globals['_STREAMSTATUS']._serialized_start=1067
-  _globals['_STREAMSTATUS']._serialized_end=1198
-  _globals['_ADMINSERVICE']._serialized_start=1201
-  _globals['_ADMINSERVICE']._serialized_end=1369
+  _globals['_GETSTATUSRESPONSE']._serialized_end=355
+  _globals['_DEPENDENCYSTATUS']._serialized_start=357
+  _globals['_DEPENDENCYSTATUS']._serialized_end=473
+  _globals['_PROCESSSTATISTICS']._serialized_start=475
+  _globals['_PROCESSSTATISTICS']._serialized_end=561
+  _globals['_GETPRESENCEREQUEST']._serialized_start=563
+  _globals['_GETPRESENCEREQUEST']._serialized_end=630
+  _globals['_GETPRESENCERESPONSE']._serialized_start=632
+  _globals['_GETPRESENCERESPONSE']._serialized_end=694
+  _globals['_EDGEPRESENCE']._serialized_start=696
+  _globals['_EDGEPRESENCE']._serialized_end=741
+  _globals['_STREAMSTATUS']._serialized_start=744
+  _globals['_STREAMSTATUS']._serialized_end=875
+  _globals['_TARGET']._serialized_start=878
+  _globals['_TARGET']._serialized_end=1009
+  _globals['_USERDEVICE']._serialized_start=1011
+  _globals['_USERDEVICE']._serialized_end=1071
+  _globals['_DISCONNECTREQUEST']._serialized_start=1073
+  _globals['_DISCONNECTREQUEST']._serialized_end=1144
+  _globals['_DISCONNECTRESPONSE']._serialized_start=1146
+  _globals['_DISCONNECTRESPONSE']._serialized_end=1206
+  _globals['_REVOKEREQUEST']._serialized_start=1208
+  _globals['_REVOKEREQUEST']._serialized_end=1317
+  _globals['_REVOKERESPONSE']._serialized_start=1319
+  _globals['_REVOKERESPONSE']._serialized_end=1400
+  _globals['_REVOCATION']._serialized_start=1403
+  _globals['_REVOCATION']._serialized_end=1551
+  _globals['_LIFTREQUEST']._serialized_start=1553
+  _globals['_LIFTREQUEST']._serialized_end=1594
+  _globals['_LIFTRESPONSE']._serialized_start=1596
+  _globals['_LIFTRESPONSE']._serialized_end=1625
+  _globals['_LISTREVOCATIONSREQUEST']._serialized_start=1627
+  _globals['_LISTREVOCATIONSREQUEST']._serialized_end=1651
+  _globals['_LISTREVOCATIONSRESPONSE']._serialized_start=1653
+  _globals['_LISTREVOCATIONSRESPONSE']._serialized_end=1723
+  _globals['_ERASEREQUEST']._serialized_start=1725
+  _globals['_ERASEREQUEST']._serialized_end=1787
+  _globals['_ERASERESPONSE']._serialized_start=1790
+  _globals['_ERASERESPONSE']._serialized_end=1931
+  _globals['_ERASERESPONSE_REMOVEDENTRY']._serialized_start=1885
+  _globals['_ERASERESPONSE_REMOVEDENTRY']._serialized_end=1931
+  _globals['_LISTAUDITREQUEST']._serialized_start=1933
+  _globals['_LISTAUDITREQUEST']._serialized_end=1966
+  _globals['_LISTAUDITRESPONSE']._serialized_start=1968
+  _globals['_LISTAUDITRESPONSE']._serialized_end=2028
+  _globals['_AUDITENTRY']._serialized_start=2030
+  _globals['_AUDITENTRY']._serialized_end=2151
+  _globals['_ADMINSERVICE']._serialized_start=2154
+  _globals['_ADMINSERVICE']._serialized_end=2751
 # @@protoc_insertion_point(module_scope)

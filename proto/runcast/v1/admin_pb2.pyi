@@ -12,52 +12,26 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("router", "version", "nats_server_version", "shards", "streams", "producers", "workers", "batches_stored", "events_stored", "uptime_s", "refusals", "receipts", "processes", "parked", "dependencies")
-    class RefusalsEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: str
-        value: int
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
-    class ReceiptsEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: str
-        value: int
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
-    ROUTER_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("id", "version", "nats_server_version", "shards", "streams", "uptime_s", "processes", "parked", "dependencies")
+    ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NATS_SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     SHARDS_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
-    PRODUCERS_FIELD_NUMBER: _ClassVar[int]
-    WORKERS_FIELD_NUMBER: _ClassVar[int]
-    BATCHES_STORED_FIELD_NUMBER: _ClassVar[int]
-    EVENTS_STORED_FIELD_NUMBER: _ClassVar[int]
     UPTIME_S_FIELD_NUMBER: _ClassVar[int]
-    REFUSALS_FIELD_NUMBER: _ClassVar[int]
-    RECEIPTS_FIELD_NUMBER: _ClassVar[int]
     PROCESSES_FIELD_NUMBER: _ClassVar[int]
     PARKED_FIELD_NUMBER: _ClassVar[int]
     DEPENDENCIES_FIELD_NUMBER: _ClassVar[int]
-    router: str
+    id: str
     version: str
     nats_server_version: str
     shards: int
     streams: _containers.RepeatedCompositeFieldContainer[StreamStatus]
-    producers: int
-    workers: int
-    batches_stored: int
-    events_stored: int
     uptime_s: int
-    refusals: _containers.ScalarMap[str, int]
-    receipts: _containers.ScalarMap[str, int]
     processes: _containers.RepeatedCompositeFieldContainer[ProcessStatistics]
     parked: int
     dependencies: _containers.RepeatedCompositeFieldContainer[DependencyStatus]
-    def __init__(self, router: _Optional[str] = ..., version: _Optional[str] = ..., nats_server_version: _Optional[str] = ..., shards: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ..., producers: _Optional[int] = ..., workers: _Optional[int] = ..., batches_stored: _Optional[int] = ..., events_stored: _Optional[int] = ..., uptime_s: _Optional[int] = ..., refusals: _Optional[_Mapping[str, int]] = ..., receipts: _Optional[_Mapping[str, int]] = ..., processes: _Optional[_Iterable[_Union[ProcessStatistics, _Mapping]]] = ..., parked: _Optional[int] = ..., dependencies: _Optional[_Iterable[_Union[DependencyStatus, _Mapping]]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., version: _Optional[str] = ..., nats_server_version: _Optional[str] = ..., shards: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ..., uptime_s: _Optional[int] = ..., processes: _Optional[_Iterable[_Union[ProcessStatistics, _Mapping]]] = ..., parked: _Optional[int] = ..., dependencies: _Optional[_Iterable[_Union[DependencyStatus, _Mapping]]] = ...) -> None: ...
 
 class DependencyStatus(_message.Message):
     __slots__ = ("name", "state", "reason", "for_s", "attempts", "recoveries")
@@ -126,3 +100,154 @@ class StreamStatus(_message.Message):
     last_seq: int
     replicas: int
     def __init__(self, name: _Optional[str] = ..., epoch: _Optional[str] = ..., messages: _Optional[int] = ..., bytes: _Optional[int] = ..., first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ..., replicas: _Optional[int] = ...) -> None: ...
+
+class Target(_message.Message):
+    __slots__ = ("user", "device", "token_id", "agent")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    user: _event_pb2.User
+    device: UserDevice
+    token_id: str
+    agent: str
+    def __init__(self, user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., device: _Optional[_Union[UserDevice, _Mapping]] = ..., token_id: _Optional[str] = ..., agent: _Optional[str] = ...) -> None: ...
+
+class UserDevice(_message.Message):
+    __slots__ = ("user", "device")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    user: _event_pb2.User
+    device: str
+    def __init__(self, user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., device: _Optional[str] = ...) -> None: ...
+
+class DisconnectRequest(_message.Message):
+    __slots__ = ("target", "reason")
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    target: Target
+    reason: str
+    def __init__(self, target: _Optional[_Union[Target, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class DisconnectResponse(_message.Message):
+    __slots__ = ("processes", "connections")
+    PROCESSES_FIELD_NUMBER: _ClassVar[int]
+    CONNECTIONS_FIELD_NUMBER: _ClassVar[int]
+    processes: int
+    connections: int
+    def __init__(self, processes: _Optional[int] = ..., connections: _Optional[int] = ...) -> None: ...
+
+class RevokeRequest(_message.Message):
+    __slots__ = ("target", "reason", "lasts_s", "until_new_token")
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    LASTS_S_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_NEW_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    target: Target
+    reason: str
+    lasts_s: int
+    until_new_token: bool
+    def __init__(self, target: _Optional[_Union[Target, _Mapping]] = ..., reason: _Optional[str] = ..., lasts_s: _Optional[int] = ..., until_new_token: bool = ...) -> None: ...
+
+class RevokeResponse(_message.Message):
+    __slots__ = ("revocation", "connections")
+    REVOCATION_FIELD_NUMBER: _ClassVar[int]
+    CONNECTIONS_FIELD_NUMBER: _ClassVar[int]
+    revocation: Revocation
+    connections: int
+    def __init__(self, revocation: _Optional[_Union[Revocation, _Mapping]] = ..., connections: _Optional[int] = ...) -> None: ...
+
+class Revocation(_message.Message):
+    __slots__ = ("id", "target", "reason", "by", "at_ms", "ends_at_ms", "until_new_token")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    ENDS_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_NEW_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    target: Target
+    reason: str
+    by: str
+    at_ms: int
+    ends_at_ms: int
+    until_new_token: bool
+    def __init__(self, id: _Optional[str] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., reason: _Optional[str] = ..., by: _Optional[str] = ..., at_ms: _Optional[int] = ..., ends_at_ms: _Optional[int] = ..., until_new_token: bool = ...) -> None: ...
+
+class LiftRequest(_message.Message):
+    __slots__ = ("id", "reason")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    reason: str
+    def __init__(self, id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class LiftResponse(_message.Message):
+    __slots__ = ("found",)
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    found: bool
+    def __init__(self, found: bool = ...) -> None: ...
+
+class ListRevocationsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListRevocationsResponse(_message.Message):
+    __slots__ = ("revocations",)
+    REVOCATIONS_FIELD_NUMBER: _ClassVar[int]
+    revocations: _containers.RepeatedCompositeFieldContainer[Revocation]
+    def __init__(self, revocations: _Optional[_Iterable[_Union[Revocation, _Mapping]]] = ...) -> None: ...
+
+class EraseRequest(_message.Message):
+    __slots__ = ("user", "reason")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    user: _event_pb2.User
+    reason: str
+    def __init__(self, user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class EraseResponse(_message.Message):
+    __slots__ = ("removed", "connections")
+    class RemovedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    CONNECTIONS_FIELD_NUMBER: _ClassVar[int]
+    removed: _containers.ScalarMap[str, int]
+    connections: int
+    def __init__(self, removed: _Optional[_Mapping[str, int]] = ..., connections: _Optional[int] = ...) -> None: ...
+
+class ListAuditRequest(_message.Message):
+    __slots__ = ("count",)
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    def __init__(self, count: _Optional[int] = ...) -> None: ...
+
+class ListAuditResponse(_message.Message):
+    __slots__ = ("entries",)
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[AuditEntry]
+    def __init__(self, entries: _Optional[_Iterable[_Union[AuditEntry, _Mapping]]] = ...) -> None: ...
+
+class AuditEntry(_message.Message):
+    __slots__ = ("at_ms", "by", "address", "action", "target", "reason", "outcome")
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    at_ms: int
+    by: str
+    address: str
+    action: str
+    target: str
+    reason: str
+    outcome: str
+    def __init__(self, at_ms: _Optional[int] = ..., by: _Optional[str] = ..., address: _Optional[str] = ..., action: _Optional[str] = ..., target: _Optional[str] = ..., reason: _Optional[str] = ..., outcome: _Optional[str] = ...) -> None: ...

@@ -26,7 +26,9 @@ if _version_not_supported:
 
 
 class AdminServiceStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """Every call needs credentials with a role: "view" may look, "operate" may also act. Every call that acts is written to the audit log before
+    it is answered.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -44,20 +46,94 @@ class AdminServiceStub(object):
                 request_serializer=runcast_dot_v1_dot_admin__pb2.GetPresenceRequest.SerializeToString,
                 response_deserializer=runcast_dot_v1_dot_admin__pb2.GetPresenceResponse.FromString,
                 _registered_method=True)
+        self.Disconnect = channel.unary_unary(
+                '/runcast.v1.AdminService/Disconnect',
+                request_serializer=runcast_dot_v1_dot_admin__pb2.DisconnectRequest.SerializeToString,
+                response_deserializer=runcast_dot_v1_dot_admin__pb2.DisconnectResponse.FromString,
+                _registered_method=True)
+        self.Revoke = channel.unary_unary(
+                '/runcast.v1.AdminService/Revoke',
+                request_serializer=runcast_dot_v1_dot_admin__pb2.RevokeRequest.SerializeToString,
+                response_deserializer=runcast_dot_v1_dot_admin__pb2.RevokeResponse.FromString,
+                _registered_method=True)
+        self.Lift = channel.unary_unary(
+                '/runcast.v1.AdminService/Lift',
+                request_serializer=runcast_dot_v1_dot_admin__pb2.LiftRequest.SerializeToString,
+                response_deserializer=runcast_dot_v1_dot_admin__pb2.LiftResponse.FromString,
+                _registered_method=True)
+        self.ListRevocations = channel.unary_unary(
+                '/runcast.v1.AdminService/ListRevocations',
+                request_serializer=runcast_dot_v1_dot_admin__pb2.ListRevocationsRequest.SerializeToString,
+                response_deserializer=runcast_dot_v1_dot_admin__pb2.ListRevocationsResponse.FromString,
+                _registered_method=True)
+        self.Erase = channel.unary_unary(
+                '/runcast.v1.AdminService/Erase',
+                request_serializer=runcast_dot_v1_dot_admin__pb2.EraseRequest.SerializeToString,
+                response_deserializer=runcast_dot_v1_dot_admin__pb2.EraseResponse.FromString,
+                _registered_method=True)
+        self.ListAudit = channel.unary_unary(
+                '/runcast.v1.AdminService/ListAudit',
+                request_serializer=runcast_dot_v1_dot_admin__pb2.ListAuditRequest.SerializeToString,
+                response_deserializer=runcast_dot_v1_dot_admin__pb2.ListAuditResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """Every call needs credentials with a role: "view" may look, "operate" may also act. Every call that acts is written to the audit log before
+    it is answered.
+    """
 
     def GetStatus(self, request, context):
-        """What this router is, what it is connected to, and the state of the deployment's streams.
+        """The state of the deployment: what it is connected to, its streams, its processes. Role: view.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPresence(self, request, context):
-        """Which devices of a user are connected just now, to any edge.
+        """Which devices of a user are connected just now, to any edge. Role: view.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Disconnect(self, request, context):
+        """Closes connections; they may come back at once. Role: operate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Revoke(self, request, context):
+        """Closes connections and keeps whoever it names from coming back, until it ends or is lifted. Role: operate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Lift(self, request, context):
+        """Ends a revocation before its time. Role: operate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRevocations(self, request, context):
+        """The revocations in force. Role: view.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Erase(self, request, context):
+        """Removes all that is stored of a user, and verifies that it is gone. Role: operate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAudit(self, request, context):
+        """The newest entries of the audit log. Role: view.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -76,6 +152,36 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=runcast_dot_v1_dot_admin__pb2.GetPresenceRequest.FromString,
                     response_serializer=runcast_dot_v1_dot_admin__pb2.GetPresenceResponse.SerializeToString,
             ),
+            'Disconnect': grpc.unary_unary_rpc_method_handler(
+                    servicer.Disconnect,
+                    request_deserializer=runcast_dot_v1_dot_admin__pb2.DisconnectRequest.FromString,
+                    response_serializer=runcast_dot_v1_dot_admin__pb2.DisconnectResponse.SerializeToString,
+            ),
+            'Revoke': grpc.unary_unary_rpc_method_handler(
+                    servicer.Revoke,
+                    request_deserializer=runcast_dot_v1_dot_admin__pb2.RevokeRequest.FromString,
+                    response_serializer=runcast_dot_v1_dot_admin__pb2.RevokeResponse.SerializeToString,
+            ),
+            'Lift': grpc.unary_unary_rpc_method_handler(
+                    servicer.Lift,
+                    request_deserializer=runcast_dot_v1_dot_admin__pb2.LiftRequest.FromString,
+                    response_serializer=runcast_dot_v1_dot_admin__pb2.LiftResponse.SerializeToString,
+            ),
+            'ListRevocations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRevocations,
+                    request_deserializer=runcast_dot_v1_dot_admin__pb2.ListRevocationsRequest.FromString,
+                    response_serializer=runcast_dot_v1_dot_admin__pb2.ListRevocationsResponse.SerializeToString,
+            ),
+            'Erase': grpc.unary_unary_rpc_method_handler(
+                    servicer.Erase,
+                    request_deserializer=runcast_dot_v1_dot_admin__pb2.EraseRequest.FromString,
+                    response_serializer=runcast_dot_v1_dot_admin__pb2.EraseResponse.SerializeToString,
+            ),
+            'ListAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAudit,
+                    request_deserializer=runcast_dot_v1_dot_admin__pb2.ListAuditRequest.FromString,
+                    response_serializer=runcast_dot_v1_dot_admin__pb2.ListAuditResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'runcast.v1.AdminService', rpc_method_handlers)
@@ -85,7 +191,9 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService(object):
-    """Missing associated documentation comment in .proto file."""
+    """Every call needs credentials with a role: "view" may look, "operate" may also act. Every call that acts is written to the audit log before
+    it is answered.
+    """
 
     @staticmethod
     def GetStatus(request,
@@ -131,6 +239,168 @@ class AdminService(object):
             '/runcast.v1.AdminService/GetPresence',
             runcast_dot_v1_dot_admin__pb2.GetPresenceRequest.SerializeToString,
             runcast_dot_v1_dot_admin__pb2.GetPresenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Disconnect(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runcast.v1.AdminService/Disconnect',
+            runcast_dot_v1_dot_admin__pb2.DisconnectRequest.SerializeToString,
+            runcast_dot_v1_dot_admin__pb2.DisconnectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Revoke(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runcast.v1.AdminService/Revoke',
+            runcast_dot_v1_dot_admin__pb2.RevokeRequest.SerializeToString,
+            runcast_dot_v1_dot_admin__pb2.RevokeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Lift(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runcast.v1.AdminService/Lift',
+            runcast_dot_v1_dot_admin__pb2.LiftRequest.SerializeToString,
+            runcast_dot_v1_dot_admin__pb2.LiftResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRevocations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runcast.v1.AdminService/ListRevocations',
+            runcast_dot_v1_dot_admin__pb2.ListRevocationsRequest.SerializeToString,
+            runcast_dot_v1_dot_admin__pb2.ListRevocationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Erase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runcast.v1.AdminService/Erase',
+            runcast_dot_v1_dot_admin__pb2.EraseRequest.SerializeToString,
+            runcast_dot_v1_dot_admin__pb2.EraseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runcast.v1.AdminService/ListAudit',
+            runcast_dot_v1_dot_admin__pb2.ListAuditRequest.SerializeToString,
+            runcast_dot_v1_dot_admin__pb2.ListAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -25,45 +25,49 @@ _sym_db = _symbol_database.Default()
 from runcast.v1 import event_pb2 as runcast_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17runcast/v1/ingest.proto\x12\nruncast.v1\x1a\x16runcast/v1/event.proto\"\x90\x02\n\x0ePublishRequest\x12(\n\x05hello\x18\x01 \x01(\x0b\x32\x19.runcast.v1.ProducerHello\x12\"\n\x07\x62\x61tches\x18\x02 \x03(\x0b\x32\x11.runcast.v1.Batch\x12(\n\x08\x61\x62\x61ndons\x18\x03 \x03(\x0b\x32\x16.runcast.v1.RunAbandon\x12,\n\x0creceipt_asks\x18\x04 \x03(\x0b\x32\x16.runcast.v1.ReceiptAsk\x12*\n\x0b\x61nswer_asks\x18\x05 \x03(\x0b\x32\x15.runcast.v1.AnswerAsk\x12&\n\topen_runs\x18\x06 \x03(\x0b\x32\x13.runcast.v1.OpenRunJ\x04\x08\x07\x10\x10\"J\n\x07OpenRun\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\"`\n\tAnswerAsk\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0f\n\x07\x64ropped\x18\x04 \x01(\x08\"\x98\x01\n\nReceiptAsk\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x0e\n\x06number\x18\x04 \x01(\x04\x12\x10\n\x08position\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x06 \x01(\r\x12\x12\n\nelapsed_ms\x18\x07 \x01(\r\"H\n\rProducerHello\x12\x10\n\x08producer\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x16\n\x0e\x63lient_version\x18\x03 \x01(\t\"\xfa\x02\n\x0fPublishResponse\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x17.runcast.v1.RouterHello\x12\"\n\x04\x61\x63ks\x18\x02 \x03(\x0b\x32\x14.runcast.v1.BatchAck\x12*\n\x08refusals\x18\x03 \x03(\x0b\x32\x18.runcast.v1.BatchRefusal\x12\"\n\x06window\x18\x04 \x01(\x0b\x32\x12.runcast.v1.Window\x12#\n\x07go_away\x18\x05 \x01(\x0b\x32\x12.runcast.v1.GoAway\x12&\n\x07\x63\x61ncels\x18\x06 \x03(\x0b\x32\x15.runcast.v1.RunCancel\x12%\n\x08receipts\x18\x07 \x03(\x0b\x32\x13.runcast.v1.Receipt\x12)\n\tabandoned\x18\x08 \x03(\x0b\x32\x16.runcast.v1.RunAbandon\x12&\n\x07\x61nswers\x18\t \x03(\x0b\x32\x15.runcast.v1.RunAnswerJ\x04\x08\n\x10\x10\"m\n\x0bRouterHello\x12\x0e\n\x06router\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\"\n\x06window\x18\x03 \x01(\x0b\x32\x12.runcast.v1.Window\x12\x19\n\x11resend_horizon_ms\x18\x04 \x01(\r\"(\n\x06Window\x12\x0f\n\x07\x62\x61tches\x18\x01 \x01(\r\x12\r\n\x05\x62ytes\x18\x02 \x01(\r\"`\n\x08\x42\x61tchAck\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\x10\n\x08position\x18\x04 \x01(\t\x12\x11\n\tduplicate\x18\x05 \x01(\x08\"\x97\x01\n\x0c\x42\x61tchRefusal\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\r\n\x05retry\x18\x06 \x01(\x08\x12\x10\n\x08\x64\x65\x66inite\x18\x07 \x01(\x08\x12\x16\n\x0eretry_after_ms\x18\x08 \x01(\r\"\x8b\x01\n\x07Receipt\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12+\n\x07outcome\x18\x04 \x01(\x0e\x32\x1a.runcast.v1.ReceiptOutcome\x12\x0e\n\x06\x64\x65vice\x18\x05 \x01(\t\x12\x12\n\nlatency_ms\x18\x06 \x01(\r\"M\n\nRunAbandon\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\"*\n\x06GoAway\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x10\n\x08grace_ms\x18\x02 \x01(\r\"K\n\tRunCancel\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"s\n\tRunAnswer\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x12\n\nvalue_json\x18\x04 \x01(\x0c\x12\x0e\n\x06\x64\x65vice\x18\x05 \x01(\t*\xa6\x01\n\x0eReceiptOutcome\x12\x1f\n\x1bRECEIPT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1d\n\x19RECEIPT_OUTCOME_DELIVERED\x10\x01\x12\x1b\n\x17RECEIPT_OUTCOME_EXPIRED\x10\x02\x12\x1b\n\x17RECEIPT_OUTCOME_OFFLINE\x10\x03\x12\x1a\n\x16RECEIPT_OUTCOME_STORED\x10\x04\x32W\n\rIngestService\x12\x46\n\x07Publish\x12\x1a.runcast.v1.PublishRequest\x1a\x1b.runcast.v1.PublishResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17runcast/v1/ingest.proto\x12\nruncast.v1\x1a\x16runcast/v1/event.proto\"1\n\x0fIsOnlineRequest\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\"\"\n\x10IsOnlineResponse\x12\x0e\n\x06online\x18\x01 \x01(\x08\"\x90\x02\n\x0ePublishRequest\x12(\n\x05hello\x18\x01 \x01(\x0b\x32\x19.runcast.v1.ProducerHello\x12\"\n\x07\x62\x61tches\x18\x02 \x03(\x0b\x32\x11.runcast.v1.Batch\x12(\n\x08\x61\x62\x61ndons\x18\x03 \x03(\x0b\x32\x16.runcast.v1.RunAbandon\x12,\n\x0creceipt_asks\x18\x04 \x03(\x0b\x32\x16.runcast.v1.ReceiptAsk\x12*\n\x0b\x61nswer_asks\x18\x05 \x03(\x0b\x32\x15.runcast.v1.AnswerAsk\x12&\n\topen_runs\x18\x06 \x03(\x0b\x32\x13.runcast.v1.OpenRunJ\x04\x08\x07\x10\x10\"J\n\x07OpenRun\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\"`\n\tAnswerAsk\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0f\n\x07\x64ropped\x18\x04 \x01(\x08\"\x98\x01\n\nReceiptAsk\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x0e\n\x06number\x18\x04 \x01(\x04\x12\x10\n\x08position\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x06 \x01(\r\x12\x12\n\nelapsed_ms\x18\x07 \x01(\r\"H\n\rProducerHello\x12\x10\n\x08producer\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x16\n\x0e\x63lient_version\x18\x03 \x01(\t\"\xfa\x02\n\x0fPublishResponse\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x17.runcast.v1.RouterHello\x12\"\n\x04\x61\x63ks\x18\x02 \x03(\x0b\x32\x14.runcast.v1.BatchAck\x12*\n\x08refusals\x18\x03 \x03(\x0b\x32\x18.runcast.v1.BatchRefusal\x12\"\n\x06window\x18\x04 \x01(\x0b\x32\x12.runcast.v1.Window\x12#\n\x07go_away\x18\x05 \x01(\x0b\x32\x12.runcast.v1.GoAway\x12&\n\x07\x63\x61ncels\x18\x06 \x03(\x0b\x32\x15.runcast.v1.RunCancel\x12%\n\x08receipts\x18\x07 \x03(\x0b\x32\x13.runcast.v1.Receipt\x12)\n\tabandoned\x18\x08 \x03(\x0b\x32\x16.runcast.v1.RunAbandon\x12&\n\x07\x61nswers\x18\t \x03(\x0b\x32\x15.runcast.v1.RunAnswerJ\x04\x08\n\x10\x10\"m\n\x0bRouterHello\x12\x0e\n\x06router\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\"\n\x06window\x18\x03 \x01(\x0b\x32\x12.runcast.v1.Window\x12\x19\n\x11resend_horizon_ms\x18\x04 \x01(\r\"(\n\x06Window\x12\x0f\n\x07\x62\x61tches\x18\x01 \x01(\r\x12\r\n\x05\x62ytes\x18\x02 \x01(\r\"`\n\x08\x42\x61tchAck\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\x10\n\x08position\x18\x04 \x01(\t\x12\x11\n\tduplicate\x18\x05 \x01(\x08\"\x97\x01\n\x0c\x42\x61tchRefusal\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\r\n\x05retry\x18\x06 \x01(\x08\x12\x10\n\x08\x64\x65\x66inite\x18\x07 \x01(\x08\x12\x16\n\x0eretry_after_ms\x18\x08 \x01(\r\"\x8b\x01\n\x07Receipt\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12+\n\x07outcome\x18\x04 \x01(\x0e\x32\x1a.runcast.v1.ReceiptOutcome\x12\x0e\n\x06\x64\x65vice\x18\x05 \x01(\t\x12\x12\n\nlatency_ms\x18\x06 \x01(\r\"M\n\nRunAbandon\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\"*\n\x06GoAway\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x10\n\x08grace_ms\x18\x02 \x01(\r\"K\n\tRunCancel\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"s\n\tRunAnswer\x12\x1e\n\x04user\x18\x01 \x01(\x0b\x32\x10.runcast.v1.User\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x12\n\nvalue_json\x18\x04 \x01(\x0c\x12\x0e\n\x06\x64\x65vice\x18\x05 \x01(\t*\xa6\x01\n\x0eReceiptOutcome\x12\x1f\n\x1bRECEIPT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1d\n\x19RECEIPT_OUTCOME_DELIVERED\x10\x01\x12\x1b\n\x17RECEIPT_OUTCOME_EXPIRED\x10\x02\x12\x1b\n\x17RECEIPT_OUTCOME_OFFLINE\x10\x03\x12\x1a\n\x16RECEIPT_OUTCOME_STORED\x10\x04\x32\x9e\x01\n\rIngestService\x12\x46\n\x07Publish\x12\x1a.runcast.v1.PublishRequest\x1a\x1b.runcast.v1.PublishResponse(\x01\x30\x01\x12\x45\n\x08IsOnline\x12\x1b.runcast.v1.IsOnlineRequest\x1a\x1c.runcast.v1.IsOnlineResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'runcast.v1.ingest_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RECEIPTOUTCOME']._serialized_start=1987
-  _globals['_RECEIPTOUTCOME']._serialized_end=2153
-  _globals['_PUBLISHREQUEST']._serialized_start=64
-  _globals['_PUBLISHREQUEST']._serialized_end=336
-  _globals['_OPENRUN']._serialized_start=338
-  _globals['_OPENRUN']._serialized_end=412
-  _globals['_ANSWERASK']._serialized_start=414
-  _globals['_ANSWERASK']._serialized_end=510
-  _globals['_RECEIPTASK']._serialized_start=513
-  _globals['_RECEIPTASK']._serialized_end=665
-  _globals['_PRODUCERHELLO']._serialized_start=667
-  _globals['_PRODUCERHELLO']._serialized_end=739
-  _globals['_PUBLISHRESPONSE']._serialized_start=742
-  _globals['_PUBLISHRESPONSE']._serialized_end=1120
-  _globals['_ROUTERHELLO']._serialized_start=1122
-  _globals['_ROUTERHELLO']._serialized_end=1231
-  _globals['_WINDOW']._serialized_start=1233
-  _globals['_WINDOW']._serialized_end=1273
-  _globals['_BATCHACK']._serialized_start=1275
-  _globals['_BATCHACK']._serialized_end=1371
-  _globals['_BATCHREFUSAL']._serialized_start=1374
-  _globals['_BATCHREFUSAL']._serialized_end=1525
-  _globals['_RECEIPT']._serialized_start=1528
-  _globals['_RECEIPT']._serialized_end=1667
-  _globals['_RUNABANDON']._serialized_start=1669
-  _globals['_RUNABANDON']._serialized_end=1746
-  _globals['_GOAWAY']._serialized_start=1748
-  _globals['_GOAWAY']._serialized_end=1790
-  _globals['_RUNCANCEL']._serialized_start=1792
-  _globals['_RUNCANCEL']._serialized_end=1867
-  _globals['_RUNANSWER']._serialized_start=1869
-  _globals['_RUNANSWER']._serialized_end=1984
-  _globals['_INGESTSERVICE']._serialized_start=2155
-  _globals['_INGESTSERVICE']._serialized_end=2242
+  _globals['_RECEIPTOUTCOME']._serialized_start=2074
+  _globals['_RECEIPTOUTCOME']._serialized_end=2240
+  _globals['_ISONLINEREQUEST']._serialized_start=63
+  _globals['_ISONLINEREQUEST']._serialized_end=112
+  _globals['_ISONLINERESPONSE']._serialized_start=114
+  _globals['_ISONLINERESPONSE']._serialized_end=148
+  _globals['_PUBLISHREQUEST']._serialized_start=151
+  _globals['_PUBLISHREQUEST']._serialized_end=423
+  _globals['_OPENRUN']._serialized_start=425
+  _globals['_OPENRUN']._serialized_end=499
+  _globals['_ANSWERASK']._serialized_start=501
+  _globals['_ANSWERASK']._serialized_end=597
+  _globals['_RECEIPTASK']._serialized_start=600
+  _globals['_RECEIPTASK']._serialized_end=752
+  _globals['_PRODUCERHELLO']._serialized_start=754
+  _globals['_PRODUCERHELLO']._serialized_end=826
+  _globals['_PUBLISHRESPONSE']._serialized_start=829
+  _globals['_PUBLISHRESPONSE']._serialized_end=1207
+  _globals['_ROUTERHELLO']._serialized_start=1209
+  _globals['_ROUTERHELLO']._serialized_end=1318
+  _globals['_WINDOW']._serialized_start=1320
+  _globals['_WINDOW']._serialized_end=1360
+  _globals['_BATCHACK']._serialized_start=1362
+  _globals['_BATCHACK']._serialized_end=1458
+  _globals['_BATCHREFUSAL']._serialized_start=1461
+  _globals['_BATCHREFUSAL']._serialized_end=1612
+  _globals['_RECEIPT']._serialized_start=1615
+  _globals['_RECEIPT']._serialized_end=1754
+  _globals['_RUNABANDON']._serialized_start=1756
+  _globals['_RUNABANDON']._serialized_end=1833
+  _globals['_GOAWAY']._serialized_start=1835
+  _globals['_GOAWAY']._serialized_end=1877
+  _globals['_RUNCANCEL']._serialized_start=1879
+  _globals['_RUNCANCEL']._serialized_end=1954
+  _globals['_RUNANSWER']._serialized_start=1956
+  _globals['_RUNANSWER']._serialized_end=2071
+  _globals['_INGESTSERVICE']._serialized_start=2243
+  _globals['_INGESTSERVICE']._serialized_end=2401
 # @@protoc_insertion_point(module_scope)

@@ -21,6 +21,18 @@ RECEIPT_OUTCOME_EXPIRED: ReceiptOutcome
 RECEIPT_OUTCOME_OFFLINE: ReceiptOutcome
 RECEIPT_OUTCOME_STORED: ReceiptOutcome
 
+class IsOnlineRequest(_message.Message):
+    __slots__ = ("user",)
+    USER_FIELD_NUMBER: _ClassVar[int]
+    user: _event_pb2.User
+    def __init__(self, user: _Optional[_Union[_event_pb2.User, _Mapping]] = ...) -> None: ...
+
+class IsOnlineResponse(_message.Message):
+    __slots__ = ("online",)
+    ONLINE_FIELD_NUMBER: _ClassVar[int]
+    online: bool
+    def __init__(self, online: bool = ...) -> None: ...
+
 class PublishRequest(_message.Message):
     __slots__ = ("hello", "batches", "abandons", "receipt_asks", "answer_asks", "open_runs")
     HELLO_FIELD_NUMBER: _ClassVar[int]

@@ -40,6 +40,11 @@ class IngestServiceStub(object):
                 request_serializer=runcast_dot_v1_dot_ingest__pb2.PublishRequest.SerializeToString,
                 response_deserializer=runcast_dot_v1_dot_ingest__pb2.PublishResponse.FromString,
                 _registered_method=True)
+        self.IsOnline = channel.unary_unary(
+                '/runcast.v1.IngestService/IsOnline',
+                request_serializer=runcast_dot_v1_dot_ingest__pb2.IsOnlineRequest.SerializeToString,
+                response_deserializer=runcast_dot_v1_dot_ingest__pb2.IsOnlineResponse.FromString,
+                _registered_method=True)
 
 
 class IngestServiceServicer(object):
@@ -55,6 +60,13 @@ class IngestServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def IsOnline(self, request, context):
+        """Whether a device of a user is connected just now, to any edge. Needs the user's tenant in the caller's scope.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IngestServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -62,6 +74,11 @@ def add_IngestServiceServicer_to_server(servicer, server):
                     servicer.Publish,
                     request_deserializer=runcast_dot_v1_dot_ingest__pb2.PublishRequest.FromString,
                     response_serializer=runcast_dot_v1_dot_ingest__pb2.PublishResponse.SerializeToString,
+            ),
+            'IsOnline': grpc.unary_unary_rpc_method_handler(
+                    servicer.IsOnline,
+                    request_deserializer=runcast_dot_v1_dot_ingest__pb2.IsOnlineRequest.FromString,
+                    response_serializer=runcast_dot_v1_dot_ingest__pb2.IsOnlineResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -92,6 +109,33 @@ class IngestService(object):
             '/runcast.v1.IngestService/Publish',
             runcast_dot_v1_dot_ingest__pb2.PublishRequest.SerializeToString,
             runcast_dot_v1_dot_ingest__pb2.PublishResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IsOnline(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runcast.v1.IngestService/IsOnline',
+            runcast_dot_v1_dot_ingest__pb2.IsOnlineRequest.SerializeToString,
+            runcast_dot_v1_dot_ingest__pb2.IsOnlineResponse.FromString,
             options,
             channel_credentials,
             insecure,

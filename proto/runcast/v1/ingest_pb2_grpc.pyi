@@ -38,6 +38,8 @@ class IngestServiceStub:
     `hello`. Each run has at most one batch unanswered; every batch is answered by an ack or a refusal. A stream that
     breaks is opened again, to any router, and what was not answered is sent again unchanged.
     """
+    IsOnline: _grpc.UnaryUnaryMultiCallable[_ingest_pb2.IsOnlineRequest, _ingest_pb2.IsOnlineResponse]
+    """Whether a device of a user is connected just now, to any edge. Needs the user's tenant in the caller's scope."""
 
 @_typing.type_check_only
 class IngestServiceAsyncStub(IngestServiceStub):
@@ -49,6 +51,8 @@ class IngestServiceAsyncStub(IngestServiceStub):
     `hello`. Each run has at most one batch unanswered; every batch is answered by an ack or a refusal. A stream that
     breaks is opened again, to any router, and what was not answered is sent again unchanged.
     """
+    IsOnline: _aio.UnaryUnaryMultiCallable[_ingest_pb2.IsOnlineRequest, _ingest_pb2.IsOnlineResponse]  # type: ignore[assignment]
+    """Whether a device of a user is connected just now, to any edge. Needs the user's tenant in the caller's scope."""
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes events in."""
@@ -63,5 +67,13 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         `hello`. Each run has at most one batch unanswered; every batch is answered by an ack or a refusal. A stream that
         breaks is opened again, to any router, and what was not answered is sent again unchanged.
         """
+
+    @_abc_1.abstractmethod
+    def IsOnline(
+        self,
+        request: _ingest_pb2.IsOnlineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ingest_pb2.IsOnlineResponse, _abc.Awaitable[_ingest_pb2.IsOnlineResponse]]:
+        """Whether a device of a user is connected just now, to any edge. Needs the user's tenant in the caller's scope."""
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

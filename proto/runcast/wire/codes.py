@@ -56,6 +56,8 @@ _ROWS: Final = (
     Code("position_malformed", "INVALID_ARGUMENT", 4504, False, True, "send positions exactly as frames gave them"),
     Code("hello_timeout", "DEADLINE_EXCEEDED", 4008, True, True, "send hello within 10 s of connecting"),
     Code("origin_refused", "PERMISSION_DENIED", 4505, False, True, "serve the page from an origin that the edge allows (RUNCAST_ORIGINS)"),
+    Code("disconnected", "ABORTED", 4013, True, True, "connect again; an operator closed this connection"),
+    Code("revoked", "PERMISSION_DENIED", 4506, False, True, "log in again; an operator has ended this access"),
     Code("silent", "DEADLINE_EXCEEDED", 4009, True, True, "connect again; nothing was heard for 45 s"),
     Code("slow", "RESOURCE_EXHAUSTED", 4010, True, True, "connect again and acknowledge what is handled"),
     Code("too_many_devices", "RESOURCE_EXHAUSTED", 4011, True, True, "close other connections of this user, then connect again"),
