@@ -297,6 +297,7 @@ async def _run(edge: Edge, port: int, stop: asyncio.Event) -> None:
     edge.not_ready = "waiting for a router to create the deployment"
     edge.bus.disconnected.append(edge.shards.lost)
     async with asyncio.TaskGroup() as group:
+        group.create_task(edge.bus.seals.run(), name="keys file")
         group.create_task(_follow_deployment(edge), name="deployment")
         group.create_task(edge.auth.run(), name="authentication")
         await _until_found(edge)

@@ -10,7 +10,7 @@ superseded attempts holds for all.
 import asyncio
 import time
 from collections import deque
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import nats.errors
@@ -24,6 +24,7 @@ from runcast.bus.deployment import Shard
 from runcast.bus.direct import DirectReader, Message
 from runcast.bus.leaders import StreamMissingError
 from runcast.bus.presence import Presence
+from runcast.bus.sealing.seals import UnreadableError
 from runcast.bus.storage import storage_error
 from runcast.edge.entry import Entry
 from runcast.edge.open_requests import OpenRequests
@@ -57,8 +58,8 @@ class Listener(Protocol):
         """The feed moved to `entry`."""
         ...
 
-    def lost(self, why: str) -> None:
-        """The feed ended; connect again."""
+    def lost(self, why: str, code: str = "unavailable") -> None:
+        """The feed ended, with this row of the code table; connect again."""
         ...
 
     def hurry(self, seq: int) -> None:
@@ -69,6 +70,20 @@ class Listener(Protocol):
     def device(self) -> str:
         """Its id."""
         ...
+
+
+class Look(NamedTuple):
+    """What the log has at a place.
+
+    Attributes:
+        held: it still has the message there (always true for 0).
+        missed: how many follow it.
+        unreadable: why the next one can't be opened; None when it can, or there is none.
+    """
+
+    held: bool
+    missed: int
+    unreadable: UnreadableError | None = None
 
 
 class Feed:
@@ -210,7 +225,7 @@ class Feed:
         seq, prev = headers.get(subjects.HEADER_SEQ), headers.get(subjects.HEADER_PREV)
         if seq is None or prev is None:
             return  # not republished by the stream: nobody's event
-        self._splice.live(Entry(self.epoch, int(prev), int(seq), msg.data), time.monotonic())
+        self._splice.live(self._entry(int(prev), int(seq), msg.data), time.monotonic())
         self._advance()
 
     async def reach(self, seq: int) -> None:
@@ -250,6 +265,9 @@ class Feed:
 
     def _advance(self) -> None:
         for entry in self._splice.take():
+            if entry.unreadable is not None:  # the devices come back, and are told what becomes of it
+                self.end(entry.unreadable.message, entry.unreadable.code.name)
+                return
             self._leave_out(entry)
             self.watch(entry)
             for listener in tuple(self.listeners):
@@ -260,14 +278,14 @@ class Feed:
         elif self._splice.gap and self._filling is None and not self.closed:
             self._filling = self._tasks.create_task(self._fill())
 
-    def end(self, why: str) -> None:
-        """Send all devices away; they come back to a feed that is opened anew."""
+    def end(self, why: str, code: str = "unavailable") -> None:
+        """Send all devices away, with a row of the code table; they come back to a feed that is opened anew."""
         if self.closed:
             return
         self.closed = True
         self._log.warning("feed_ended", user=self.subject, pos=self.pos, why=why)
         for listener in tuple(self.listeners):
-            listener.lost(why)
+            listener.lost(why, code)
 
     async def _fill(self) -> None:
         """Read the log until the gap is closed; give up, and send the devices to resume, when it does not move."""
@@ -297,9 +315,16 @@ class Feed:
         entries = []
         prev = after
         for message in messages:
-            entries.append(Entry(self.epoch, prev, message.seq, message.data))
+            entries.append(self._entry(prev, message.seq, message.data))
             prev = message.seq
         return entries
+
+    def _entry(self, prev: int, seq: int, data: bytes) -> Entry:
+        """What was stored at `seq`, opened."""
+        try:
+            return Entry(self.epoch, prev, seq, self._bus.seals.open(self.user, self.subject, data))
+        except UnreadableError as exc:
+            return Entry(self.epoch, prev, seq, b"", exc)
 
     async def read(self, seq: int) -> tuple[list[Entry], bool]:
         """What follows `seq`, for one device.
@@ -335,21 +360,21 @@ class Feed:
                 return entries, True
         raise why
 
-    async def look(self, seq: int) -> tuple[bool, int]:
-        """Whether the log still holds the message at `seq` (always true for 0), and how many follow it. For a `seq` before the feed's.
+    async def look(self, seq: int) -> Look:
+        """What the log has at `seq`, and right behind it. For a `seq` before the feed's.
 
         Raises:
             UnavailableError: the log could not be read, however often it was tried.
         """
         near = self._ring.after(seq)
         if near is not None:
-            return True, len(near)
+            return Look(True, len(near))
         why = UnavailableError("the log has not caught up with its tip; connect again")
         for attempt in range(limits.HISTORY_TRIES_MAX):
             if attempt:
                 await asyncio.sleep(_BACKOFF_S * 2**attempt)
             try:
-                messages = await self._reader.history(self.stream, self.subject, seq, batch=1)
+                messages = await self._reader.history(self.stream, self.subject, seq, batch=2 if seq else 1)
             except UnavailableError as exc:
                 why = exc
                 continue
@@ -357,8 +382,35 @@ class Feed:
                 first = messages[0]
                 if seq not in (0, first.seq) and await self._reader.leader_holds(self.stream, self.subject, seq):
                     continue  # a replica with a hole: it is being mended
-                return seq in (0, first.seq), first.pending + (first.seq != seq)
+                held = seq in (0, first.seq)
+                next_one = messages[-1] if messages[-1].seq > seq else None
+                unreadable = self._why_not(next_one) if next_one is not None and held else None
+                return Look(held, first.pending + (first.seq != seq), unreadable)
         raise why
+
+    def _why_not(self, message: Message) -> UnreadableError | None:
+        try:
+            self._bus.seals.open(self.user, self.subject, message.data)
+        except UnreadableError as exc:
+            return exc
+        return None
+
+    async def past_unreadable(self, seq: int) -> int:
+        """The place behind what follows `seq` and can't be opened.
+
+        Raises:
+            UnavailableError: the log could not be read.
+            UnreadableError: the key of a part of it may come yet.
+        """
+        while seq < self.pos:
+            entries, _ = await self.read(seq)
+            for entry in entries:
+                if entry.unreadable is None:
+                    return seq
+                if isinstance(entry.unreadable, UnreadableError) and entry.unreadable.waits:
+                    raise entry.unreadable
+                seq = entry.seq
+        return seq
 
     async def stream_first_seq(self) -> int:
         """Oldest seq in the whole shard; 1 while nothing ever left it.

@@ -98,9 +98,9 @@ class Connection:
         self.session.offer(entry)
         self._carry()
 
-    def lost(self, why: str) -> None:
+    def lost(self, why: str, code: str = "unavailable") -> None:
         """See `feed.Listener`."""
-        self.session.close("unavailable", f"{why}; connect again")
+        self.session.close(code, f"{why}; connect again")
         self._carry()
 
     def hurry(self, seq: int) -> None:
@@ -303,7 +303,7 @@ class Connection:
                 self._since = cursor.since
         if plan.outcome == "snapshot":
             self._since = plan.base
-        if hello.position == LATEST:
+        if hello.position == LATEST or plan.reason == "unreadable":
             self._since = plan.base
             if self._feed is not None and plan.base:  # noted, so that the next connection knows what this one skipped
                 self._cursor = Acknowledged(epoch, plan.base, plan.base)

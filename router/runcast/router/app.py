@@ -103,6 +103,7 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
                 group.create_task(tell_statistics(bus, "router", node.id, node.collect, log), name="statistics"),
                 group.create_task(node.losses.run(), name="losses"),
                 group.create_task(principals.run(), name="principals"),
+                group.create_task(bus.seals.run(), name="keys file"),
             ]
             if trust is not None:
                 parts.append(group.create_task(trust.run(), name="auth file"))

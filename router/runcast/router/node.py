@@ -17,6 +17,7 @@ from structlog.stdlib import BoundLogger
 from runcast.bus.connection import Bus
 from runcast.bus.deployment import Shard
 from runcast.bus.health import State
+from runcast.bus.sealing.seals import UnreadableError
 from runcast.bus.shards import Shards
 from runcast.bus.statistics import StatisticsBoard
 from runcast.bus.storage import store
@@ -166,7 +167,7 @@ class Node:
         }
 
     async def store_batch(self, holder: Holder, key: BatchKey, payload: bytes, events: int, *, ends: bool) -> tuple[str, bool]:
-        """Store a batch once, however often it is sent.
+        """Store a batch once, however often it is sent; sealed, for a tenant that has keys.
 
         Args:
             holder: of its stream.
@@ -179,18 +180,20 @@ class Node:
             Its position, and whether it had been stored before.
 
         Raises:
-            RuncastError: `run_lost`, `attempt_taken`, `unavailable`, `indeterminate`, `storage_full` or `internal`.
+            RuncastError: `run_lost`, `attempt_taken`, `unavailable`, `indeterminate`, `storage_full`, `key_missing` or `internal`.
             LifecycleError: the run has ended.
         """
         user = key.run.user
         shard = self.shard_of(user)
-        self.shards.get(shard)  # if it is not there, a claim would be in vain
+        self.shards.get(shard)  # if it is not there, a claim would be in vain; likewise without a key
+        subject = subjects.event_subject(user, shard)
+        sealed = self.bus.seals.seal(user, subject, payload)
         await self.leases.admit(holder, key, ends=ends)
         epoch = self.shards.get(shard).epoch
         msg_id = subjects.batch_msg_id(user, holder.producer, key.run.run_id, key.attempt, key.number)
         storage = self.bus.health.storage
         try:
-            seq, duplicate = await store(self.bus, subjects.event_subject(user, shard), payload, msg_id=msg_id)
+            seq, duplicate = await store(self.bus, subject, sealed, msg_id=msg_id)
         except RuncastError as exc:
             if exc.code.name == "storage_full":
                 storage.failed(time.monotonic(), exc.message)
@@ -216,8 +219,13 @@ class Node:
             found = await self.bus.leaders.message(subjects.event_stream(shard), {"seq": seq}, 0.0)
         except UnavailableError as exc:
             raise UnavailableError(exc.message, code="indeterminate") from exc
+        user = key.run.user
+        try:
+            data = self.bus.seals.open(user, subjects.event_subject(user, shard), found.data) if found is not None else b""
+        except UnreadableError as exc:
+            raise UnavailableError(exc.message, code="indeterminate", retry_after_s=exc.retry_after_s) from exc
         with contextlib.suppress(DecodeError):
-            if found is not None and Batch.FromString(found.data).producer != holder.producer:
+            if data and Batch.FromString(data).producer != holder.producer:
                 self.leases.withdraw(holder, key)
                 raise taken_error(key.attempt)
 
