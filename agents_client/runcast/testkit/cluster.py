@@ -40,8 +40,8 @@ class Cluster(Chaos):
         edges: how many edge processes.
         nats_url: an existing NATS instead of a nats-server of our own.
         nats_servers: how many nats-servers: 1, or 3 for a cluster with everything replicated on all of them.
-        proxied: put a proxy on every line: between each router or edge and each nats-server, before each edge (where devices connect)
-            and before each router (where agents do); "rim": on the lines of devices and agents only.
+        proxied: put a proxy on every line: between each router or edge and each nats-server, from each nats-server to each other, before
+            each edge (where devices connect) and before each router (where agents do); "rim": on the lines of devices and agents only.
         data: where nats-server keeps its data; None for a temporary directory that is removed at the end.
         shards: of a new deployment; 0 for the default.
         share_ports: all routers on one port and all edges on one port (the kernel spreads connections), instead of a port each.
@@ -56,7 +56,7 @@ class Cluster(Chaos):
         nats: our (first) nats-server; None with `nats_url`.
         nats_servers: all of them.
         nats_url: of all nats-servers, past the proxies.
-        proxies: by who connects and to whom: ("edge-0", "nats-0"), ("device", "edge-0"), ("agent", "router-0").
+        proxies: by who connects and to whom: ("edge-0", "nats-0"), ("nats-0", "nats-1"), ("device", "edge-0"), ("agent", "router-0").
         routers: the router nodes.
         edges: the edge nodes.
         directory: where logs, and data unless given, are.
@@ -282,7 +282,7 @@ class Cluster(Chaos):
     async def _start_nats_cluster(self) -> None:
         """Start several nats-servers, on other ports when somebody took one between the look and the bind."""
         for attempt in range(limits.NATS_PORT_TRIES):
-            ports = self._plan_nats_cluster()
+            ports = await self._plan_nats_cluster()
             try:
                 await _start_at_once(self.nats_servers)
             except ProcessError:
@@ -293,7 +293,7 @@ class Cluster(Chaos):
                 break
         await wait_formed([node.url for node in self.nats_servers], min(self._servers, 3))
 
-    def _plan_nats_cluster(self) -> list[int]:
+    async def _plan_nats_cluster(self) -> list[int]:
         program = find_nats_server()
         data = self._data or self.directory / "nats"
         rng = random.Random()  # noqa: S311 # ports, not secrets
@@ -304,7 +304,8 @@ class Cluster(Chaos):
             name = f"nats-{index}"
             store = data / name
             store.mkdir(parents=True, exist_ok=True)
-            config = write_config(self.directory, name, port, routes, index, store)
+            others = [await self._route(name, f"nats-{to}", routes[to]) for to in range(self._servers) if to != index]
+            config = write_config(self.directory, name, port, routes[index], others, store)
             node = Node(
                 name,
                 [program, "-c", str(config)],
@@ -319,23 +320,28 @@ class Cluster(Chaos):
         self.nats_url = ",".join(node.url for node in self.nats_servers)
         return ports
 
+    async def _route(self, who: str, target: str, port: int) -> int:
+        """The port by which one nats-server reaches another."""
+        if self._proxied is not True:
+            return port
+        return (await self._add_proxy(who, target, port)).port
+
     async def _start_proxies(self) -> None:
-        for proxy in self.proxies.values():
-            await proxy.close()
-        self.proxies.clear()
         for node in (*self.routers, *self.edges):
             if self._proxied != "rim":
                 urls = []
                 for server in self.nats_servers:
-                    proxy = await self._add_proxy(node.name, server, nats=True)
+                    proxy = await self._add_proxy(node.name, server.name, server.port, nats=True)
                     urls.append(f"nats://{HOST}:{proxy.port}")
                 # Each node begins with another server, as nodes that were told the servers in their own order do.
                 first = (len(self.proxies) // max(len(urls), 1)) % max(len(urls), 1)
                 node.environ["RUNCAST_NATS_URL"] = ",".join(urls[first:] + urls[:first])
-            await self._add_proxy("agent" if node.role == "router" else "device", node)
+            await self._add_proxy("agent" if node.role == "router" else "device", node.name, node.port)
 
-    async def _add_proxy(self, who: str, target: Node, *, nats: bool = False) -> Proxy:
-        proxy = self.proxies[who, target.name] = Proxy(target.port, nats=nats)
+    async def _add_proxy(self, who: str, target: str, port: int, *, nats: bool = False) -> Proxy:
+        if (old := self.proxies.pop((who, target), None)) is not None:  # of a start that has to be tried again
+            await old.close()
+        proxy = self.proxies[who, target] = Proxy(port, nats=nats)
         await proxy.start()
         return proxy
 
