@@ -36,6 +36,7 @@ from structlog.stdlib import BoundLogger
 from runcast.bus.connection import Bus
 from runcast.bus.deployment import Deployment, DeploymentError, provision
 from runcast.bus.identity.trust import Trust
+from runcast.bus.policy.book import PolicyBook
 from runcast.bus.process import PortInUseError, announce_ready
 from runcast.bus.statistics import tell_statistics
 from runcast.bus.tls import Certificates
@@ -74,9 +75,11 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
         PortInUseError: the address can't be listened on.
         ServerTooOldError: as an exception group, like the next one: NATS lacks what is needed.
         DeploymentError: the deployment differs from the settings, or from what Runcast needs.
+        PolicyFileError: the policy file can't be used any more.
     """
     bus = Bus(log)
-    node = Node(settings.id, bus, log)
+    policy = PolicyBook(settings.policy_file, development=settings.auth == "dev", log=log)
+    node = Node(settings.id, bus, log, policy)
     health = Health()
     await health.tell(serving=False)
     server = grpc.aio.server(options=_OPTIONS)
@@ -103,6 +106,7 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
                 group.create_task(tell_statistics(bus, "router", node.id, node.collect, log), name="statistics"),
                 group.create_task(node.losses.run(), name="losses"),
                 group.create_task(principals.run(), name="principals"),
+                group.create_task(policy.run(), name="policy file"),
             ]
             if trust is not None:
                 parts.append(group.create_task(trust.run(), name="auth file"))

@@ -17,6 +17,7 @@ from structlog.stdlib import BoundLogger
 from runcast.bus.connection import Bus
 from runcast.bus.deployment import Shard
 from runcast.bus.health import State
+from runcast.bus.policy.book import PolicyBook
 from runcast.bus.shards import Shards
 from runcast.bus.statistics import StatisticsBoard
 from runcast.bus.storage import store
@@ -42,6 +43,7 @@ class Node:
         id: of this process.
         bus: the connection to NATS.
         log: bound to role and id.
+        policy: what tenants may use.
         shards: what storage looks like, as far as it is verified just now.
         resend_horizon_s: what producers are told, seconds; 0.0 while it is not known.
         producers: Publish streams that are open.
@@ -60,10 +62,11 @@ class Node:
         leaving: the process is about to stop; no new streams.
     """
 
-    def __init__(self, node_id: str, bus: Bus, log: BoundLogger) -> None:
+    def __init__(self, node_id: str, bus: Bus, log: BoundLogger, policy: PolicyBook) -> None:
         self.id = node_id
         self.bus = bus
         self.log = log
+        self.policy = policy
         self.shards = Shards()
         self.resend_horizon_s = 0.0
         self.producers: set[Publishing] = set()
@@ -161,6 +164,7 @@ class Node:
             "batches_stored": self.batches_stored,
             "events_stored": self.events_stored,
             "refusals": dict(self.refusals),
+            "policy": self.policy.report(),
             "receipts": dict(self.receipts.outcomes),
             "receipts_awaited": self.receipts.waiting,
         }
