@@ -270,7 +270,7 @@ async def test_what_users_sent_and_nobody_can_open(tmp_path: Path, runcast_clust
         await until_said(cluster, "message_parked")
     assert "its key is not in the keys file here" in log_of(cluster)
     assert await stored(cluster, subjects.PARKED_STREAM, subjects.parked_subject(inbox)) == [sealed]
-    async with cluster.connect() as rc, asyncio.TaskGroup() as group, rc.run(user=user) as run:
+    async with asyncio.timeout(20), cluster.connect() as rc, asyncio.TaskGroup() as group, rc.run(user=user) as run:
         await run.flush()
         key = subjects.kv_subject(subjects.RUNS_BUCKET, subjects.cancel_key(owner, 0, run.id))
         cancel = make_envelope(owner, key, CancelRequest(reason="why").SerializeToString(), "k0")

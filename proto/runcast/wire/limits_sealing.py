@@ -14,8 +14,8 @@ KEY_ID_BYTES_MAX: Final[int] = 32
 TENANT_KEYS_MAX: Final[int] = 32
 """Keys of one tenant: with a rotation a day, those of a month. More are refused when the file is read."""
 
-USER_KEYS_MAX: Final[int] = 8192
-"""Keys of users that a process keeps derived, about 0.5 KiB each. The ones used longest ago go first, and are derived again, 5 us each."""
+USER_KEYS_MAX: Final[int] = 2048
+"""Keys of users that a process keeps derived, 2.7 KiB each. The ones used longest ago go first, and are derived again, 5 us each."""
 
 USER_KEY_S: Final[int] = 86_400
 """For how long a user's key is used, seconds. NIST SP 800-38D 8.3 allows 2^32 messages under one key with random nonces: a day of one
