@@ -8,6 +8,7 @@ from collections import Counter
 
 from structlog.stdlib import BoundLogger
 
+from runcast.admin.audit import Audit
 from runcast.bus.connection import Bus
 from runcast.bus.denials import Denials
 from runcast.bus.presence import PresenceReader
@@ -28,6 +29,7 @@ class Node:
         shards: what storage looks like, as far as it is verified just now.
         board: what all processes tell about themselves.
         presence: asks who is there.
+        audit: what operators did.
         refusals: of calls since the start, by code.
         denials: what was not allowed.
         calls: answered since the start, by name.
@@ -41,6 +43,7 @@ class Node:
         self.shards = Shards()
         self.board = StatisticsBoard(bus)
         self.presence = PresenceReader(bus)
+        self.audit = Audit(bus, log)
         self.refusals: Counter[str] = Counter()
         self.denials = Denials(log, self.refusals)
         self.calls: Counter[str] = Counter()
@@ -51,6 +54,7 @@ class Node:
         """Listen, once the connection is open."""
         await self.board.open()
         await self.presence.open()
+        await self.audit.open()
 
     def shard_of(self, user: UserKey) -> int:
         """The user's shard.
