@@ -74,17 +74,17 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def host(self) -> str:
         """The host part of `bind`."""
-        return self.bind.rpartition(":")[0].strip("[]")
+        return host_of(self.bind)
 
     @property
     def port(self) -> int:
         """The port part of `bind`."""
-        return int(self.bind.rpartition(":")[2])
+        return port_of(self.bind)
 
     def problems(self) -> list[str]:
         """What can't work, a line each, saying what to set. Services add their own."""
         return [
-            *_bind_problems(self),
+            *bind_problems("RUNCAST_BIND", self.bind, self.auth),
             *_auth_problems(self),
             *_policy_problems(self),
             *_nats_problems(self),
@@ -140,17 +140,33 @@ def _masked_url(url: str) -> str:
     return f"{scheme}://***@{host}" if slashes else f"***@{host}" if at else url
 
 
-def _bind_problems(settings: ServiceSettings) -> list[str]:
-    problems = []
-    match = _BIND.fullmatch(settings.bind)
+def bind_problems(name: str, bind: str, auth: str) -> list[str]:
+    """What is wrong with an address to listen on.
+
+    Args:
+        name: of the setting.
+        bind: its value.
+        auth: the mode.
+    """
+    match = _BIND.fullmatch(bind)
     if match is None or int(match[1]) > 65535:
-        problems.append(f"RUNCAST_BIND={settings.bind!r}: expected HOST:PORT, such as 127.0.0.1:7400 or [::1]:7400")
-    elif settings.auth == "dev" and not is_loopback(settings.host):
-        problems.append(
-            f"RUNCAST_AUTH=dev believes everybody, so it listens on loopback only, not on {settings.host};"
-            " bind to 127.0.0.1, or configure real authentication"
-        )
-    return problems
+        return [f"{name}={bind!r}: expected HOST:PORT, such as 127.0.0.1:7400 or [::1]:7400"]
+    if auth == "dev" and not is_loopback(host_of(bind)):
+        return [
+            f"RUNCAST_AUTH=dev believes everybody, so it listens on loopback only, not on {host_of(bind)};"
+            f" set {name} to an address of 127.0.0.1, or configure real authentication"
+        ]
+    return []
+
+
+def host_of(bind: str) -> str:
+    """The host of `host:port`."""
+    return bind.rpartition(":")[0].strip("[]")
+
+
+def port_of(bind: str) -> int:
+    """The port of `host:port`."""
+    return int(bind.rpartition(":")[2])
 
 
 def _auth_problems(settings: ServiceSettings) -> list[str]:

@@ -184,6 +184,7 @@ class Edge:
         statistics = self.statistics
         behind = sum(1 for connection in self.connections if connection.session.state in (State.BEHIND, State.RESUMING))
         return {
+            "version": VERSION,
             "uptime_s": round(now - self.started, 1),
             "users": 0 if self.not_ready else self.hub.users,
             "devices": len(self.connections),
@@ -194,6 +195,7 @@ class Edge:
             "to_send": statistics.to_send.as_json(),
             "to_ack": statistics.to_ack.as_json(),
             "alerts": statistics.alerts,
+            "health": self.bus.health.report(now),
         }
 
     def _users_behind(self) -> list[dict[str, object]]:

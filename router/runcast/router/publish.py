@@ -18,6 +18,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
+from runcast.bus.rpc_status import refuse_call
 from runcast.router.auth import Authenticator, Principal, admit
 from runcast.router.effects import (
     Acked,
@@ -42,12 +43,14 @@ from runcast.router.ingest import ProducerStream
 from runcast.router.leases import Holder
 from runcast.router.node import Node, Publishing
 from runcast.router.principals import Principals
-from runcast.router.status import hello_late, refuse_call
+from runcast.router.status import hello_late
 from runcast.v1 import ingest_pb2_grpc
 from runcast.v1.ingest_pb2 import (
     BatchAck,
     BatchRefusal,
     GoAway,
+    IsOnlineRequest,
+    IsOnlineResponse,
     ProducerHello,
     PublishRequest,
     PublishResponse,
@@ -60,6 +63,7 @@ from runcast.v1.ingest_pb2 import (
 )
 from runcast.wire import VERSION, limits
 from runcast.wire.errors import RuncastError, UnavailableError
+from runcast.wire.ids import UserKey, check_id
 from runcast.wire.position import parse_position
 
 
@@ -99,6 +103,20 @@ class PublishService(ingest_pb2_grpc.IngestServiceServicer):
             stream.close()
         if error is not None:
             await refuse_call(context, error)
+
+    async def IsOnline(self, request: IsOnlineRequest, context: Any) -> IsOnlineResponse:  # noqa: N802 # gRPC's name
+        """Tell whether a device of a user is connected, to any edge."""
+        node = self._node
+        principal = await admit(self._authenticator, context, node.denials)
+        try:
+            principal.scopes.check_tenant(request.user.tenant)
+            user = UserKey(check_id(request.user.tenant, "tenant id"), check_id(request.user.id, "user id"))
+            found = await node.receipts.presence.ask(user, node.shard_of(user), first=True)
+        except RuncastError as exc:
+            if exc.code.name == DENIED:
+                node.denials.note(principal.name, exc.code.name, exc.message)
+            await refuse_call(context, exc)
+        return IsOnlineResponse(online=bool(found))
 
 
 class _Stream(Publishing):
