@@ -1,7 +1,8 @@
 """`runcast.v1.AdminService`, put together of its groups of RPCs."""
 
+from runcast.admin.erasing import EraseCalls
 from runcast.admin.status import StatusCalls
 
 
-class AdminService(StatusCalls):
+class AdminService(StatusCalls, EraseCalls):
     """All RPCs of the service."""

@@ -87,6 +87,7 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
                 group.create_task(tell_statistics(bus, "router", node.id, node.collect, log), name="statistics"),
                 group.create_task(node.losses.run(), name="losses"),
                 group.create_task(principals.run(), name="principals"),
+                group.create_task(node.erasures.run(node.forget), name="erasing"),
             ]
             if trust is not None:
                 parts.append(group.create_task(trust.run(), name="auth file"))
@@ -129,6 +130,7 @@ async def _keep_connected(node: Node, health: Health, settings: RouterSettings, 
     await node.answers.open()
     await node.receipts.open()
     await node.losses.open()
+    await node.erasures.open()
     announced = False
     while True:
         lost.clear()
