@@ -14,6 +14,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
+from runcast.bus.policy.tiers import Tier
+from runcast.wire import limits
 from runcast.wire.errors import UnavailableError
 
 RetentionOf = Callable[[str], float]
@@ -26,6 +28,16 @@ _PROOF_SHARE: Final = 0.95
 def keep_all(tenant: str) -> float:  # noqa: ARG001 # as of every RetentionOf
     """No tenant has a retention of its own."""
     return math.inf
+
+
+def retention_of(tier_of: Callable[[str], Tier]) -> RetentionOf:
+    """The retention that a policy gives; a tier that allows the longest keeps things for as long as the streams do."""
+
+    def of(tenant: str) -> float:
+        retention_s = tier_of(tenant).retention_s
+        return retention_s if retention_s < limits.RETENTION_S else math.inf
+
+    return of
 
 
 def ttl_s(retention_s: float, age_s: float) -> int:

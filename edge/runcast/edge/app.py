@@ -21,8 +21,9 @@ from runcast.bus.connection import Bus
 from runcast.bus.deployment import Shard, read_deployment
 from runcast.bus.direct import DirectReader
 from runcast.bus.erasure_watch import ErasureWatch
+from runcast.bus.policy.book import PolicyBook
 from runcast.bus.process import PortInUseError, announce_ready
-from runcast.bus.retention import RetentionOf, keep_all
+from runcast.bus.retention import retention_of
 from runcast.bus.shards import Shards
 from runcast.bus.statistics import tell_statistics
 from runcast.bus.tls import Certificates
@@ -54,6 +55,7 @@ class Edge:
         settings: of this process.
         log: bound to role and id.
         auth: turns tokens into users.
+        policy: what tenants may use.
         origins: pages that may connect.
         tasks: work that outlives a connection.
         room: for snapshots.
@@ -74,6 +76,7 @@ class Edge:
         self.settings = settings
         self.log = log
         self.auth: Authenticator = authenticator(settings.auth, settings.auth_file, log)
+        self.policy = PolicyBook(settings.policy_file, development=settings.auth == "dev", log=log)
         self.origins = Origins(settings.origin_list, local=settings.auth == "dev")
         self.tasks = tasks
         self.room = Room()
@@ -82,7 +85,7 @@ class Edge:
         self.statistics = EdgeStatistics()
         self.started = time.monotonic()
         self.shards = Shards()
-        self.retention: RetentionOf = keep_all
+        self.retention = retention_of(self.policy.of)
         self.erasures = ErasureWatch(self.bus, "edge", settings.id, log)
         self.not_ready = "waiting for NATS"
 
@@ -181,6 +184,7 @@ class Edge:
                 "users": 0 if self.not_ready else self.hub.users,
                 "uptime_s": int(time.monotonic() - self.started),
                 "auth": self.auth.report(),
+                "policy": self.policy.report(),
                 **self.bus.health.report(time.monotonic()),
             }
         )
@@ -285,6 +289,7 @@ async def serve(settings: EdgeSettings, log: BoundLogger, stop: asyncio.Event) -
     Raises:
         PortInUseError: `settings.bind` is taken.
         AuthFileError: the auth file can't be used any more.
+        PolicyFileError: the policy file can't be used any more.
         ServerTooOldError: see `Bus.open`.
         DeploymentError: see `read_deployment`.
     """
@@ -327,6 +332,7 @@ async def _run(edge: Edge, port: int, stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(_follow_deployment(edge), name="deployment")
         group.create_task(edge.auth.run(), name="authentication")
+        group.create_task(edge.policy.run(), name="policy file")
         await _until_found(edge)
         await edge.attach()
         announce_ready("edge", edge.settings.host, port)

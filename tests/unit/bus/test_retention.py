@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from runcast.bus.retention import age_s, keep_all, proves, shorter, ttl_s
+from runcast.bus.policy.policyfile import parse_policy
+from runcast.bus.retention import age_s, keep_all, proves, retention_of, shorter, ttl_s
 
 DAY_S = 86_400.0
 
@@ -15,6 +16,11 @@ DAY_S = 86_400.0
 )
 def test_only_what_is_kept_for_less_is_told_to_storage(retention_s: float, age: float, ttl: int) -> None:
     assert ttl_s(retention_s, age) == ttl
+
+
+def test_a_tier_says_it_and_the_longest_is_as_long_as_the_streams() -> None:
+    policy = parse_policy('[tenants]\na = "brief"\n[tiers.brief]\nretention_s = 600\n')
+    assert (retention_of(policy.of)("a"), retention_of(policy.of)("b")) == (600.0, math.inf)
 
 
 def test_what_is_short_lived_anyway_may_get_shorter() -> None:
