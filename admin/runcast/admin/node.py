@@ -8,6 +8,7 @@ from collections import Counter
 
 from structlog.stdlib import BoundLogger
 
+from runcast.admin.audit import Audit
 from runcast.bus.connection import Bus
 from runcast.bus.denials import Denials
 from runcast.bus.erasure import Eraser
@@ -30,6 +31,7 @@ class Node:
         board: what all processes tell about themselves.
         presence: asks who is there.
         eraser: removes what is stored of a user.
+        audit: what operators did.
         refusals: of calls since the start, by code.
         denials: what was not allowed.
         calls: answered since the start, by name.
@@ -44,6 +46,7 @@ class Node:
         self.board = StatisticsBoard(bus)
         self.presence = PresenceReader(bus)
         self.eraser = Eraser(bus, log)
+        self.audit = Audit(bus, log)
         self.refusals: Counter[str] = Counter()
         self.denials = Denials(log, self.refusals)
         self.calls: Counter[str] = Counter()
@@ -55,6 +58,7 @@ class Node:
         await self.board.open()
         await self.presence.open()
         await self.eraser.open()
+        await self.audit.open()
 
     def shard_of(self, user: UserKey) -> int:
         """The user's shard.
