@@ -90,6 +90,7 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
                 group.create_task(tell_statistics(bus, "router", node.id, node.collect, log), name="statistics"),
                 group.create_task(node.losses.run(), name="losses"),
                 group.create_task(principals.run(), name="principals"),
+                group.create_task(node.erasures.run(node.forget), name="erasing"),
                 group.create_task(policy.run(), name="policy file"),
             ]
             if trust is not None:
@@ -133,6 +134,7 @@ async def _keep_connected(node: Node, health: Health, settings: RouterSettings, 
     await node.answers.open()
     await node.receipts.open()
     await node.losses.open()
+    await node.erasures.open()
     announced = False
     while True:
         lost.clear()
