@@ -17,6 +17,10 @@ RUNS_BUCKET: Final = "RUNCAST_RUNS"
 META_BUCKET: Final = "RUNCAST_META"
 META_DEPLOYMENT: Final = "deployment"
 """Key of the deployment's record in META."""
+REVOKED_BUCKET: Final = "RUNCAST_REVOKED"
+"""Who is kept out; keys are those of `runcast.wire.targets`."""
+DISCONNECT: Final = "ctl.disconnect"
+"""Where edges and routers hear whose connections they are to close."""
 LEADER_ADVISORY: Final = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.*"
 """Where NATS tells of new stream leaders; the last token is the stream."""
 
@@ -208,6 +212,11 @@ def producer_of(name: str) -> str:
 def lease_subjects() -> tuple[str, str]:
     """Source and destination of the republish rule by which routers hear of leases and of their end."""
     return kv_subject(RUNS_BUCKET, "lease.>"), "lease.>"
+
+
+def revoked_subjects() -> tuple[str, str]:
+    """Source and destination of the republish rule by which edges and routers hear of revocations once they are stored."""
+    return kv_subject(REVOKED_BUCKET, ">"), "revoked.>"
 
 
 class RunPlace(NamedTuple):
