@@ -22,7 +22,7 @@ from runcast.bus.connection import Bus
 from runcast.bus.keys import Bucket
 from runcast.bus.leaders import StreamMissingError
 from runcast.bus.storage import RevisionError
-from runcast.bus.streams import EPOCH_KEY, bucket_config, events_config, inbox_config, parked_config, runs_config
+from runcast.bus.streams import EPOCH_KEY, bucket_config, events_config, inbox_config, parked_config, revoked_config, runs_config
 from runcast.wire import limits, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
 
@@ -107,6 +107,7 @@ async def provision(bus: Bus, *, shards: int, replicas: int, log: BoundLogger, f
         parked_config(replicas),
         bucket_config(subjects.CURSORS_BUCKET, replicas, max_age=limits.RETENTION_S),
         runs_config(replicas),
+        revoked_config(replicas),
     )
     return await _each(
         record.shards,
@@ -126,7 +127,8 @@ async def read_deployment(bus: Bus, found: Found | None = None) -> Deployment | 
     Raises:
         DeploymentError: it is not what Runcast needs.
     """
-    others = (subjects.INBOX_STREAM, f"KV_{subjects.CURSORS_BUCKET}", f"KV_{subjects.RUNS_BUCKET}")
+    buckets = (subjects.CURSORS_BUCKET, subjects.RUNS_BUCKET, subjects.REVOKED_BUCKET)
+    others = (subjects.INBOX_STREAM, *(f"KV_{bucket}" for bucket in buckets))
     try:
         record = await _read_record(bus)
         if record is None:
@@ -305,7 +307,7 @@ async def stream_states(bus: Bus, deployment: Deployment) -> list[StreamState]:
         UnavailableError: NATS did not answer for one of them.
     """
     epochs = {subjects.event_stream(number): shard.epoch for number, shard in enumerate(deployment.shards)}
-    buckets = (subjects.CURSORS_BUCKET, subjects.RUNS_BUCKET, subjects.META_BUCKET)
+    buckets = (subjects.CURSORS_BUCKET, subjects.RUNS_BUCKET, subjects.REVOKED_BUCKET, subjects.META_BUCKET)
     states = []
     for name in (*epochs, subjects.INBOX_STREAM, subjects.PARKED_STREAM, *(f"KV_{bucket}" for bucket in buckets)):
         try:
