@@ -17,6 +17,7 @@ from structlog.stdlib import BoundLogger
 from runcast.bus.connection import Bus
 from runcast.bus.denials import Denials
 from runcast.bus.deployment import Shard
+from runcast.bus.guard import Guard
 from runcast.bus.health import State
 from runcast.bus.shards import Shards
 from runcast.bus.storage import store
@@ -56,7 +57,10 @@ class Node:
         leases: of the producers whose streams are open here.
         losses: declares runs lost whose producers went away.
         leaving: the process is about to stop; no new streams.
+        guard: keeps out whom operators revoke; set right after the node was made.
     """
+
+    guard: Guard
 
     def __init__(self, node_id: str, bus: Bus, log: BoundLogger) -> None:
         self.id = node_id
@@ -132,12 +136,12 @@ class Node:
             stream.check_horizon(horizon_s)
 
     def require_storage(self) -> None:
-        """Go on only when storage was found since the connection to NATS was opened.
+        """Go on only when storage was found, and read who is revoked, since the connection to NATS was opened.
 
         Raises:
             UnavailableError: it was not.
         """
-        if not self._begun:
+        if not (self._begun and self.guard.current):
             raise UnavailableError("this router has no connection to storage just now", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
 
     def shard_of(self, user: UserKey) -> int:
