@@ -11,6 +11,7 @@ from structlog.stdlib import BoundLogger
 from runcast.bus.connection import Bus
 from runcast.bus.denials import Denials
 from runcast.bus.presence import PresenceReader
+from runcast.bus.revoking import Revoking
 from runcast.bus.shards import Shards
 from runcast.bus.statistics import StatisticsBoard
 from runcast.wire import VERSION, limits, subjects
@@ -28,6 +29,7 @@ class Node:
         shards: what storage looks like, as far as it is verified just now.
         board: what all processes tell about themselves.
         presence: asks who is there.
+        revoking: closes connections, and keeps out.
         refusals: of calls since the start, by code.
         denials: what was not allowed.
         calls: answered since the start, by name.
@@ -41,6 +43,7 @@ class Node:
         self.shards = Shards()
         self.board = StatisticsBoard(bus)
         self.presence = PresenceReader(bus)
+        self.revoking = Revoking(bus)
         self.refusals: Counter[str] = Counter()
         self.denials = Denials(log, self.refusals)
         self.calls: Counter[str] = Counter()
@@ -51,6 +54,7 @@ class Node:
         """Listen, once the connection is open."""
         await self.board.open()
         await self.presence.open()
+        await self.revoking.open()
 
     def shard_of(self, user: UserKey) -> int:
         """The user's shard.
@@ -61,6 +65,10 @@ class Node:
         if not self.shards.count or not self.bus.connected:
             raise UnavailableError("there is no connection to storage just now", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
         return subjects.shard_of(user, self.shards.count)
+
+    def doors(self) -> list[str]:
+        """Ids of the edges and routers that told of themselves in the last seconds."""
+        return [heard.id for heard in self.board.newest(time.monotonic()) if heard.role in ("edge", "router")]
 
     def collect(self) -> dict[str, object]:
         """The statistics of this process, for `stats.admin.<id>`."""
