@@ -23,6 +23,7 @@ from runcast.bus.denials import Denials
 from runcast.bus.deployment import Shard, read_deployment
 from runcast.bus.direct import DirectReader
 from runcast.bus.guard import Guard
+from runcast.bus.policy.book import PolicyBook
 from runcast.bus.process import PortInUseError, announce_ready
 from runcast.bus.shards import Shards
 from runcast.bus.statistics import tell_statistics
@@ -55,6 +56,7 @@ class Edge:
         settings: of this process.
         log: bound to role and id.
         auth: turns tokens into users.
+        policy: what tenants may use.
         origins: pages that may connect.
         tasks: work that outlives a connection.
         room: for snapshots.
@@ -76,6 +78,7 @@ class Edge:
         self.settings = settings
         self.log = log
         self.auth: Authenticator = authenticator(settings.auth, settings.auth_file, log)
+        self.policy = PolicyBook(settings.policy_file, development=settings.auth == "dev", log=log)
         self.origins = Origins(settings.origin_list, local=settings.auth == "dev")
         self.tasks = tasks
         self.room = Room()
@@ -172,6 +175,7 @@ class Edge:
                 "users": 0 if self.not_ready else self.hub.users,
                 "uptime_s": int(time.monotonic() - self.started),
                 "auth": self.auth.report(),
+                "policy": self.policy.report(),
                 **self.bus.health.report(time.monotonic()),
             }
         )
@@ -270,6 +274,7 @@ async def serve(settings: EdgeSettings, log: BoundLogger, stop: asyncio.Event) -
     Raises:
         PortInUseError: `settings.bind` is taken.
         AuthFileError: the auth file can't be used any more.
+        PolicyFileError: the policy file can't be used any more.
         ServerTooOldError: see `Bus.open`.
         DeploymentError: see `read_deployment`.
     """
@@ -314,6 +319,7 @@ async def _run(edge: Edge, port: int, stop: asyncio.Event) -> None:
         group.create_task(_follow_deployment(edge), name="deployment")
         group.create_task(edge.auth.run(), name="authentication")
         group.create_task(edge.guard.run(), name="revocations")
+        group.create_task(edge.policy.run(), name="policy file")
         await _until_found(edge)
         edge.not_ready = _NOT_READ
         await edge.guard.ready(None)

@@ -34,6 +34,7 @@ from runcast.bus.connection import Bus
 from runcast.bus.deployment import Deployment, DeploymentError, provision
 from runcast.bus.guard import Guard
 from runcast.bus.identity.trust import Trust
+from runcast.bus.policy.book import PolicyBook
 from runcast.bus.process import announce_ready
 from runcast.bus.rpc_health import Health
 from runcast.bus.rpc_port import OPTIONS, open_port
@@ -61,9 +62,11 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
         PortInUseError: the address can't be listened on.
         ServerTooOldError: as an exception group, like the next one: NATS lacks what is needed.
         DeploymentError: the deployment differs from the settings, or from what Runcast needs.
+        PolicyFileError: the policy file can't be used any more.
     """
     bus = Bus(log)
-    node = Node(settings.id, bus, log)
+    policy = PolicyBook(settings.policy_file, development=settings.auth == "dev", log=log)
+    node = Node(settings.id, bus, log, policy)
     health = Health(SERVICES)
     await health.tell(serving=False)
     server = grpc.aio.server(options=OPTIONS)
@@ -91,6 +94,7 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
                 group.create_task(node.losses.run(), name="losses"),
                 group.create_task(principals.run(), name="principals"),
                 group.create_task(node.guard.run(), name="revocations"),
+                group.create_task(policy.run(), name="policy file"),
             ]
             if trust is not None:
                 parts.append(group.create_task(trust.run(), name="auth file"))

@@ -19,8 +19,10 @@ from runcast.bus.denials import Denials
 from runcast.bus.deployment import Shard
 from runcast.bus.guard import Guard
 from runcast.bus.health import State
+from runcast.bus.policy.book import PolicyBook
 from runcast.bus.shards import Shards
 from runcast.bus.storage import store
+from runcast.router.allowances import Allowances
 from runcast.router.answer_watch import AnswerWatch
 from runcast.router.cancels import CancelWatch
 from runcast.router.effects import BatchKey
@@ -42,6 +44,8 @@ class Node:
         id: of this process.
         bus: the connection to NATS.
         log: bound to role and id.
+        policy: what tenants may use.
+        allowances: what they use.
         shards: what storage looks like, as far as it is verified just now.
         resend_horizon_s: what producers are told, seconds; 0.0 while it is not known.
         producers: Publish streams that are open.
@@ -62,10 +66,12 @@ class Node:
 
     guard: Guard
 
-    def __init__(self, node_id: str, bus: Bus, log: BoundLogger) -> None:
+    def __init__(self, node_id: str, bus: Bus, log: BoundLogger, policy: PolicyBook) -> None:
         self.id = node_id
         self.bus = bus
         self.log = log
+        self.policy = policy
+        self.allowances = Allowances(policy.of)
         self.shards = Shards()
         self.resend_horizon_s = 0.0
         self.producers: set[Publishing] = set()
@@ -164,6 +170,9 @@ class Node:
             "batches_stored": self.batches_stored,
             "events_stored": self.events_stored,
             "refusals": dict(self.refusals),
+            "limited": dict(self.allowances.limited),
+            "limited_by": dict(self.allowances.limited_by),
+            "policy": self.policy.report(),
             "receipts": dict(self.receipts.outcomes),
             "receipts_awaited": self.receipts.waiting,
             "health": self.bus.health.report(now),

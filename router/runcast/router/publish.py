@@ -72,6 +72,8 @@ class StreamLostError(Exception):
 
 
 DENIED: Final = "permission_denied"
+NOTED: Final = frozenset({DENIED, "rate_limited"})
+"""Refusals that operators are told of."""
 PublishContext = grpc.aio.ServicerContext[PublishRequest, PublishResponse]
 
 
@@ -124,7 +126,7 @@ class _Stream(Publishing):
         self._node = node
         self._context = context
         self._peer = principal.name
-        self._machine = ProducerStream(scopes=lambda: principal.scopes)
+        self._machine = ProducerStream(scopes=lambda: principal.scopes, allowances=node.allowances)
         self._answers = _Answers()
         self._group = asyncio.TaskGroup()
         self._reader: asyncio.Task[None] | None = None
@@ -231,7 +233,7 @@ class _Stream(Publishing):
             else:
                 if not isinstance(request, PublishRequest):  # grpc.aio.EOF
                     return
-                machine.receive(request)
+                machine.receive(request, time.monotonic())
             self._carry_out()
             while self._answers.waiting > limits.STREAM_WINDOW_BATCHES:
                 self._written.clear()
@@ -284,8 +286,8 @@ class _Stream(Publishing):
                 case Refused(refusal):
                     answers.refusals.append(refusal)
                     self._node.refusals[refusal.code] += 1
-                    if refusal.code == DENIED:
-                        self._node.denials.note(self._peer, DENIED, refusal.message, counted=True)
+                    if refusal.code in NOTED:
+                        self._node.denials.note(self._peer, refusal.code, refusal.message, counted=True)
                 case Await(key, position, deadline_ms, elapsed_ms):
                     self._node.receipts.expect(self, key, position, deadline_ms=deadline_ms, elapsed_ms=elapsed_ms, late=True)
                 case Opened(run):
