@@ -11,8 +11,9 @@ REVOCATION_REASON_BYTES_MAX: Final = 100
 """The reason of one. Longer: refused."""
 REVOCATION_VALUE_BYTES_MAX: Final = 4 * 1024
 """One as it is stored. The bucket refuses larger ones."""
-REVOCATION_MARKER_S: Final = 60.0
-"""How long it stays visible in the bucket that one was lifted, or ended. Whole seconds."""
+REVOCATION_MARKER_S: Final = 1.0
+"""How long it stays visible in the bucket that one was lifted, or ended: so long it still takes a place there. Nobody needs to see it: who
+missed it finds nothing at the key. Whole seconds."""
 REVOCATIONS_ROUND_S: Final = 5.0
 """Every process compares what it knows with the bucket this often, should the news of one have been lost."""
 REVOCATIONS_PAGE_MAX: Final = 1_024
