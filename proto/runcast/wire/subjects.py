@@ -20,6 +20,10 @@ META_DEPLOYMENT: Final = "deployment"
 """Key of the deployment's record in META."""
 ERASE: Final = "ctl.erase"
 """Where edges and routers hear which user they are to forget."""
+REVOKED_BUCKET: Final = "RUNCAST_REVOKED"
+"""Who is kept out; keys are those of `runcast.wire.targets`."""
+DISCONNECT: Final = "ctl.disconnect"
+"""Where edges and routers hear whose connections they are to close."""
 LEADER_ADVISORY: Final = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.*"
 """Where NATS tells of new stream leaders; the last token is the stream."""
 
@@ -244,6 +248,11 @@ def user_places(user: UserKey, shard: int) -> tuple[UserPlace, ...]:
 def is_of_user(subject: str, user: UserKey, shard: int) -> bool:
     """Whether an `in.` or `parked.` subject is the user's."""
     return subject.endswith(f".{shard}.{user.token}")
+
+
+def revoked_subjects() -> tuple[str, str]:
+    """Source and destination of the republish rule by which edges and routers hear of revocations once they are stored."""
+    return kv_subject(REVOKED_BUCKET, ">"), "revoked.>"
 
 
 class RunPlace(NamedTuple):
