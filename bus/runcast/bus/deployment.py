@@ -23,6 +23,7 @@ from runcast.bus.keys import Bucket
 from runcast.bus.leaders import StreamMissingError
 from runcast.bus.storage import RevisionError
 from runcast.bus.streams import EPOCH_KEY, audit_config, bucket_config, events_config, inbox_config, parked_config, runs_config
+from runcast.bus.upgrade import allow_message_ttl
 from runcast.wire import limits, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
 
@@ -183,7 +184,10 @@ async def _create(bus: Bus, config: StreamConfig, log: BoundLogger) -> StreamInf
     until = asyncio.get_running_loop().time() + _CREATE_S
     while True:
         try:
-            return await _info(bus, name, limits.LEADER_WAIT_S)
+            info = await _info(bus, name, limits.LEADER_WAIT_S)
+            if config.allow_msg_ttl and not info.config.allow_msg_ttl:
+                await allow_message_ttl(bus, name, log)
+            return info
         except StreamMissingError:
             pass
         except UnavailableError as exc:

@@ -34,6 +34,7 @@ def events_config(shard: int, replicas: int) -> StreamConfig:
         duplicate_window=limits.DEDUPE_WINDOW_S,
         republish=RePublish(src=src, dest=dest),
         allow_direct=True,
+        allow_msg_ttl=True,
         num_replicas=replicas,
         metadata={EPOCH_KEY: _new_epoch()},
     )
@@ -50,6 +51,7 @@ def inbox_config(replicas: int) -> StreamConfig:
         discard_new_per_subject=True,
         max_msgs_per_subject=limits.INBOX_PER_USER_MAX,
         max_age=limits.INBOX_AGE_S,
+        allow_msg_ttl=True,
         duplicate_window=limits.DEDUPE_WINDOW_S,
         num_replicas=replicas,
     )
@@ -65,6 +67,7 @@ def parked_config(replicas: int) -> StreamConfig:
         discard=DiscardPolicy.OLD,
         max_bytes=limits.PARKED_BYTES_MAX,
         max_age=limits.PARKED_AGE_S,
+        allow_msg_ttl=True,
         duplicate_window=limits.DEDUPE_WINDOW_S,
         num_replicas=replicas,
     )

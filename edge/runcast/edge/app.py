@@ -20,7 +20,10 @@ from structlog.stdlib import BoundLogger
 from runcast.bus.connection import Bus
 from runcast.bus.deployment import Shard, read_deployment
 from runcast.bus.direct import DirectReader
+from runcast.bus.erasure_watch import ErasureWatch
+from runcast.bus.policy.book import PolicyBook
 from runcast.bus.process import PortInUseError, announce_ready
+from runcast.bus.retention import retention_of
 from runcast.bus.shards import Shards
 from runcast.bus.statistics import tell_statistics
 from runcast.bus.tls import Certificates
@@ -37,6 +40,7 @@ from runcast.edge.socket import Connection
 from runcast.edge.statistics import EdgeStatistics
 from runcast.edge.upstream import Upstream
 from runcast.wire import VERSION, limits
+from runcast.wire.ids import UserKey
 
 STATIC: Final = Path(__file__).parent / "static"
 TICK_S: Final = 1.0
@@ -51,10 +55,13 @@ class Edge:
         settings: of this process.
         log: bound to role and id.
         auth: turns tokens into users.
+        policy: what tenants may use.
         origins: pages that may connect.
         tasks: work that outlives a connection.
         room: for snapshots.
         shards: what storage looks like, as far as it is verified just now.
+        erasures: users who are being erased.
+        retention: of tenants.
         hub: feeds; set once NATS is there, like the rest below.
         cursors: what devices acknowledged.
         upstream: stores what devices send.
@@ -69,6 +76,7 @@ class Edge:
         self.settings = settings
         self.log = log
         self.auth: Authenticator = authenticator(settings.auth, settings.auth_file, log)
+        self.policy = PolicyBook(settings.policy_file, development=settings.auth == "dev", log=log)
         self.origins = Origins(settings.origin_list, local=settings.auth == "dev")
         self.tasks = tasks
         self.room = Room()
@@ -77,6 +85,8 @@ class Edge:
         self.statistics = EdgeStatistics()
         self.started = time.monotonic()
         self.shards = Shards()
+        self.retention = retention_of(self.policy.of)
+        self.erasures = ErasureWatch(self.bus, "edge", settings.id, log)
         self.not_ready = "waiting for NATS"
 
     def begin(self, count: int) -> None:
@@ -97,8 +107,20 @@ class Edge:
         await reader.open()
         self.cursors = Cursors(self.bus, reader, wall_ms, self.tasks, self.log)
         alarm = Alarm(self.bus, self.cursors, self.statistics, self.tasks, self.log, self.settings.id)
-        self.hub = Hub(self.bus, reader, self.shards, self.tasks, self.log, alarm, self.settings.id, self.settings.alert_after_s)
-        self.upstream = Upstream(self.bus, wall_ms)
+        self.hub = Hub(
+            self.bus,
+            reader,
+            self.shards,
+            self.tasks,
+            self.log,
+            alarm,
+            self.settings.id,
+            self.settings.alert_after_s,
+            self.erasures,
+            self.retention,
+        )
+        self.upstream = Upstream(self.bus, wall_ms, self.retention, lambda number: self.shards.get(number).retention_s)
+        await self.erasures.open()
         self.not_ready = ""
 
     def app(self) -> web.Application:
@@ -162,6 +184,7 @@ class Edge:
                 "users": 0 if self.not_ready else self.hub.users,
                 "uptime_s": int(time.monotonic() - self.started),
                 "auth": self.auth.report(),
+                "policy": self.policy.report(),
                 **self.bus.health.report(time.monotonic()),
             }
         )
@@ -211,6 +234,13 @@ class Edge:
             for each in late[:_USERS_SHOWN]
         ]
 
+    async def forget(self, user: UserKey) -> int:
+        """The user is erased: see `runcast.bus.erasure_watch`."""
+        connections = self.hub.forget(user)
+        await self.erasures.settled(user)
+        await self.cursors.forget(user, self.hub.shard_of(user))
+        return connections
+
     async def tick(self, stop: asyncio.Event) -> None:
         """Let the sessions look at the clock until `stop`."""
         while not stop.is_set():
@@ -259,6 +289,7 @@ async def serve(settings: EdgeSettings, log: BoundLogger, stop: asyncio.Event) -
     Raises:
         PortInUseError: `settings.bind` is taken.
         AuthFileError: the auth file can't be used any more.
+        PolicyFileError: the policy file can't be used any more.
         ServerTooOldError: see `Bus.open`.
         DeploymentError: see `read_deployment`.
     """
@@ -301,6 +332,7 @@ async def _run(edge: Edge, port: int, stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(_follow_deployment(edge), name="deployment")
         group.create_task(edge.auth.run(), name="authentication")
+        group.create_task(edge.policy.run(), name="policy file")
         await _until_found(edge)
         await edge.attach()
         announce_ready("edge", edge.settings.host, port)
@@ -308,6 +340,7 @@ async def _run(edge: Edge, port: int, stop: asyncio.Event) -> None:
         group.create_task(edge.hub.run(stop), name="verification")
         group.create_task(edge.cursors.run(stop), name="cursors")
         group.create_task(edge.tick(stop), name="clock")
+        group.create_task(edge.erasures.run(edge.forget), name="erasing")
         group.create_task(tell_statistics(edge.bus, "edge", edge.settings.id, edge.collect, edge.log), name="statistics")
 
 

@@ -33,6 +33,7 @@ from structlog.stdlib import BoundLogger
 from runcast.bus.connection import Bus
 from runcast.bus.deployment import Deployment, DeploymentError, provision
 from runcast.bus.identity.trust import Trust
+from runcast.bus.policy.book import PolicyBook
 from runcast.bus.process import announce_ready
 from runcast.bus.rpc_health import Health
 from runcast.bus.rpc_port import OPTIONS, open_port
@@ -60,9 +61,11 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
         PortInUseError: the address can't be listened on.
         ServerTooOldError: as an exception group, like the next one: NATS lacks what is needed.
         DeploymentError: the deployment differs from the settings, or from what Runcast needs.
+        PolicyFileError: the policy file can't be used any more.
     """
     bus = Bus(log)
-    node = Node(settings.id, bus, log)
+    policy = PolicyBook(settings.policy_file, development=settings.auth == "dev", log=log)
+    node = Node(settings.id, bus, log, policy)
     health = Health(SERVICES)
     await health.tell(serving=False)
     server = grpc.aio.server(options=OPTIONS)
@@ -87,6 +90,8 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
                 group.create_task(tell_statistics(bus, "router", node.id, node.collect, log), name="statistics"),
                 group.create_task(node.losses.run(), name="losses"),
                 group.create_task(principals.run(), name="principals"),
+                group.create_task(node.erasures.run(node.forget), name="erasing"),
+                group.create_task(policy.run(), name="policy file"),
             ]
             if trust is not None:
                 parts.append(group.create_task(trust.run(), name="auth file"))
@@ -129,6 +134,7 @@ async def _keep_connected(node: Node, health: Health, settings: RouterSettings, 
     await node.answers.open()
     await node.receipts.open()
     await node.losses.open()
+    await node.erasures.open()
     announced = False
     while True:
         lost.clear()
