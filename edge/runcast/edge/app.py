@@ -101,7 +101,7 @@ class Edge:
         self.cursors = Cursors(self.bus, reader, wall_ms, self.tasks, self.log)
         alarm = Alarm(self.bus, self.cursors, self.statistics, self.tasks, self.log, self.settings.id)
         self.hub = Hub(self.bus, reader, self.shards, self.tasks, self.log, alarm, self.settings.id, self.settings.alert_after_s)
-        self.upstream = Upstream(self.bus, wall_ms)
+        self.upstream = Upstream(self.bus, wall_ms, self.policy.of)
         self.not_ready = ""
 
     def app(self) -> web.Application:

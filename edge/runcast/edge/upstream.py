@@ -13,11 +13,13 @@ from google.protobuf.message import DecodeError
 
 from runcast.bus.connection import Bus
 from runcast.bus.keys import Bucket, RevisionError
+from runcast.bus.policy.tiers import Tier
 from runcast.bus.storage import store
+from runcast.bus.waiting import count_waiting, is_stored
 from runcast.edge.open_requests import OpenRequests
 from runcast.v1.event_pb2 import Batch, Event, User, UserMessage
 from runcast.v1.inbox_pb2 import Answer, CancelRequest, InboxMessage, KeptAnswer, TextMessage
-from runcast.wire import limits, subjects
+from runcast.wire import limits, limits_policy, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.frames import Send
 from runcast.wire.ids import UserKey, check_id
@@ -29,10 +31,12 @@ class Upstream:
     Args:
         bus: an open connection.
         wall_ms: the time of day, milliseconds since the Unix epoch.
+        tier_of: the tier of a tenant, by its id.
     """
 
-    def __init__(self, bus: Bus, wall_ms: Callable[[], int]) -> None:
+    def __init__(self, bus: Bus, wall_ms: Callable[[], int], tier_of: Callable[[str], Tier]) -> None:
         self._bus = bus
+        self._tier_of = tier_of
         self._runs = Bucket(bus, subjects.RUNS_BUCKET)
         self._wall_ms = wall_ms
 
@@ -47,7 +51,7 @@ class Upstream:
             requests: what the user is asked, as far as it is known here.
 
         Raises:
-            RuncastError: `id_invalid`, `send_invalid`, `send_too_large`, `storage_full`, `request_closed`.
+            RuncastError: `id_invalid`, `send_invalid`, `send_too_large`, `storage_full`, `rate_limited`, `request_closed`.
             UnavailableError: `unavailable` or `indeterminate`; the same may be sent again.
         """
         if send.kind == "cancel":
@@ -68,9 +72,18 @@ class Upstream:
             time_unix_ms=now_ms,
         )
         msg_id = subjects.send_msg_id(user, send.id)
+        subject = subjects.inbox_subject(send.group, user, shard)
+        if send.kind == "message" and not send.text and not data:
+            raise RuncastError("the message is empty; give text or data", code="send_invalid")
+        if await self._is_full(user, shard):
+            if await is_stored(self._bus, subject, msg_id):
+                return True
+            raise RuncastError(
+                f"{self._tier_of(user.tenant).inbox_per_user} messages of this user wait for agents; send it again after retry_after_ms",
+                code="rate_limited",
+                retry_after_s=limits_policy.INBOX_RETRY_S,
+            )
         if send.kind == "message":
-            if not send.text and not data:
-                raise RuncastError("the message is empty; give text or data", code="send_invalid")
             message.text.CopyFrom(TextMessage(text=send.text, data_json=data))
             echo = UserMessage(text=send.text, data_json=data, device=device, group=send.group)
             event = Event(id=send.id, thread=send.thread, time_unix_ms=now_ms, user_message=echo)
@@ -80,7 +93,12 @@ class Upstream:
             check_id(send.run_id, "run_id")
             check_id(send.request_id, "request_id")
             message.answer.CopyFrom(Answer(run_id=send.run_id, request_id=send.request_id, value_json=data))
-        return await self._put(subjects.inbox_subject(send.group, user, shard), message.SerializeToString(), msg_id)
+        return await self._put(subject, message.SerializeToString(), msg_id)
+
+    async def _is_full(self, user: UserKey, shard: int) -> bool:
+        """Whether the user's tier lets no more messages wait."""
+        most = self._tier_of(user.tenant).inbox_per_user
+        return most < limits_policy.COUNT_MAX and await count_waiting(self._bus, user, shard) >= most
 
     async def _store_cancel(self, user: UserKey, shard: int, device: str, send: Send) -> bool:
         check_id(send.run_id, "run_id")
