@@ -30,6 +30,7 @@ user_events_per_s = 1000
 open_runs_per_user = 2
 event_bytes_max = 4096
 inbox_per_user = 3
+send_bytes_max = 1000
 """
 
 
@@ -68,7 +69,7 @@ async def test_a_tenant_that_heeds_no_limit_costs_another_nothing(
     limited: Cluster, user: str, device: DeviceFactory, record_property: Callable[[str, object], None]
 ) -> None:
     good = await device(cluster=limited, tenant="good")
-    seconds = 4.0
+    seconds = 3.0
 
     async def speak(run, rc) -> list[float]:
         start = len(good.received)
@@ -171,6 +172,9 @@ async def test_messages_that_wait_are_bounded_for_all_groups_together_and_a_rese
 ) -> None:
     page = await device(cluster=limited, tenant="narrow")
     other = await device(cluster=limited, tenant="narrow", user=f"{user}-other")
+    with pytest.raises(RefusedError, match="text and data are over 1000 bytes") as refused:
+        await page.send_message("a", "t", "x" * 600, data="y" * 500)
+    assert refused.value.code.name == "send_too_large"
     for group in ("a", "b", "c"):
         assert not (await page.send_message(group, "t", f"for {group}", id=f"id-{group}")).duplicate
     for group in ("a", "d"):

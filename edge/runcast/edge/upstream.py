@@ -61,7 +61,7 @@ class Upstream:
         check_id(send.group, "group")
         if send.thread:
             check_id(send.thread, "thread")
-        data = _checked_json(send)
+        data = _checked_json(send, self._tier_of(user.tenant).send_bytes_max)
         now_ms = self._wall_ms()
         message = InboxMessage(
             id=send.id,
@@ -122,7 +122,7 @@ class Upstream:
     async def _store_answer(self, user: UserKey, shard: int, device: str, send: Send, requests: OpenRequests) -> bool:
         check_id(send.run_id, "run_id")
         check_id(send.request_id, "request_id")
-        value = _checked_json(send)
+        value = _checked_json(send, self._tier_of(user.tenant).send_bytes_max)
         if not value:
             raise RuncastError("the answer has no value; give one as data", code="send_invalid")
         key = subjects.answer_key(user, shard, send.run_id, send.request_id)
@@ -171,10 +171,10 @@ def _sent_by(value: bytes) -> str:
         return ""
 
 
-def _checked_json(send: Send) -> bytes:
+def _checked_json(send: Send, bytes_max: int) -> bytes:
     data = bytes(send.data)
-    if len(send.text.encode()) + len(data) > limits.TEXT_BYTES_MAX:
-        raise RuncastError(f"text and data are over {limits.TEXT_BYTES_MAX} bytes; send a reference instead", code="send_too_large")
+    if len(send.text.encode()) + len(data) > bytes_max:
+        raise RuncastError(f"text and data are over {bytes_max} bytes; send a reference instead", code="send_too_large")
     if data:
         try:
             msgspec.json.decode(data)
