@@ -126,7 +126,7 @@ class _Stream(Publishing):
         self._node = node
         self._context = context
         self._peer = principal.name
-        self._machine = ProducerStream(scopes=lambda: principal.scopes, allowances=node.allowances)
+        self._machine = ProducerStream(scopes=lambda: principal.scopes, allowances=node.allowances, caller=principal.name)
         self._answers = _Answers()
         self._group = asyncio.TaskGroup()
         self._reader: asyncio.Task[None] | None = None
@@ -244,6 +244,8 @@ class _Stream(Publishing):
                     return
                 machine.receive(request, time.monotonic())
             self._carry_out()
+            if (wait_s := machine.read_at - time.monotonic()) > 0.0:
+                await asyncio.sleep(wait_s)  # HTTP/2 holds the producer up meanwhile
             while self._answers.waiting > limits.STREAM_WINDOW_BATCHES:
                 self._written.clear()
                 await self._written.wait()
