@@ -12,11 +12,18 @@ from runcast.wire.ids import UserKey, decode_token, encode_token
 
 INBOX_STREAM: Final = "RUNCAST_INBOX"
 PARKED_STREAM: Final = "RUNCAST_PARKED"
+AUDIT_STREAM: Final = "RUNCAST_AUDIT"
 CURSORS_BUCKET: Final = "RUNCAST_CURSORS"
 RUNS_BUCKET: Final = "RUNCAST_RUNS"
 META_BUCKET: Final = "RUNCAST_META"
 META_DEPLOYMENT: Final = "deployment"
 """Key of the deployment's record in META."""
+ERASE: Final = "ctl.erase"
+"""Where edges and routers hear which user they are to forget."""
+REVOKED_BUCKET: Final = "RUNCAST_REVOKED"
+"""Who is kept out; keys are those of `runcast.wire.targets`."""
+DISCONNECT: Final = "ctl.disconnect"
+"""Where edges and routers hear whose connections they are to close."""
 LEADER_ADVISORY: Final = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.*"
 """Where NATS tells of new stream leaders; the last token is the stream."""
 
@@ -60,6 +67,8 @@ def stream_of(subject: str) -> str:
             return INBOX_STREAM
         case "parked":
             return PARKED_STREAM
+        case "audit":
+            return AUDIT_STREAM
         case "$KV":
             return f"KV_{parts[1]}"
         case "$JS" if subject.startswith("$JS.API.STREAM."):
@@ -107,6 +116,11 @@ def inbox_subject(group: str, user: UserKey, shard: int) -> str:
     return f"in.{encode_token(group)}.{shard}.{user.token}"
 
 
+def inbox_user_subjects(user: UserKey, shard: int) -> str:
+    """All messages of one user, to whatever agent group."""
+    return f"in.*.{shard}.{user.token}"
+
+
 def inbox_group_subjects(group: str) -> str:
     """All messages to one agent group."""
     return f"in.{encode_token(group)}.>"
@@ -126,6 +140,11 @@ def inbox_offers(group: str) -> str:
 def parked_subject(subject: str) -> str:
     """Where a message of the inbox is put aside, by its subject there."""
     return f"parked.{subject.partition('.')[2]}"
+
+
+def audit_subject(action: str) -> str:
+    """Where it is kept that an operator did, or was refused, something."""
+    return f"audit.{encode_token(action)}"
 
 
 def run_cancels() -> str:
@@ -211,6 +230,37 @@ def lease_subjects() -> tuple[str, str]:
     return kv_subject(RUNS_BUCKET, "lease.>"), "lease.>"
 
 
+class UserPlace(NamedTuple):
+    """Where something of a user is stored: a name for people, the stream, and the subjects in it that are the user's alone."""
+
+    name: str
+    stream: str
+    subjects: str
+
+
+def user_places(user: UserKey, shard: int) -> tuple[UserPlace, ...]:
+    """Everything that is stored under the user's name, in all streams and buckets but those that are about access and audit."""
+    whose = f"{shard}.{user.token}"
+    kinds = ("run", "cancel", "answer", "alert")
+    return (
+        UserPlace("stream", event_stream(shard), event_subject(user, shard)),
+        UserPlace("cursors", f"KV_{CURSORS_BUCKET}", kv_subject(CURSORS_BUCKET, f"{whose}.*")),
+        UserPlace("inbox", INBOX_STREAM, f"in.*.{whose}"),
+        UserPlace("parked", PARKED_STREAM, f"parked.*.{whose}"),
+        *(UserPlace("runs", f"KV_{RUNS_BUCKET}", kv_subject(RUNS_BUCKET, f"{kind}.{whose}.>")) for kind in kinds),
+    )
+
+
+def is_of_user(subject: str, user: UserKey, shard: int) -> bool:
+    """Whether an `in.` or `parked.` subject is the user's."""
+    return subject.endswith(f".{shard}.{user.token}")
+
+
+def revoked_subjects() -> tuple[str, str]:
+    """Source and destination of the republish rule by which edges and routers hear of revocations once they are stored."""
+    return kv_subject(REVOKED_BUCKET, ">"), "revoked.>"
+
+
 class RunPlace(NamedTuple):
     """What the key of an attempt of a run says."""
 
@@ -258,14 +308,14 @@ def parse_run_key(key: str) -> RunPlace:
     return RunPlace(producer, int(parts[1]), UserKey(tenant, user), run_id, int(parts[5]))
 
 
-class UserPlace(NamedTuple):
+class SentPlace(NamedTuple):
     """Whose a cancel's or answer's key is, and of which run."""
 
     user: UserKey
     run_id: str
 
 
-def parse_user_key(subject: str) -> UserPlace:
+def parse_user_key(subject: str) -> SentPlace:
     """Read the subject of a cancel's or an answer's key in RUNS.
 
     Raises:
@@ -274,7 +324,7 @@ def parse_user_key(subject: str) -> UserPlace:
     parts = subject.removeprefix(kv_subject(RUNS_BUCKET, "")).split(".")
     if _USER_KEYS.get(parts[0]) != len(parts) or not parts[1].isdecimal():
         raise IdInvalidError(f"{subject!r} is no key of a cancel or an answer; expected cancel.SHARD.TENANT.USER.RUN, or answer.*.REQUEST")
-    return UserPlace(UserKey(decode_token(parts[2]), decode_token(parts[3])), decode_token(parts[4]))
+    return SentPlace(UserKey(decode_token(parts[2]), decode_token(parts[3])), decode_token(parts[4]))
 
 
 def kv_subject(bucket: str, key: str) -> str:
