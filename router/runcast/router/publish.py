@@ -182,6 +182,15 @@ class _Stream(Publishing):
         self._machine.end(error)
         self._carry_out()
 
+    def forget(self, user: UserKey) -> None:
+        """See `Leavable`: the runs end. Their agents are told to stop now; what they still send is refused with `run_lost`."""
+        if self._holder is not None:
+            self._holder.forget(user)
+        for run in self._machine.open_runs:
+            if run.user == user:
+                self._machine.cancel(run, "an operator has erased this user")
+        self._carry_out()
+
     def cancel(self, run: RunKey, reason: str) -> None:
         """The user wants a run to stop."""
         self._machine.cancel(run, reason)
