@@ -47,11 +47,9 @@ def test_the_limits_are_the_ones_in_code():
     assert shown["from a message's first byte to its last"] == f"{floods.MESSAGE_S:.0f} s"
     frames = shown[f"frames from a device, ping, pong and close counting {floods.CONTROL_FRAME_COST}"]
     assert frames == f"{floods.FRAMES_PER_S:.0f} a second, {floods.FRAMES_BURST:,.0f} at once"
-    mib = limits.MIB
-    assert (
-        shown["bytes from a device"] == f"{floods.INGRESS_BYTES_PER_S // mib} MiB a second, {floods.INGRESS_BURST_BYTES // mib} MiB at once"
-    )
-    assert shown["frames from a device before it is known who it is"] == str(floods.STRANGER_FRAMES)
+    rate, burst = floods.INGRESS_BYTES_PER_S // 1024, floods.INGRESS_BURST_BYTES // limits.MIB
+    assert shown["bytes from a device"] == f"{rate} KiB a second, {burst} MiB at once"
+    assert shown["frames from a device before it is known who it is"] == f"{floods.STRANGER_FRAMES}, in one message: `hello`"
     assert shown["`refresh` of a device"] == f"1 in {1 / floods.REFRESHES_PER_S:.0f} s, {floods.REFRESHES_BURST:.0f} at once"
     assert shown["a handshake"] == (
         f"{floods.HEADERS_MAX} headers, {floods.HEADER_BYTES_MAX // 1024} KiB each, {floods.HEAD_BYTES_MAX // 1024} KiB in all,"

@@ -355,7 +355,7 @@ async def serve(settings: EdgeSettings, log: BoundLogger, stop: asyncio.Event) -
             shutdown_timeout=1.0,
             logger=http_log(),
             auto_decompress=False,  # nobody reads a body here
-            keepalive_timeout=limits_floods.STRANGER_S,
+            keepalive_timeout=settings.stranger_s,
             max_line_size=limits_floods.HEADER_BYTES_MAX,
             max_field_size=limits_floods.HEADER_BYTES_MAX,
             max_headers=limits_floods.HEADERS_MAX,

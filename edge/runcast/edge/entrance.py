@@ -72,6 +72,7 @@ class Entrance:
                 self._sockets.append(listening)
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits_floods.RECEIVE_BUFFER_BYTES)  # accepted ones inherit it
                 if family == socket.AF_INET6:
                     listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 listening.setblocking(False)

@@ -37,12 +37,15 @@ class Frames:
         fault: what broke a rule; None as long as nothing did.
         begun_at: since when a message, or a frame, is under way, monotonic seconds; inf: none is.
         bytes_max: of one message.
+        one: no second message begins.
     """
 
-    __slots__ = ("_control", "_fin", "_head", "_left", "_open", "_pieces", "_size", "begun_at", "bytes_max", "fault")
+    __slots__ = ("_control", "_fin", "_head", "_left", "_open", "_pieces", "_said", "_size", "begun_at", "bytes_max", "fault", "one")
 
-    def __init__(self, bytes_max: int = limits.FRAME_BYTES_MAX) -> None:
+    def __init__(self, bytes_max: int = limits.FRAME_BYTES_MAX, *, one: bool = False) -> None:
         self.fault: Fault | None = None
+        self.one = one
+        self._said = False  # a whole message
         self.begun_at = math.inf
         self.bytes_max = bytes_max
         self._head = b""
@@ -74,7 +77,7 @@ class Frames:
                 if not self._left:
                     self._finish()
                 continue
-            if cost >= budget:
+            if cost >= budget or (self.one and self._said):
                 break
             known = len(self._head)
             head = self._head + data[position : position + 14 - known]
@@ -112,6 +115,7 @@ class Frames:
     def _finish(self) -> None:
         if not self._control and self._fin:
             self._open = False
+            self._said = True
             self._size = self._pieces = 0
         if not self._open:
             self.begun_at = math.inf

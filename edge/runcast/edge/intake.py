@@ -10,7 +10,7 @@ Rules
 1. A request's head has a largest size; nothing that follows it goes on until the application has said what it is. So no frame reaches the
    HTTP server unseen, however early it was sent.
 2. Frames go on as `framing` and two buckets let them, frames and bytes; so many in a turn.
-3. A stranger has so many frames, then waits to be known.
+3. A stranger has one message, in so many frames, then waits to be known.
 4. Who has sent too much for FLOOD_S without a break is told so, and ends. ENDED: whatever comes is dropped.
 
 The driver hands in what it read, passes on what it gets, stops reading while something `waits`, and calls `take` after `wait_s`.
@@ -105,13 +105,13 @@ class Intake:
         if self.stage is not Stage.ASKED:  # the connection is gone
             return
         self.stage, self._seen = Stage.FRAMES, 0
-        self._frames = Frames(limits_floods.HELLO_BYTES_MAX)
+        self._frames = Frames(limits_floods.HELLO_BYTES_MAX, one=True)
 
     def known(self) -> None:
         """The peer has proved who it is."""
         self._known = True
         if self._frames is not None:
-            self._frames.bytes_max = limits.FRAME_BYTES_MAX
+            self._frames.bytes_max, self._frames.one = limits.FRAME_BYTES_MAX, False
 
     def end(self) -> None:
         """Nothing more goes on."""
@@ -154,7 +154,7 @@ class Intake:
         if frames.fault is not None:
             self._fail(frames.fault)
         elif self.waits:
-            self.wait_s = 0.0
+            self.wait_s = 0.0 if data else math.inf
         else:
             self._flood_at = math.inf
         return data

@@ -29,6 +29,7 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
         connects_per_s: connections and requests of one address in a second, with a burst of four seconds; 0 for no bound;
         strangers_per_address: connections of one address that have not proved who they are, at once; 0 for no bound;
         strangers_max: all such connections;
+        stranger_s: how long one may be such, or wait for its next request, seconds;
         memory_max_mib: no new sessions at so much resident memory; 0 for 80 % of the container's, where that has a bound;
         alert_after_s: an alert is raised when no device of a connected user acknowledges something critical for so long, seconds;
     """
@@ -41,6 +42,7 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     connects_per_s: Annotated[float, msgspec.Meta(ge=0)] = limits_floods.CONNECTS_PER_S
     strangers_per_address: Annotated[int, msgspec.Meta(ge=0)] = limits_floods.STRANGERS_PER_ADDRESS_MAX
     strangers_max: Annotated[int, msgspec.Meta(ge=1)] = limits_floods.STRANGERS_MAX
+    stranger_s: Annotated[float, msgspec.Meta(gt=0)] = limits_floods.STRANGER_S
     memory_max_mib: Annotated[int, msgspec.Meta(ge=0)] = 0
     alert_after_s: Annotated[float, msgspec.Meta(ge=1)] = limits.ALERT_AFTER_S
 
@@ -64,7 +66,7 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
         """Of those who have not proved yet who they are."""
         burst = self.connects_per_s * limits_floods.CONNECTS_BURST_S
         connects = Rate(self.connects_per_s, max(1.0, burst)) if self.connects_per_s else Rate(math.inf, math.inf)
-        return Bounds(connects, self.strangers_per_address, self.strangers_max)
+        return Bounds(connects, self.strangers_per_address, self.strangers_max, self.stranger_s)
 
     def problems(self) -> list[str]:
         """See `ServiceSettings.problems`."""

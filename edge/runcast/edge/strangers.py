@@ -29,11 +29,13 @@ class Bounds(NamedTuple):
         connects: of one address; an infinite rate for no bound.
         per_address: strangers of one address at once; 0 for no bound.
         in_all: strangers at once.
+        for_s: how long one of them may be, seconds.
     """
 
     connects: Rate = Rate(limits_floods.CONNECTS_PER_S, limits_floods.CONNECTS_PER_S * limits_floods.CONNECTS_BURST_S)
     per_address: int = limits_floods.STRANGERS_PER_ADDRESS_MAX
     in_all: int = limits_floods.STRANGERS_MAX
+    for_s: float = limits_floods.STRANGER_S
 
 
 class Stranger:
@@ -125,7 +127,7 @@ class Strangers:
         """Those whose time is over; they are forgotten here."""
         late = []
         for stranger in self._waiting:
-            if now - stranger.since < limits_floods.STRANGER_S:
+            if now - stranger.since < self._bounds.for_s:
                 break
             late.append(stranger)
         for stranger in late:

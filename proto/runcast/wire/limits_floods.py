@@ -44,23 +44,26 @@ HELLO_BYTES_MAX: Final = 16 * KIB
 """One message before the device is known: a token, and room. Larger: closed with 1009."""
 
 # --- frames ---
-FRAMES_PER_S: Final = 200.0
+FRAMES_PER_S: Final = 100.0
 """WebSocket frames that one device may send, in a second; ping, pong and close count CONTROL_FRAME_COST. More wait in its socket. A device
 acknowledges 40 times a second, or every 64 events."""
-FRAMES_BURST: Final = 1_000.0
+FRAMES_BURST: Final = 400.0
 """So many at once after a rest."""
 STRANGER_FRAMES: Final = 32
-"""Frames that are taken before the device is known. More wait until it is."""
+"""Frames that are taken before the device is known, of one message. More wait until it is."""
 CONTROL_FRAME_COST: Final = 8
-"""Frames that a ping, pong or close counts for: 25 a second, where one in 20 s is of use."""
+"""Frames that a ping, pong or close counts for: 12 a second, where one in 20 s is of use."""
 FRAMES_PER_TURN: Final = 32
 """Frames of one device that pass in one turn of the loop, half a millisecond: then it is the others' turn."""
 FRAMES_WAKE: Final = 16.0
 """A device over its rate goes on when so many are allowed again, so that it does not cost a timer each."""
-INGRESS_BYTES_PER_S: Final = 1 * MIB
-"""Bytes that one device may send in a second: its sends (10 a second, 32 KiB each) three times. More wait in its socket."""
-INGRESS_BURST_BYTES: Final = 2 * MIB
+INGRESS_BYTES_PER_S: Final = 512 * KIB
+"""Bytes that one device may send in a second: 16 of the largest sends. More wait in its socket."""
+INGRESS_BURST_BYTES: Final = 1 * MIB
 """So many at once after a rest."""
+RECEIVE_BUFFER_BYTES: Final = 128 * KIB
+"""The kernel's buffer of what a connection sent and the edge has not read; Linux doubles it, and would let it grow to 6 MiB otherwise. What
+is over a device's rate waits there: a thousand floods are then a quarter of a GiB, and not six."""
 FLOOD_S: Final = 10.0
 """A device that has sent more than FLOOD_BYTES too much, all this long: closed with `rate_limited`."""
 FLOOD_BYTES: Final = 4 * KIB
@@ -95,5 +98,5 @@ MEMORY_AGAIN: Final = 0.95
 """Of that bound: below it new sessions are taken again."""
 MEMORY_RETRY_S: Final = 5.0
 """What a device is told then: try again after this."""
-MEMORY_TRIM_S: Final = 10.0
+MEMORY_TRIM_S: Final = 5.0
 """At the bound, memory that was given back to the allocator is returned to the system so often."""

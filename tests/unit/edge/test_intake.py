@@ -76,21 +76,32 @@ def test_a_head_has_a_size(piece: int) -> None:
     assert intake.stage is Stage.ENDED
 
 
-def test_a_stranger_has_so_many_frames_then_waits() -> None:
-    intake = upgraded(known=False)
-    passed = intake.receive(ACK * 100, 0.0)
+def all_of(intake: Intake, data: bytes) -> bytes:
+    passed = intake.receive(data, 0.0)
     while more := intake.take(0.0):
         passed += more
-    assert passed == ACK * limits_floods.STRANGER_FRAMES
+    return passed
+
+
+def test_a_stranger_has_one_message_then_waits() -> None:
+    intake, large = upgraded(known=False), frame(TEXT, b"x" * limits.FRAME_BYTES_MAX)
+    assert all_of(intake, ACK + large + ACK) == ACK
     assert intake.waits
     assert intake.wait_s == math.inf
     intake.known()
-    while more := intake.take(0.0):
-        passed += more
-    assert passed == ACK * 100
+    assert all_of(intake, b"") == large + ACK
 
 
-def test_a_stranger_has_smaller_messages() -> None:
+@pytest.mark.parametrize("one", [frame(PING), frame(CONTINUATION, fin=False)])
+def test_and_so_many_frames(one: bytes) -> None:
+    intake = upgraded(known=False)
+    passed = all_of(intake, frame(TEXT, fin=False) + one * 100)
+    assert len(passed) <= limits_floods.STRANGER_FRAMES * len(one)
+    assert intake.waits
+    assert intake.wait_s == math.inf
+
+
+def test_a_stranger_has_a_smaller_message() -> None:
     large = frame(TEXT, b"x" * (limits_floods.HELLO_BYTES_MAX + 1))
     stranger = upgraded(known=False)
     assert stranger.receive(large, 0.0) == b""
