@@ -13,6 +13,7 @@ from runcast.cli.main import app
 from runcast.testkit import Cluster
 from runcast.testkit.device import Device
 from runcast.testkit.plugin import ClusterFactory
+from runcast.wire.codes import CODES
 from tests.certificates import Authority
 from tests.security.test_admin import OPERATOR, VIEWER, key, people, write
 
@@ -76,6 +77,37 @@ async def test_what_operators_do_is_told_and_written_down(runcast_cluster_factor
     assert len(text.splitlines()) == 2
     assert f"user default/{user}" in text
     assert "a secret" not in text
+
+
+async def test_who_is_kept_out(runcast_cluster_factory: ClusterFactory, user: str) -> None:
+    cluster = await runcast_cluster_factory(routers=1, edges=1, admins=1)
+    assert "nobody is kept out" in (await admin(cluster, "revocations")).stdout
+    async with asyncio.timeout(15):
+        while {each["id"] for each in (await data(cluster, "status"))["processes"]} < PROCESSES:  # noqa: ASYNC110 # of other processes
+            await asyncio.sleep(0.1)
+    async with Device(cluster.edges[0].url, cluster.token(user), device="tab") as device:
+        done = await admin(cluster, "disconnect", "--user", user, "--device", "another")
+        assert f"0 connections of device another of default/{user} were closed" in done.stdout
+        assert (await data(cluster, "disconnect", "--user", user, "--reason", "a test"))["connections"] == 1
+        assert await device.wait_closed() == CODES["disconnected"].close
+        await device.reconnect()
+        revoked = await data(cluster, "revoke", "--user", user, "--for", "1h", "--reason", "a test")
+        assert (revoked["connections"], revoked["revocation"]["by"], revoked["revocation"]["reason"]) == (1, "dev", "a test")
+        assert await device.wait_closed() == CODES["revoked"].close
+        assert revoked["revocation"]["ends_at_ms"] - revoked["revocation"]["at_ms"] == 3_600_000
+    name = revoked["revocation"]["id"]
+    assert [each["id"] for each in (await data(cluster, "revocations"))["revocations"]] == [name]
+    text = (await admin(cluster, "revocations")).stdout
+    assert f"user default/{user}" in text
+    assert f"{name} is lifted" in (await admin(cluster, "lift", name)).stdout
+    gone = await admin(cluster, "lift", name)
+    assert (gone.exit_code, "not_found" in gone.output) == (1, True)
+    text = (await admin(cluster, "revoke", "--agent", "analyst")).stdout
+    assert "agent analyst is kept out" in text
+    assert "runcast admin lift" in text
+    outcomes = [json.loads(line) for line in (await admin(cluster, "audit", "--json")).stdout.splitlines()]
+    assert [each["action"] for each in outcomes] == ["Disconnect", "Disconnect", "Revoke", "Lift", "Lift", "Revoke"]
+    assert {each["outcome"] for each in outcomes} == {"ok"}
 
 
 async def test_keys_and_roles(tmp_path: Path, runcast_cluster_factory: ClusterFactory) -> None:
