@@ -34,11 +34,17 @@ class _Answer(msgspec.Struct):
 
 
 class Found(msgspec.Struct):
-    """A message of a stream. `subject` is "" when it was not told."""
+    """A message of a stream. `subject` is "" when it was not told; `hdrs` are its headers, as NATS writes them."""
 
     subject: str = ""
     seq: int = 0
     data: bytes = b""
+    hdrs: bytes = b""
+
+    def header(self, name: str) -> str:
+        """The value of a header; "" when it is not there."""
+        wanted = f"{name}: ".encode()
+        return next((line.removeprefix(wanted).decode() for line in self.hdrs.split(b"\r\n") if line.startswith(wanted)), "")
 
 
 class _Got(msgspec.Struct):

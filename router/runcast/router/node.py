@@ -6,12 +6,10 @@ are refused with `unavailable`; streams stay open.
 """
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Collection
 
-from google.protobuf.message import DecodeError
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
@@ -28,10 +26,9 @@ from runcast.router.leases import Holder, Leases
 from runcast.router.losses import Losses
 from runcast.router.lost import taken_error
 from runcast.router.receipt_watch import ReceiptWatch
-from runcast.v1.event_pb2 import Batch
 from runcast.wire import limits, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
-from runcast.wire.ids import UserKey
+from runcast.wire.ids import UserKey, encode_token
 from runcast.wire.position import Position
 
 
@@ -190,7 +187,9 @@ class Node:
         msg_id = subjects.batch_msg_id(user, holder.producer, key.run.run_id, key.attempt, key.number)
         storage = self.bus.health.storage
         try:
-            seq, duplicate = await store(self.bus, subjects.event_subject(user, shard), payload, msg_id=msg_id)
+            # A first batch's message id does not say whose it is (`subjects.batch_msg_id`).
+            headers = {subjects.HEADER_PRODUCER: encode_token(holder.producer)} if key.number == 1 else None
+            seq, duplicate = await store(self.bus, subjects.event_subject(user, shard), payload, msg_id=msg_id, headers=headers)
         except RuncastError as exc:
             if exc.code.name == "storage_full":
                 storage.failed(time.monotonic(), exc.message)
@@ -216,10 +215,9 @@ class Node:
             found = await self.bus.leaders.message(subjects.event_stream(shard), {"seq": seq}, 0.0)
         except UnavailableError as exc:
             raise UnavailableError(exc.message, code="indeterminate") from exc
-        with contextlib.suppress(DecodeError):
-            if found is not None and Batch.FromString(found.data).producer != holder.producer:
-                self.leases.withdraw(holder, key)
-                raise taken_error(key.attempt)
+        if found is not None and found.header(subjects.HEADER_PRODUCER) != encode_token(holder.producer):
+            self.leases.withdraw(holder, key)
+            raise taken_error(key.attempt)
 
 
 class Leavable:

@@ -61,6 +61,7 @@ from runcast.v1.ingest_pb2 import (
 from runcast.wire import VERSION, limits
 from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.position import parse_position
+from runcast.wire.subjects import producer_name
 
 
 class StreamLostError(Exception):
@@ -106,6 +107,7 @@ class _Stream(Publishing):
         self._node = node
         self._context = context
         self._peer = principal.name
+        self._owner = principal.agent
         self._machine = ProducerStream(scopes=lambda: principal.scopes)
         self._answers = _Answers()
         self._group = asyncio.TaskGroup()
@@ -302,7 +304,7 @@ class _Stream(Publishing):
         self._node.losses.abandon(holder.producer, run, attempt, done)
 
     def _greet(self, hello: ProducerHello) -> None:
-        self._holder = self._node.leases.hold(hello.producer)
+        self._holder = self._node.leases.hold(producer_name(self._owner, hello.producer))
         self._agent = hello.agent
         self._horizon_s = self._node.resend_horizon_s
         self._answers.hello = RouterHello(
