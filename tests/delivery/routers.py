@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
@@ -16,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from runcast.testkit.cluster import Cluster
 from runcast.testkit.node import Node
-from runcast.v1 import admin_pb2, admin_pb2_grpc, inbox_pb2_grpc, ingest_pb2_grpc
+from runcast.v1 import inbox_pb2_grpc, ingest_pb2_grpc
 from runcast.v1.event_pb2 import Batch, Event, User
 from runcast.v1.inbox_pb2 import (
     DISPOSITION_ACK,
@@ -163,9 +164,9 @@ async def jetstream(cluster: Cluster) -> AsyncIterator[Any]:
 
 
 async def shards_of(cluster: Cluster) -> int:
-    async with grpc.aio.insecure_channel(cluster.routers[-1].address) as channel:
-        status = await admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest(), wait_for_ready=True)
-        return status.shards
+    async with jetstream(cluster) as js:
+        record = await (await js.key_value(subjects.META_BUCKET)).get(subjects.META_DEPLOYMENT)
+    return json.loads(record.value)["shards"]
 
 
 async def stored(cluster: Cluster, user: str) -> list[Batch]:

@@ -23,7 +23,7 @@ from runcast.testkit import Cluster
 from runcast.testkit.ports import is_free
 
 RUNCAST = str(Path(sysconfig.get_path("scripts")) / "runcast")
-UP_ANY_PORT = ("up", "--router-port", "0", "--edge-port", "0", "--nats-port", "0")
+UP_ANY_PORT = ("up", "--router-port", "0", "--edge-port", "0", "--nats-port", "0", "--admin-port", "0", "--admin-http-port", "0")
 
 
 class Done(NamedTuple):
@@ -131,8 +131,8 @@ async def test_up_ends_within_five_seconds_and_leaves_nothing(tmp_path: Path, nu
     async with running(tmp_path, *UP_ANY_PORT) as up:
         await up.until("Ctrl-C ends it.")
         assert "Development mode" in up.said
-        assert len(up.ports()) >= 3
-        assert len(up.children()) == 5
+        assert len(up.ports()) >= 5
+        assert len(up.children()) == 6
         assert await up.end_by(number) < 5
         assert up.process.returncode == 0
     assert left_in(tmp_path) == []

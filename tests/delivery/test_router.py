@@ -372,12 +372,11 @@ async def test_a_worker_without_a_sound_hello_is_refused(address: str, request_:
 # --- the process ---
 
 
-async def test_the_state_of_a_router_can_be_asked(runcast_cluster: Cluster, address: str, user: str) -> None:
-    async with Producer(address) as producer, Worker(address, user) as worker, grpc.aio.insecure_channel(address) as channel:
-        await producer.store(make_batch(user, 1, 1, START, WORK))
-        await say(runcast_cluster, user, user, "m")
-        await worker.settle(await worker.take())
-        status = await admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest())
+async def test_a_router_tells_how_it_is_and_nothing_of_administration(address: str) -> None:
+    async with grpc.aio.insecure_channel(address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest())
+        assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
         names = [f"grpc.health.v1.{name}" for name in ("Health",)]
         reflected = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
         await reflected.write(reflection_pb2.ServerReflectionRequest(list_services=""))
@@ -386,23 +385,12 @@ async def test_the_state_of_a_router_can_be_asked(runcast_cluster: Cluster, addr
         for name in ("", *SERVICES):
             answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=name))
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
-    assert (status.router, status.shards) == ("router-0", limits.SHARDS_EMBEDDED)
-    assert status.producers >= 1
-    assert status.workers >= 1
-    assert status.events_stored >= 2
-    assert {stream.name for stream in status.streams} >= {"RUNCAST_EV_0", "RUNCAST_INBOX", "KV_RUNCAST_RUNS"}
-    assert all(stream.epoch for stream in status.streams if stream.name.startswith("RUNCAST_EV_"))
     assert listed >= {*SERVICES, *names}
+    assert not any("Admin" in name for name in listed)
 
 
 async def test_routers_that_start_together_agree_on_one_deployment(runcast_cluster_factory: Any, user: str) -> None:
     cluster = await runcast_cluster_factory(routers=4, edges=0, shards=3)
-    epochs = set()
-    for router in cluster.routers:
-        async with grpc.aio.insecure_channel(router.address) as channel:
-            status = await admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest())
-            epochs.add(tuple((stream.name, stream.epoch) for stream in status.streams))
-    assert len(epochs) == 1
     positions = set()
     for router in cluster.routers:
         async with Producer(router.address) as producer:

@@ -8,18 +8,18 @@ import aiohttp
 import grpc.aio
 import nats
 import pytest
-from google.protobuf.json_format import MessageToDict
 
 from runcast.client import Runcast
 from runcast.testkit.device import Device
 from runcast.v1 import admin_pb2, admin_pb2_grpc
 from runcast.v1.event_pb2 import User
+from runcast.wire import VERSION, limits
 
 
 @pytest.fixture
 async def told(runcast_cluster_factory):
     """A cluster that alerts after 1 s, and what is said on `alerts.>` there."""
-    cluster = await runcast_cluster_factory(routers=1, edges=2, environ={"RUNCAST_ALERT_AFTER_S": "1"})
+    cluster = await runcast_cluster_factory(routers=1, edges=2, admins=1, environ={"RUNCAST_ALERT_AFTER_S": "1"})
     alerts: asyncio.Queue[tuple[str, dict]] = asyncio.Queue()
     connection = await nats.connect(cluster.nats_url)
 
@@ -39,7 +39,7 @@ async def statistics(node) -> dict:
 
 @contextlib.asynccontextmanager
 async def admin(cluster):
-    async with grpc.aio.insecure_channel(cluster.routers[0].address) as channel:
+    async with grpc.aio.insecure_channel(cluster.admins[0].address) as channel:
         yield admin_pb2_grpc.AdminServiceStub(channel)
 
 
@@ -117,11 +117,21 @@ async def test_every_process_tells_what_it_did(told, user):
 
         async with asyncio.timeout(10):
             while True:
-                status = MessageToDict(await stub.GetStatus(admin_pb2.GetStatusRequest()), preserving_proto_field_name=True)
-                processes = {each["id"] for each in status.get("processes", [])}
-                if processes == {"router-0", "edge-0", "edge-1"}:
+                status = await stub.GetStatus(admin_pb2.GetStatusRequest())
+                processes = {each.id: json.loads(each.statistics_json) for each in status.processes}
+                router = processes.get("router-0", {})
+                if processes.keys() == {"router-0", "edge-0", "edge-1", "admin-0"} and router["receipts"].get("delivered"):
                     break
-        assert status["receipts"]["delivered"] == "1"
+        assert router["receipts"]["delivered"] == 1
+        assert router["events_stored"] >= 12
+        assert router["producers"] == 1
+        assert {each["version"] for each in processes.values()} == {VERSION}
+        assert {each["health"]["state"] for each in processes.values()} == {"ok"}
+        assert processes["admin-0"]["calls"]["GetStatus"] >= 1
+        assert (status.id, status.version, status.shards) == ("admin-0", VERSION, limits.SHARDS_EMBEDDED)
+        assert {each.name: each.state for each in status.dependencies} == {"nats": "ok", "storage": "ok"}
+        assert {stream.name for stream in status.streams} >= {"RUNCAST_EV_0", "RUNCAST_INBOX", "KV_RUNCAST_RUNS"}
+        assert all(stream.epoch for stream in status.streams if stream.name.startswith("RUNCAST_EV_"))
 
 
 async def test_presence_tells_the_devices_of_all_edges(told, user):

@@ -145,7 +145,7 @@ def test_the_runtime_is_not_root_and_holds_what_the_builder_installed():
 def test_the_build_context_is_the_project_and_no_more():
     names = context()
     tops = {name.partition("/")[0] for name in names}
-    assert tops == {"LICENSE", "README.md", "pyproject.toml", "deploy", "proto", "bus", "router", "edge", "agents_client", "cli"}
+    assert tops == {"LICENSE", "README.md", "pyproject.toml", "deploy", "proto", "bus", "router", "edge", "admin", "agents_client", "cli"}
     ours = {name for name in names if name.startswith("deploy/")}
     assert ours == {"deploy/build.lock", "deploy/requirements.lock", "deploy/healthcheck.py"}
 

@@ -1,10 +1,11 @@
-"""deploy/nats/permissions.conf: routers and edges can do all that they do, and are refused what they need not."""
+"""deploy/nats/permissions.conf: routers, edges and admins can do all that they do, and are refused what they need not."""
 
 import asyncio
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import grpc.aio
 import nats
 import nats.errors
 import pytest
@@ -15,9 +16,14 @@ from runcast.testkit import Cluster, Process, UserDevice
 from runcast.testkit.node import find_nats_server
 from runcast.testkit.plugin import ClusterFactory
 from runcast.testkit.ports import HOST, pick_port
+from runcast.v1.admin_pb2 import GetPresenceRequest, GetStatusRequest
+from runcast.v1.admin_pb2_grpc import AdminServiceStub
+from runcast.v1.event_pb2 import User
 
 PERMISSIONS = Path(__file__).parents[2] / "deploy/nats/permissions.conf"
-PASSWORDS = {"RUNCAST_ROUTER_PASSWORD": "r-secret", "RUNCAST_EDGE_PASSWORD": "e-secret"}
+PASSWORDS = {"RUNCAST_ROUTER_PASSWORD": "r-secret", "RUNCAST_EDGE_PASSWORD": "e-secret", "RUNCAST_ADMIN_PASSWORD": "a-secret"}
+
+PROCESSES = {"router-0", "router-1", "edge-0", "admin-0"}
 
 
 @fixture
@@ -47,6 +53,7 @@ def url(role: str, port: int) -> str:
 async def test_all_that_they_do_is_allowed(port: int, runcast_cluster_factory: ClusterFactory, user: str) -> None:
     routers: Cluster = await runcast_cluster_factory(routers=2, edges=0, nats_url=url("router", port))
     edges: Cluster = await runcast_cluster_factory(routers=0, edges=1, nats_url=url("edge", port))
+    admins: Cluster = await runcast_cluster_factory(routers=0, edges=0, admins=1, nats_url=url("admin", port))
     async with routers.connect() as agent, UserDevice(edges, user) as device:
         sent = asyncio.create_task(device.send_message("support", "", "hello"))
         message = await anext(agent.inbox("support"))
@@ -66,23 +73,42 @@ async def test_all_that_they_do_is_allowed(port: int, runcast_cluster_factory: C
             async with asyncio.timeout(10):
                 await asyncio.Event().wait()  # the user's cancel ends the block
         assert run.cancelled
-    for node in (*routers.routers, *edges.edges):
+        async with grpc.aio.insecure_channel(admins.admins[0].address) as channel:
+            stub = AdminServiceStub(channel)
+            async with asyncio.timeout(10):
+                status = await stub.GetStatus(GetStatusRequest())
+                while {each.id for each in status.processes} < PROCESSES:
+                    await asyncio.sleep(0.1)  # each tells every two seconds
+                    status = await stub.GetStatus(GetStatusRequest())
+            assert "KV_RUNCAST_RUNS" in {stream.name for stream in status.streams}
+            found = await stub.GetPresence(GetPresenceRequest(user=User(tenant=device.tenant, id=user)))
+            assert [each.edge for each in found.edges] == ["edge-0"]
+    for node in (*routers.services, *edges.services, *admins.services):
         assert "Violation" not in node.log_path.read_text(), node.log_path.read_text()
 
 
 NEVER = [
     "$JS.API.STREAM.DELETE.RUNCAST_EV_0",
-    "$JS.API.STREAM.PURGE.RUNCAST_EV_0",
     "$JS.API.STREAM.UPDATE.RUNCAST_EV_0",
     "$SYS.REQ.SERVER.PING",
 ]
+AUDIT = [
+    "audit.Erase",
+    "$JS.API.DIRECT.GET.RUNCAST_AUDIT",
+    "$JS.API.DIRECT.GET.RUNCAST_AUDIT.audit.Erase",
+    "$JS.API.STREAM.MSG.GET.RUNCAST_AUDIT",
+]
+PURGES = ["$JS.API.STREAM.PURGE.RUNCAST_EV_0", "$JS.API.STREAM.PURGE.RUNCAST_INBOX", "$JS.API.STREAM.PURGE.KV_RUNCAST_CURSORS"]
 NEVER += ["$JS.API.STREAM.MSG.DELETE.RUNCAST_EV_0", "$JS.API.CONSUMER.CREATE.RUNCAST_EV_0.c", "live.0.default.alice", "lease.p"]
 
 
 @pytest.mark.parametrize(
     ("role", "subjects"),
     [
-        ("router", [*NEVER, "in.g.0.default.alice", "$KV.RUNCAST_CURSORS.0.default.alice.d1", "alerts.0.default.alice", "stats.edge.e"]),
+        (
+            "router",
+            [*NEVER, *PURGES, "in.g.0.default.alice", "$KV.RUNCAST_CURSORS.0.default.alice.d1", "alerts.0.default.alice", "stats.edge.e"],
+        ),
         (
             "edge",
             [
@@ -101,6 +127,24 @@ NEVER += ["$JS.API.STREAM.MSG.DELETE.RUNCAST_EV_0", "$JS.API.CONSUMER.CREATE.RUN
                 "parked.g.0.default.alice",
                 "turn.g",
                 "stats.router.r",
+                *PURGES,
+                *AUDIT,
+            ],
+        ),
+        (
+            "admin",
+            [
+                *NEVER,
+                "$JS.API.STREAM.CREATE.RUNCAST_EV_0",
+                "$JS.API.STREAM.PURGE.RUNCAST_AUDIT",
+                "$JS.API.STREAM.DELETE.RUNCAST_AUDIT",
+                "$JS.API.CONSUMER.MSG.NEXT.RUNCAST_INBOX.group_g",
+                "$KV.RUNCAST_META.deployment",
+                "$KV.RUNCAST_RUNS.lease.p",
+                "ev.0.default.alice",
+                "in.g.0.default.alice",
+                "stats.router.r",
+                "stats.edge.e",
             ],
         ),
     ],
@@ -116,8 +160,12 @@ async def test_what_a_role_need_not_say_is_refused(port: int, role: str, subject
 @pytest.mark.parametrize(
     ("role", "subjects"),
     [
-        ("router", [">", "live.>", "in.>", "_INBOX.>", "_INBOX_EDGE.>", "presence.>", "$SYS.>", "alerts.>"]),
-        ("edge", [">", "ev.>", "in.>", "_INBOX.>", "_INBOX_ROUTER.>", "$KV.>", "lease.>", "stats.>", "turn.*", "$SYS.>"]),
+        ("router", [">", "live.>", "in.>", "_INBOX.>", "_INBOX_EDGE.>", "_INBOX_ADMIN.>", "presence.>", "$SYS.>", "alerts.>", "stats.>"]),
+        ("edge", [">", "ev.>", "in.>", "_INBOX.>", "_INBOX_ROUTER.>", "_INBOX_ADMIN.>", "$KV.>", "lease.>", "stats.>", "turn.*", "$SYS.>"]),
+        (
+            "admin",
+            [">", "ev.>", "live.>", "in.>", "_INBOX.>", "_INBOX_ROUTER.>", "_INBOX_EDGE.>", "presence.>", "lease.>", "turn.*", "$SYS.>"],
+        ),
     ],
 )
 async def test_what_a_role_need_not_hear_is_refused(port: int, role: str, subjects: list[str]) -> None:

@@ -296,11 +296,8 @@ def judge_agents(world: World, here: Producer, there: Producer) -> list[Any]:
             if world.marks.found(text) != [UserKey(user.tenant, user.id)] or user.tenant != tenant or (what == "cancel" and run != SHARED)
         ]
         cancelled = {each.user.id for each in producer.all("cancels")}
-        wrong += [
-            ("another cancel than its own", user)
-            for at, user in enumerate(USERS)
-            if user.tenant == tenant and (at % 2 == 1) != (user.user in cancelled)
-        ]
+        mine = [(at, user) for at, user in enumerate(USERS) if user.tenant == tenant]
+        wrong += [("another cancel than its own", user) for at, user in mine if (at % 2 == 1) != (user.user in cancelled)]
     return wrong
 
 

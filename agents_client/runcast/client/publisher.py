@@ -32,10 +32,9 @@ from runcast.client.routers import Routers
 from runcast.client.run_queue import Closing, Left
 from runcast.client.statistics import Statistics
 from runcast.client.tickets import Tickets
-from runcast.v1.admin_pb2 import GetPresenceRequest
-from runcast.v1.admin_pb2_grpc import AdminServiceStub
 from runcast.v1.event_pb2 import Event, User
-from runcast.v1.ingest_pb2 import ProducerHello, PublishResponse
+from runcast.v1.ingest_pb2 import IsOnlineRequest, ProducerHello, PublishResponse
+from runcast.v1.ingest_pb2_grpc import IngestServiceStub
 from runcast.wire import limits
 from runcast.wire.errors import LifecycleError, RuncastError, UnavailableError
 from runcast.wire.ids import UserKey
@@ -204,12 +203,9 @@ class Publisher:
         channel = self._carrier.channel
         if channel is None:
             raise UnavailableError("no router is connected just now, so nobody can say who is online; ask again")
-        request = GetPresenceRequest(user=User(tenant=user.tenant, id=user.user), first=True)
-        return bool(
-            (
-                await ask(AdminServiceStub(channel).GetPresence(request, timeout=limits.CONNECT_TIMEOUT_S, metadata=self._carrier.metadata))
-            ).edges
-        )
+        request = IsOnlineRequest(user=User(tenant=user.tenant, id=user.user))
+        call = IngestServiceStub(channel).IsOnline(request, timeout=limits.CONNECT_TIMEOUT_S, metadata=self._carrier.metadata)
+        return bool((await ask(call)).online)
 
     def close_failed(self, key: RunKey, closing: Closing) -> bool:
         """End a failed run on the user's screen if that is safe; raises as `Outbox.close_failed`."""

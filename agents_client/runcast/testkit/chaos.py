@@ -20,8 +20,8 @@ from runcast.testkit.node import Node
 from runcast.testkit.processes import Process, ProcessError
 from runcast.testkit.proxy import Proxy
 
-Lines = Literal["devices", "agents", "nats"]
-"""Which lines: between devices and edges, agents and routers, or nodes and NATS."""
+Lines = Literal["devices", "agents", "nats", "routes"]
+"""Which lines: between devices and edges, agents and routers, nodes and NATS, or nats-servers and one another."""
 RECOVER_S: Final = 20.0
 """From the end of a block until the cluster must take work again, on a loaded machine."""
 _START_TRIES_MAX: Final = 5
@@ -109,7 +109,7 @@ class Chaos(Homed):
         if not (latency or cut or throttle or silent):
             raise ValueError("give at least one of latency=, cut=, throttle= and silent=")
         wanted = {lines} if isinstance(lines, str) else set(lines)
-        proxies = [proxy for (who, _), proxy in self.proxies.items() if _LINES.get(who, "nats") in wanted]
+        proxies = [proxy for (who, _), proxy in self.proxies.items() if _kind_of_line(who) in wanted]
         if not proxies:
             raise ValueError(f"there is no proxy on the lines of {', '.join(sorted(wanted))}; start the cluster with proxied=True")
         if not all(proxy.healthy for proxy in proxies):
@@ -139,7 +139,11 @@ class Chaos(Homed):
             await _until(_router_ready, router, until)
 
 
-_LINES: Final = {"device": "devices", "agent": "agents"}
+_LINES: Final = {"device": "devices", "agent": "agents", "nats": "routes"}
+
+
+def _kind_of_line(who: str) -> str:
+    return _LINES.get(who.partition("-")[0], "nats")
 
 
 @contextlib.asynccontextmanager

@@ -1,4 +1,5 @@
-"""A whole Runcast on this machine: the real nats-server, routers and edges, each a process of its own, on loopback, in development mode.
+"""A whole Runcast on this machine: the real nats-server, routers, edges and admins, each a process of its own, on loopback, in development
+mode.
 
 Invariants: everything that was started is ended when the cluster closes, and dies with this process even if it is killed; a node that is
 started again has the port it had; what the cluster wrote is removed, unless a data directory was given.
@@ -38,27 +39,31 @@ class Cluster(Chaos):
     Args:
         routers: how many router processes.
         edges: how many edge processes.
+        admins: how many admin processes.
         nats_url: an existing NATS instead of a nats-server of our own.
         nats_servers: how many nats-servers: 1, or 3 for a cluster with everything replicated on all of them.
-        proxied: put a proxy on every line: between each router or edge and each nats-server, before each edge (where devices connect)
-            and before each router (where agents do); "rim": on the lines of devices and agents only.
+        proxied: put a proxy on every line: between each router or edge and each nats-server, from each nats-server to each other, before
+            each edge (where devices connect) and before each router (where agents do); "rim": on the lines of devices and agents only.
         data: where nats-server keeps its data; None for a temporary directory that is removed at the end.
         shards: of a new deployment; 0 for the default.
         share_ports: all routers on one port and all edges on one port (the kernel spreads connections), instead of a port each.
         router_port: the (first) router's port; 0 for any free one.
         edge_port: the (first) edge's port; 0 for any free one.
         nats_port: nats-server's port; 0 for any free one.
-        environ: further variables for routers and edges, such as RUNCAST_LOG_LEVEL.
+        admin_port: the (first) admin's gRPC port; 0 for any free one.
+        admin_http_port: the (first) admin's HTTP port; 0 for any free one.
+        environ: further variables for routers, edges and admins, such as RUNCAST_LOG_LEVEL.
         echo: told about every line on a node's stderr, with the node's name.
-        tls: routers, edges and our nats-server have TLS, with these files.
+        tls: routers, edges, admins and our nats-server have TLS, with these files.
 
     Attributes:
         nats: our (first) nats-server; None with `nats_url`.
         nats_servers: all of them.
         nats_url: of all nats-servers, past the proxies.
-        proxies: by who connects and to whom: ("edge-0", "nats-0"), ("device", "edge-0"), ("agent", "router-0").
+        proxies: by who connects and to whom: ("edge-0", "nats-0"), ("nats-0", "nats-1"), ("device", "edge-0"), ("agent", "router-0").
         routers: the router nodes.
         edges: the edge nodes.
+        admins: the admin nodes.
         directory: where logs, and data unless given, are.
         ready_s: how long the start took, seconds.
         tls: as given.
@@ -69,6 +74,7 @@ class Cluster(Chaos):
         *,
         routers: int = 2,
         edges: int = 2,
+        admins: int = 0,
         nats_url: str = "",
         nats_servers: int = 1,
         proxied: bool | Literal["rim"] = False,
@@ -78,14 +84,17 @@ class Cluster(Chaos):
         router_port: int = 0,
         edge_port: int = 0,
         nats_port: int = 0,
+        admin_port: int = 0,
+        admin_http_port: int = 0,
         environ: Mapping[str, str] | None = None,
         echo: Echo | None = None,
         tls: ClusterTls | None = None,
     ) -> None:
         if tls is not None and tls.nats and (nats_servers > 1 or proxied is True):
             raise ValueError("TLS at NATS is for one nats-server without proxies; give ClusterTls(nats=False) for others")
-        self._counts = {"router": routers, "edge": edges}
-        self._first_port = {"router": router_port, "edge": edge_port}
+        self._counts = {"router": routers, "edge": edges, "admin": admins}
+        self._first_port = {"router": router_port, "edge": edge_port, "admin": admin_port}
+        self._admin_http_port = admin_http_port
         self._data = data
         self._share_ports = share_ports
         self._nats_port = nats_port
@@ -106,6 +115,7 @@ class Cluster(Chaos):
         self.nats_url = nats_url
         self.routers: list[Node] = []
         self.edges: list[Node] = []
+        self.admins: list[Node] = []
         self.directory = Path()
         self.ready_s = 0.0
 
@@ -121,7 +131,12 @@ class Cluster(Chaos):
     @property
     def processes(self) -> list[Process]:
         """All of them, nats-server first."""
-        return [*self.nats_servers, *self.routers, *self.edges, *self._others]
+        return [*self.nats_servers, *self.services, *self._others]
+
+    @property
+    def services(self) -> list[Node]:
+        """Routers, edges and admins."""
+        return [*self.routers, *self.edges, *self.admins]
 
     def token(self, user: str, tenant: str = "default") -> str:
         """A development token for a user."""
@@ -160,7 +175,7 @@ class Cluster(Chaos):
 
     @at_home
     async def start(self) -> None:
-        """Start nats-server (a cluster of them goes before), all routers and all edges at once, and wait until they take work.
+        """Start nats-server (a cluster of them goes before), all routers, edges and admins at once, and wait until they take work.
 
         Raises:
             NatsServerMissingError: there is no nats-server, and no `nats_url` was given.
@@ -170,12 +185,12 @@ class Cluster(Chaos):
         began = time.monotonic()
         self.directory = Path(tempfile.mkdtemp(prefix="runcast-"))
         try:
-            for role in ("router", "edge"):
+            for role in ("router", "edge", "admin"):
                 self._plan(role)
             if self._servers > 1 and not self.nats_url:
                 await self._start_nats_cluster()
             if self.nats_url:
-                await self._start_all([*self.routers, *self.edges])
+                await self._start_all(self.services)
             else:
                 await self._start_with_nats()
         except BaseException:
@@ -188,7 +203,7 @@ class Cluster(Chaos):
         for attempt in range(limits.NATS_PORT_TRIES):
             nats = self._plan_nats()
             try:
-                await self._start_all([nats, *self.routers, *self.edges])
+                await self._start_all([nats, *self.services])
             except ProcessError:
                 if self._nats_port or nats.running or is_free(nats.port) or attempt == limits.NATS_PORT_TRIES - 1:
                     raise
@@ -198,7 +213,7 @@ class Cluster(Chaos):
                 return
 
     async def _start_all(self, nodes: list[Node]) -> None:
-        for node in (*self.routers, *self.edges):
+        for node in self.services:
             node.environ["RUNCAST_NATS_URL"] = self.nats_url
         if self._proxied:
             await self._start_proxies()
@@ -206,10 +221,10 @@ class Cluster(Chaos):
 
     @at_home
     async def stop(self) -> None:
-        """End everything: what uses the cluster, then edges and routers, then nats-server. Within 5 s; safe to call twice."""
+        """End everything: what uses the cluster, its services, then nats-server. Within 5 s; safe to call twice."""
         try:
             # The last half second of the five is kept for nats-server, which needs milliseconds.
-            await _stop_all([*self._others, *self.edges, *self.routers], limits.CHILD_STOP_S)
+            await _stop_all([*self._others, *self.services], limits.CHILD_STOP_S)
             await _stop_all([*self.nats_servers], 0.5)
         finally:
             for proxy in self.proxies.values():
@@ -241,7 +256,7 @@ class Cluster(Chaos):
         return process
 
     def _plan(self, role: str) -> None:
-        nodes = self.routers if role == "router" else self.edges
+        nodes = {"router": self.routers, "edge": self.edges, "admin": self.admins}[role]
         shared: HeldPort | None = None
         for index in range(self._counts[role]):
             if shared is None or not self._share_ports:
@@ -249,6 +264,7 @@ class Cluster(Chaos):
                 self._held.append(shared)
             name = f"{role}-{index}"
             environ = {**self._environ, "RUNCAST_BIND": f"{HOST}:{shared.port}", "RUNCAST_ID": name}
+            page_port = self._plan_pages(environ, index) if role == "admin" else 0
             node = Node(
                 name,
                 [sys.executable, "-m", f"runcast.{role}"],
@@ -257,8 +273,19 @@ class Cluster(Chaos):
                 environ=environ,
                 echo=self._echo,
             )
-            node.role, node.port, node.tls = role, shared.port, self.tls
+            node.role, node.port, node.tls, node.page_port = role, shared.port, self.tls, page_port
             nodes.append(node)
+
+    def _plan_pages(self, environ: dict[str, str], index: int) -> int:
+        """Hold a port for an admin's pages; returns it."""
+        first = self._admin_http_port if index == 0 else 0
+        if self._share_ports and self.admins:
+            port = self.admins[0].page_port
+        else:
+            self._held.append(HeldPort(first))
+            port = self._held[-1].port
+        environ["RUNCAST_HTTP_BIND"] = f"{HOST}:{port}"
+        return port
 
     def _plan_nats(self) -> Node:
         program = find_nats_server()
@@ -282,7 +309,7 @@ class Cluster(Chaos):
     async def _start_nats_cluster(self) -> None:
         """Start several nats-servers, on other ports when somebody took one between the look and the bind."""
         for attempt in range(limits.NATS_PORT_TRIES):
-            ports = self._plan_nats_cluster()
+            ports = await self._plan_nats_cluster()
             try:
                 await _start_at_once(self.nats_servers)
             except ProcessError:
@@ -293,7 +320,7 @@ class Cluster(Chaos):
                 break
         await wait_formed([node.url for node in self.nats_servers], min(self._servers, 3))
 
-    def _plan_nats_cluster(self) -> list[int]:
+    async def _plan_nats_cluster(self) -> list[int]:
         program = find_nats_server()
         data = self._data or self.directory / "nats"
         rng = random.Random()  # noqa: S311 # ports, not secrets
@@ -304,7 +331,8 @@ class Cluster(Chaos):
             name = f"nats-{index}"
             store = data / name
             store.mkdir(parents=True, exist_ok=True)
-            config = write_config(self.directory, name, port, routes, index, store)
+            others = [await self._route(name, f"nats-{to}", routes[to]) for to in range(self._servers) if to != index]
+            config = write_config(self.directory, name, port, routes[index], others, store)
             node = Node(
                 name,
                 [program, "-c", str(config)],
@@ -319,23 +347,28 @@ class Cluster(Chaos):
         self.nats_url = ",".join(node.url for node in self.nats_servers)
         return ports
 
+    async def _route(self, who: str, target: str, port: int) -> int:
+        """The port by which one nats-server reaches another."""
+        if self._proxied is not True:
+            return port
+        return (await self._add_proxy(who, target, port)).port
+
     async def _start_proxies(self) -> None:
-        for proxy in self.proxies.values():
-            await proxy.close()
-        self.proxies.clear()
         for node in (*self.routers, *self.edges):
             if self._proxied != "rim":
                 urls = []
                 for server in self.nats_servers:
-                    proxy = await self._add_proxy(node.name, server, nats=True)
+                    proxy = await self._add_proxy(node.name, server.name, server.port, nats=True)
                     urls.append(f"nats://{HOST}:{proxy.port}")
                 # Each node begins with another server, as nodes that were told the servers in their own order do.
                 first = (len(self.proxies) // max(len(urls), 1)) % max(len(urls), 1)
                 node.environ["RUNCAST_NATS_URL"] = ",".join(urls[first:] + urls[:first])
-            await self._add_proxy("agent" if node.role == "router" else "device", node)
+            await self._add_proxy("agent" if node.role == "router" else "device", node.name, node.port)
 
-    async def _add_proxy(self, who: str, target: Node, *, nats: bool = False) -> Proxy:
-        proxy = self.proxies[who, target.name] = Proxy(target.port, nats=nats)
+    async def _add_proxy(self, who: str, target: str, port: int, *, nats: bool = False) -> Proxy:
+        if (old := self.proxies.pop((who, target), None)) is not None:  # of a start that has to be tried again
+            await old.close()
+        proxy = self.proxies[who, target] = Proxy(port, nats=nats)
         await proxy.start()
         return proxy
 

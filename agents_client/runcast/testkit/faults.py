@@ -20,7 +20,8 @@ KINDS: Final = ("edge", "router", "nats", "partition", "slow", "agent", "stall",
 """What can be asked for:
 
 edge, router, agent: SIGKILL, and a new start after a while. nats: the same, of a stream's leader or any server. partition: a line
-half-open or cut for a while, or one from NATS to an edge that loses what is live. slow: a line delayed or throttled. stall: SIGSTOP,
+half-open or cut for a while (of a cluster of nats-servers also one server's lines to all others), or one from NATS to an edge that loses
+what is live. slow: a line delayed or throttled. stall: SIGSTOP,
 then SIGCONT, of an edge, router, agent or nats-server. silent: browsers that connect and say nothing, or never read. drain: SIGTERM of an
 edge or router, and a new start.
 """
@@ -121,6 +122,8 @@ def ways(kind: str, nodes: dict[str, int]) -> list[tuple[str, str]]:
         nodes: how many there are of each role.
     """
     lines = ["edge>nats", "router>nats", "device>edge", "agent>router"]
+    if nodes["nats"] > 1 and kind == "partition":
+        lines.append("nats>nats")
     match kind:
         case "nats":
             return [("leader", "kill"), ("nats", "kill"), ("leader", "kill")]

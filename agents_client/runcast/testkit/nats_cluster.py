@@ -1,6 +1,7 @@
 """Several nats-servers that form one cluster on loopback: their configuration, and what is asked of them.
 
-Servers do not tell clients of each other (`no_advertise`): a client knows the addresses that it was given, and so can't leave a proxy.
+Nobody tells of addresses that lead past a proxy: servers do not tell clients of each other (`no_advertise`), and what they tell one another
+as their own address is a port where nobody listens, so each reaches the others by the routes that it was given.
 
 Never imports routers or edges.
 """
@@ -23,28 +24,30 @@ from runcast.testkit.processes import ProcessError
 FORMED_S: Final = 20.0
 """From the start of a cluster until it stores what is replicated, on a loaded machine."""
 _ASK_S: Final = 2.0
+_NOBODY_PORT: Final = 1
 _PROBE: Final = "RUNCAST_TESTKIT_PROBE"
 
 
-def write_config(directory: Path, name: str, port: int, route_ports: Sequence[int], index: int, data: Path) -> Path:
+def write_config(directory: Path, name: str, port: int, route_port: int, others: Sequence[int], data: Path) -> Path:
     """Write the configuration of one server.
 
     Args:
         directory: where to.
         name: the server's.
         port: for clients.
-        route_ports: of all servers, for one another.
-        index: which of them this server is.
+        route_port: for other servers.
+        others: ports by which it reaches the other servers.
         data: where it keeps its data.
 
     Returns:
         The file.
     """
-    routes = ", ".join(f'"nats://{HOST}:{other}"' for number, other in enumerate(route_ports) if number != index)
+    routes = ", ".join(f'"nats://{HOST}:{other}"' for other in others)
     path = directory / f"{name}.conf"
     path.write_text(
         f'server_name: {name}\nlisten: "{HOST}:{port}"\njetstream {{ store_dir: "{data}" }}\n'
-        f'cluster {{ name: runcast, listen: "{HOST}:{route_ports[index]}", no_advertise: true, routes: [{routes}] }}\n'
+        f'cluster {{ name: runcast, listen: "{HOST}:{route_port}", advertise: "{HOST}:{_NOBODY_PORT}",'
+        f" no_advertise: true, routes: [{routes}] }}\n"
     )
     return path
 

@@ -38,13 +38,15 @@ class Node(Process):
     """A server of the cluster.
 
     Attributes:
-        role: nats, router or edge.
+        role: nats, router, edge or admin.
         port: where it listens, on loopback.
+        page_port: where an admin listens for browsers; 0 for other roles.
         tls: the files of that port; None for plain text.
     """
 
     role: str = ""
     port: int = 0
+    page_port: int = 0
     tls: ClusterTls | None = None
 
     @property
@@ -54,12 +56,12 @@ class Node(Process):
 
     @property
     def http_url(self) -> str:
-        """Base URL of its HTTP door (edges)."""
-        return f"{'https' if self.tls else 'http'}://{self.address}"
+        """Base URL of its HTTP door (edges and admins)."""
+        return f"{'https' if self.tls else 'http'}://{HOST}:{self.page_port or self.port}"
 
     @property
     def url(self) -> str:
-        """What to connect to: `ws://.../v1/ws` of an edge, `nats://...` of nats-server, `host:port` of a router."""
+        """What to connect to: `ws://.../v1/ws` of an edge, `nats://...` of nats-server, `host:port` of a router or admin."""
         if self.role == "edge":
             return f"{'wss' if self.tls else 'ws'}://{self.address}/v1/ws"
         return f"{'tls' if self.tls else 'nats'}://{self.address}" if self.role == "nats" else self.address

@@ -293,9 +293,14 @@ class _Trial:
 
 
 def _lines(cluster: Cluster, target: str) -> list[Proxy]:
-    """The proxies of a line: "edge-0>nats" are those to all servers."""
+    """The proxies of a line: "edge-0>nats" are those to all servers, "nats-0>nats" those between this server and the others, both ways."""
     who, _, to = target.partition(">")
-    return [proxy for (one, other), proxy in cluster.proxies.items() if one == who and other.startswith(to)]
+    both = who.startswith(to)
+    return [
+        proxy
+        for (one, other), proxy in cluster.proxies.items()
+        if (one == who and other.startswith(to)) or (both and other == who and one.startswith(to))
+    ]
 
 
 def _break(lines: list[Proxy], what: str) -> None:

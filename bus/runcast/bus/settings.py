@@ -17,6 +17,7 @@ import msgspec
 
 from runcast.bus.identity.authfile import AuthFile, AuthFileError, read_authfile
 from runcast.bus.nats_credentials import CredentialsError, read_jwt, sign
+from runcast.bus.policy.policyfile import PolicyFileError, read_policyfile
 from runcast.bus.tls import CertificateError, client_context, server_context
 
 PREFIX = "RUNCAST_"
@@ -37,6 +38,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         id: names this process in logs and statistics.
         auth: how peers prove who they are: "dev" believes them and is allowed on loopback only; "" refuses to start; services know more.
         auth_file: path of the auth file, for every mode but "dev".
+        policy_file: path of the policy file; "" for the built-in tiers: "unlimited" in development mode, else "standard".
         tls_cert: file of the port's certificate, PEM; "" for no TLS.
         tls_key: file of its private key.
         tls_ca: file of the authorities whose certificates let somebody in; "" asks nobody for one.
@@ -53,6 +55,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     id: str = ""
     auth: Literal["dev", ""] = ""
     auth_file: str = ""
+    policy_file: str = ""
     tls_cert: str = ""
     tls_key: str = ""
     tls_ca: str = ""
@@ -71,16 +74,22 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def host(self) -> str:
         """The host part of `bind`."""
-        return self.bind.rpartition(":")[0].strip("[]")
+        return host_of(self.bind)
 
     @property
     def port(self) -> int:
         """The port part of `bind`."""
-        return int(self.bind.rpartition(":")[2])
+        return port_of(self.bind)
 
     def problems(self) -> list[str]:
         """What can't work, a line each, saying what to set. Services add their own."""
-        return [*_bind_problems(self), *_auth_problems(self), *_nats_problems(self), *_tls_problems(self)]
+        return [
+            *bind_problems("RUNCAST_BIND", self.bind, self.auth),
+            *_auth_problems(self),
+            *_policy_problems(self),
+            *_nats_problems(self),
+            *_tls_problems(self),
+        ]
 
     def auth_file_problems(self, file: AuthFile) -> list[str]:  # noqa: ARG002 # for services
         """What the auth file does not say and this service needs."""
@@ -131,17 +140,33 @@ def _masked_url(url: str) -> str:
     return f"{scheme}://***@{host}" if slashes else f"***@{host}" if at else url
 
 
-def _bind_problems(settings: ServiceSettings) -> list[str]:
-    problems = []
-    match = _BIND.fullmatch(settings.bind)
+def bind_problems(name: str, bind: str, auth: str) -> list[str]:
+    """What is wrong with an address to listen on.
+
+    Args:
+        name: of the setting.
+        bind: its value.
+        auth: the mode.
+    """
+    match = _BIND.fullmatch(bind)
     if match is None or int(match[1]) > 65535:
-        problems.append(f"RUNCAST_BIND={settings.bind!r}: expected HOST:PORT, such as 127.0.0.1:7400 or [::1]:7400")
-    elif settings.auth == "dev" and not is_loopback(settings.host):
-        problems.append(
-            f"RUNCAST_AUTH=dev believes everybody, so it listens on loopback only, not on {settings.host};"
-            " bind to 127.0.0.1, or configure real authentication"
-        )
-    return problems
+        return [f"{name}={bind!r}: expected HOST:PORT, such as 127.0.0.1:7400 or [::1]:7400"]
+    if auth == "dev" and not is_loopback(host_of(bind)):
+        return [
+            f"RUNCAST_AUTH=dev believes everybody, so it listens on loopback only, not on {host_of(bind)};"
+            f" set {name} to an address of 127.0.0.1, or configure real authentication"
+        ]
+    return []
+
+
+def host_of(bind: str) -> str:
+    """The host of `host:port`."""
+    return bind.rpartition(":")[0].strip("[]")
+
+
+def port_of(bind: str) -> int:
+    """The port of `host:port`."""
+    return int(bind.rpartition(":")[2])
 
 
 def _auth_problems(settings: ServiceSettings) -> list[str]:
@@ -161,6 +186,16 @@ def _auth_problems(settings: ServiceSettings) -> list[str]:
         return settings.auth_file_problems(read_authfile(Path(settings.auth_file)))
     except AuthFileError as exc:
         return str(exc).splitlines()
+
+
+def _policy_problems(settings: ServiceSettings) -> list[str]:
+    if not settings.policy_file:
+        return []
+    try:
+        read_policyfile(Path(settings.policy_file))
+    except PolicyFileError as exc:
+        return [f"RUNCAST_POLICY_FILE: {problem}" for problem in str(exc).splitlines()]
+    return []
 
 
 def _nats_problems(settings: ServiceSettings) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from nats.js.api import DiscardPolicy, KeyValueConfig, RePublish, RetentionPolicy, StorageType, StreamConfig
 
-from runcast.wire import limits, subjects
+from runcast.wire import limits, limits_admin, subjects
 
 EPOCH_KEY: Final = "runcast.epoch"
 """Where a stream's metadata keeps its epoch."""
@@ -66,6 +66,24 @@ def parked_config(replicas: int) -> StreamConfig:
         max_bytes=limits.PARKED_BYTES_MAX,
         max_age=limits.PARKED_AGE_S,
         duplicate_window=limits.DEDUPE_WINDOW_S,
+        num_replicas=replicas,
+    )
+
+
+def audit_config(replicas: int) -> StreamConfig:
+    """What operators did. Nobody may take an entry out, or purge it: what is to go, goes with its age."""
+    return StreamConfig(
+        name=subjects.AUDIT_STREAM,
+        subjects=["audit.>"],
+        storage=StorageType.FILE,
+        retention=RetentionPolicy.LIMITS,
+        discard=DiscardPolicy.OLD,
+        max_msgs=limits_admin.AUDIT_ENTRIES_MAX,
+        max_age=limits_admin.AUDIT_AGE_S,
+        duplicate_window=limits.DEDUPE_WINDOW_S,
+        deny_delete=True,
+        deny_purge=True,
+        allow_direct=True,
         num_replicas=replicas,
     )
 

@@ -1,10 +1,11 @@
 """What `up` and `demo` share: ports, the cluster, and what is said about it.
 
-Ports: 7400 (routers), 7480 (edges) and 4222 (NATS) when they are free, so that every other command finds the cluster without being told;
-otherwise any free ones, and the terminal says so. A port that was asked for by name is taken or it is an error.
+Ports: 7400 (routers), 7480 (edges), 7402 and 7481 (admin) and 4222 (NATS) when they are free, so that every other command finds the cluster
+without being told; otherwise any free ones, and the terminal says so. A port that was asked for by name is taken or it is an error.
 """
 
 import asyncio
+import shlex
 import sys
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,8 @@ from runcast.testkit.processes import Echo
 
 ROUTER_PORT: Final = 7400
 EDGE_PORT: Final = 7480
+ADMIN_PORT: Final = 7402
+ADMIN_HTTP_PORT: Final = 7481
 NATS_PORT: Final = 4222
 NATS_ANSWER_S: Final = 3.0
 """How long a NATS server may take to greet."""
@@ -56,18 +59,24 @@ def local_cluster(
     nats_port: int | None,
     logs: bool,
     tls: ClusterTls | None = None,
+    admin_port: int | None = None,
+    admin_http_port: int | None = None,
+    admins: int = 0,
 ) -> Cluster:
-    """The cluster that `up` and `demo` start: routers share a port, and edges share a port."""
+    """The cluster that `up` and `demo` start: the processes of a role share its ports."""
     echo: Echo | None = echo_line if logs else None
     return Cluster(
         routers=routers,
         edges=edges,
+        admins=admins,
         nats_url=nats_url,
         data=data,
         share_ports=True,
         router_port=choose_port(router_port, ROUTER_PORT, "routers listen"),
         edge_port=choose_port(edge_port, EDGE_PORT, "edges listen"),
         nats_port=0 if nats_url else choose_port(nats_port, NATS_PORT, "NATS listens"),
+        admin_port=choose_port(admin_port, ADMIN_PORT, "admin listens") if admins else 0,
+        admin_http_port=choose_port(admin_http_port, ADMIN_HTTP_PORT, "admin's pages are") if admins else 0,
         environ={} if logs else {"RUNCAST_LOG_LEVEL": "warning"},
         echo=echo,
         tls=tls,
@@ -97,21 +106,29 @@ async def check_nats(urls: str) -> None:
 def describe(cluster: Cluster) -> list[str]:
     """Where everything is, a line each."""
     edge, router = cluster.edges[0], cluster.routers[0]
+    admins = (
+        [f"  operators {cluster.admins[0].address}   ({_several(len(cluster.admins), 'admin')}, pages at {cluster.admins[0].http_url}/)"]
+        if cluster.admins
+        else []
+    )
     return [
         f"  browsers  {edge.url}   ({_several(len(cluster.edges), 'edge')})",
-        f"  agents    {router.address}   ({_several(len(cluster.routers), 'router')})",
+        f"  agents    {'https://' if cluster.tls else ''}{router.address}   ({_several(len(cluster.routers), 'router')})",
+        *admins,
         f"  NATS      {cluster.nats_url}{'' if cluster.nats else '   (not ours)'}",
     ]
 
 
 def at_other_ports(cluster: Cluster, command: str) -> str:
-    """`command`, with the options that it needs to find this cluster when it is not at the usual ports."""
+    """`command`, with the options that it needs to find this cluster when it is not at the usual ports, or has TLS."""
     edge, router = cluster.edges[0], cluster.routers[0]
     options = {
-        "tail": "" if edge.port == EDGE_PORT else f" --edge ws://{edge.address}",
-        "publish": "" if router.port == ROUTER_PORT else f" --router {router.address}",
+        "tail": "" if edge.port == EDGE_PORT else f" --edge {'wss' if edge.tls else 'ws'}://{edge.address}",
+        "admin status": "" if not cluster.admins or cluster.admins[0].port == ADMIN_PORT else f" --url {cluster.admins[0].address}",
+        "publish": "" if router.port == ROUTER_PORT else f" --router {'https://' if router.tls else ''}{router.address}",
     }
-    return f"runcast {command}{options.get(command, '')}"
+    authority = f" --tls-ca {shlex.quote(str(cluster.tls.ca))}" if cluster.tls and command in options else ""
+    return f"runcast {command}{options.get(command, '')}{authority}"
 
 
 def _several(count: int, word: str) -> str:

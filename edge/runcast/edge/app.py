@@ -20,6 +20,7 @@ from structlog.stdlib import BoundLogger
 from runcast.bus.connection import Bus
 from runcast.bus.deployment import Shard, read_deployment
 from runcast.bus.direct import DirectReader
+from runcast.bus.policy.book import PolicyBook
 from runcast.bus.process import PortInUseError, announce_ready
 from runcast.bus.shards import Shards
 from runcast.bus.statistics import tell_statistics
@@ -51,6 +52,7 @@ class Edge:
         settings: of this process.
         log: bound to role and id.
         auth: turns tokens into users.
+        policy: what tenants may use.
         origins: pages that may connect.
         tasks: work that outlives a connection.
         room: for snapshots.
@@ -69,6 +71,7 @@ class Edge:
         self.settings = settings
         self.log = log
         self.auth: Authenticator = authenticator(settings.auth, settings.auth_file, log)
+        self.policy = PolicyBook(settings.policy_file, development=settings.auth == "dev", log=log)
         self.origins = Origins(settings.origin_list, local=settings.auth == "dev")
         self.tasks = tasks
         self.room = Room()
@@ -162,6 +165,7 @@ class Edge:
                 "users": 0 if self.not_ready else self.hub.users,
                 "uptime_s": int(time.monotonic() - self.started),
                 "auth": self.auth.report(),
+                "policy": self.policy.report(),
                 **self.bus.health.report(time.monotonic()),
             }
         )
@@ -180,6 +184,7 @@ class Edge:
         statistics = self.statistics
         behind = sum(1 for connection in self.connections if connection.session.state in (State.BEHIND, State.RESUMING))
         return {
+            "version": VERSION,
             "uptime_s": round(now - self.started, 1),
             "users": 0 if self.not_ready else self.hub.users,
             "devices": len(self.connections),
@@ -190,6 +195,7 @@ class Edge:
             "to_send": statistics.to_send.as_json(),
             "to_ack": statistics.to_ack.as_json(),
             "alerts": statistics.alerts,
+            "health": self.bus.health.report(now),
         }
 
     def _users_behind(self) -> list[dict[str, object]]:
@@ -257,6 +263,7 @@ async def serve(settings: EdgeSettings, log: BoundLogger, stop: asyncio.Event) -
     Raises:
         PortInUseError: `settings.bind` is taken.
         AuthFileError: the auth file can't be used any more.
+        PolicyFileError: the policy file can't be used any more.
         ServerTooOldError: see `Bus.open`.
         DeploymentError: see `read_deployment`.
     """
@@ -299,6 +306,7 @@ async def _run(edge: Edge, port: int, stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(_follow_deployment(edge), name="deployment")
         group.create_task(edge.auth.run(), name="authentication")
+        group.create_task(edge.policy.run(), name="policy file")
         await _until_found(edge)
         await edge.attach()
         announce_ready("edge", edge.settings.host, port)

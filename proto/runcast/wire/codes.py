@@ -64,6 +64,8 @@ _ROWS: Final = (
     Code("send_invalid", "INVALID_ARGUMENT", 0, False, True, "correct the send as the message says"),
     Code("send_too_large", "INVALID_ARGUMENT", 0, False, True, "keep text and data under 32 KiB"),
     Code("request_closed", "FAILED_PRECONDITION", 0, False, True, "drop the question: another answer came first, or the run asks no more"),
+    # Operators, at the admin service.
+    Code("request_invalid", "INVALID_ARGUMENT", 0, False, True, "correct the request as the message says"),
     # Agents, in the client library.
     Code("outbox_closed", "FAILED_PRECONDITION", 0, False, True, "open a new Runcast; this one was closed"),
     Code("spill_unusable", "FAILED_PRECONDITION", 0, False, True, "give each process a spill file of its own, or move the file away"),

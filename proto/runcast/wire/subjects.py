@@ -12,6 +12,7 @@ from runcast.wire.ids import UserKey, decode_token, encode_token
 
 INBOX_STREAM: Final = "RUNCAST_INBOX"
 PARKED_STREAM: Final = "RUNCAST_PARKED"
+AUDIT_STREAM: Final = "RUNCAST_AUDIT"
 CURSORS_BUCKET: Final = "RUNCAST_CURSORS"
 RUNS_BUCKET: Final = "RUNCAST_RUNS"
 META_BUCKET: Final = "RUNCAST_META"
@@ -61,6 +62,8 @@ def stream_of(subject: str) -> str:
             return INBOX_STREAM
         case "parked":
             return PARKED_STREAM
+        case "audit":
+            return AUDIT_STREAM
         case "$KV":
             return f"KV_{parts[1]}"
         case "$JS" if subject.startswith("$JS.API.STREAM."):
@@ -127,6 +130,11 @@ def inbox_offers(group: str) -> str:
 def parked_subject(subject: str) -> str:
     """Where a message of the inbox is put aside, by its subject there."""
     return f"parked.{subject.partition('.')[2]}"
+
+
+def audit_subject(action: str) -> str:
+    """Where it is kept that an operator did, or was refused, something."""
+    return f"audit.{encode_token(action)}"
 
 
 def run_cancels() -> str:

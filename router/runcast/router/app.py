@@ -22,47 +22,34 @@ All of it takes less than `limits.DRAIN_S` + 1 s.
 import asyncio
 import contextlib
 import random
-import socket
 import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final
 
-import grpc
 import grpc.aio
-from grpc_reflection.v1alpha import reflection
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
 from runcast.bus.deployment import Deployment, DeploymentError, provision
 from runcast.bus.identity.trust import Trust
-from runcast.bus.process import PortInUseError, announce_ready
+from runcast.bus.policy.book import PolicyBook
+from runcast.bus.process import announce_ready
+from runcast.bus.rpc_health import Health
+from runcast.bus.rpc_port import OPTIONS, open_port
 from runcast.bus.statistics import tell_statistics
 from runcast.bus.tls import Certificates
-from runcast.router.admin import AdminService
 from runcast.router.auth import Authenticator, DevAuthenticator, FileAuthenticator
-from runcast.router.health import SERVICES, Health
+from runcast.router.health import SERVICES
 from runcast.router.inbox import InboxService
 from runcast.router.node import Node
 from runcast.router.principals import Principals
 from runcast.router.publish import PublishService
 from runcast.router.settings import RouterSettings
-from runcast.router.tls import server_credentials
-from runcast.v1 import admin_pb2_grpc, inbox_pb2_grpc, ingest_pb2_grpc
+from runcast.v1 import inbox_pb2_grpc, ingest_pb2_grpc
 from runcast.wire import limits
 from runcast.wire.errors import RuncastError, UnavailableError
 
-_OPTIONS: Final = (
-    ("grpc.so_reuseport", 1),
-    ("grpc.max_receive_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
-    ("grpc.max_send_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
-    ("grpc.keepalive_time_ms", int(limits.GRPC_KEEPALIVE_S * 1000)),
-    ("grpc.keepalive_timeout_ms", int(limits.GRPC_KEEPALIVE_TIMEOUT_S * 1000)),
-    ("grpc.http2.ping_timeout_ms", int(limits.GRPC_KEEPALIVE_TIMEOUT_S * 1000)),  # else gRPC waits a minute, whatever keepalive says
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.http2.min_ping_interval_without_data_ms", 1000),
-)
 _LAST_S: Final = 0.75
 """For streams that were ended to have their batches answered."""
 
@@ -74,12 +61,14 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
         PortInUseError: the address can't be listened on.
         ServerTooOldError: as an exception group, like the next one: NATS lacks what is needed.
         DeploymentError: the deployment differs from the settings, or from what Runcast needs.
+        PolicyFileError: the policy file can't be used any more.
     """
     bus = Bus(log)
-    node = Node(settings.id, bus, log)
-    health = Health()
+    policy = PolicyBook(settings.policy_file, development=settings.auth == "dev", log=log)
+    node = Node(settings.id, bus, log, policy)
+    health = Health(SERVICES)
     await health.tell(serving=False)
-    server = grpc.aio.server(options=_OPTIONS)
+    server = grpc.aio.server(options=OPTIONS)
     principals = Principals(node.denials)
     trust = _make_trust(settings, principals, log)
     authenticator: Authenticator = DevAuthenticator()
@@ -87,11 +76,9 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
         authenticator = FileAuthenticator(trust, settings.auth)
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(PublishService(node, authenticator, principals), server)
     inbox_pb2_grpc.add_InboxServiceServicer_to_server(InboxService(node, authenticator, principals), server)
-    admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(node, authenticator, trust), server)
     health.add_to(server)
-    reflection.enable_server_reflection([*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME], server)
     certificates = Certificates(settings.tls_cert, settings.tls_key, settings.tls_ca) if settings.tls_cert else None
-    port = _listen(server, settings, certificates)
+    port = open_port(server, settings, certificates)
     await server.start()
     try:
         async with asyncio.TaskGroup() as group:
@@ -103,6 +90,7 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
                 group.create_task(tell_statistics(bus, "router", node.id, node.collect, log), name="statistics"),
                 group.create_task(node.losses.run(), name="losses"),
                 group.create_task(principals.run(), name="principals"),
+                group.create_task(policy.run(), name="policy file"),
             ]
             if trust is not None:
                 parts.append(group.create_task(trust.run(), name="auth file"))
@@ -128,33 +116,6 @@ def _make_trust(settings: RouterSettings, principals: Principals, log: BoundLogg
     return trust
 
 
-def _listen(server: grpc.aio.Server, settings: RouterSettings, certificates: Certificates | None) -> int:
-    """Open the port; returns its number.
-
-    Raises:
-        PortInUseError: it can't be opened; the message says why. Another router may share it, another program not.
-    """
-    try:
-        if certificates is not None:
-            return server.add_secure_port(settings.bind, server_credentials(certificates))
-        return server.add_insecure_port(settings.bind)
-    except RuntimeError as exc:
-        raise PortInUseError(_why_not(settings)) from exc
-
-
-def _why_not(settings: RouterSettings) -> str:
-    """Why not is said by the operating system; gRPC keeps it to itself."""
-    reason = "it can't be listened on"
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            probe.bind(address)
-    except OSError as exc:
-        reason = exc.strerror or str(exc)
-    return f"can't listen on {settings.bind}: {reason}; end the program that uses it, or set RUNCAST_BIND to another HOST:PORT"
-
-
 async def _keep_connected(node: Node, health: Health, settings: RouterSettings, port: int) -> None:
     """Connect to NATS, verify the deployment, and again after every loss of the connection; never returns."""
     bus = node.bus
@@ -171,7 +132,6 @@ async def _keep_connected(node: Node, health: Health, settings: RouterSettings, 
     await node.cancels.open()
     await node.answers.open()
     await node.receipts.open()
-    await node.statistics.open()
     await node.losses.open()
     announced = False
     while True:
@@ -245,7 +205,7 @@ async def _drain(node: Node, health: Health, server: grpc.aio.Server) -> None:
     """Send everybody away, in the order that the module describes."""
     node.log.info("draining", producers=len(node.producers), workers=len(node.workers))
     node.leaving = True
-    await health.tell(serving=False, stopping=True)
+    await health.tell(serving=False)
     for stream in node.streams:
         stream.leave("the router stops", int(limits.DRAIN_GRACE_S * 1000))
     async with asyncio.TaskGroup() as group:

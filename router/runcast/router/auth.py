@@ -1,50 +1,29 @@
 """Who is calling: what a call says of its caller becomes a principal, or the call ends.
 
-Rules: a caller that is not accepted is told that, and nothing more; why is for the log (`runcast.router.denials`). In token mode exactly
+Rules: a caller that is not accepted is told that, and nothing more; why is for the log (`runcast.bus.denials`). In token mode exactly
 one `authorization: Bearer ...` counts: an API key, or a JWT of an issuer of agents. In mtls mode the client certificate counts, which gRPC
 has checked: its subject alternative names, or, if it has none, its common name.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
 
-import grpc
 import grpc.aio
 
+from runcast.bus.denials import Denials
 from runcast.bus.identity.agents import Agent
 from runcast.bus.identity.apikeys import looks_like_key
 from runcast.bus.identity.authfile import AuthFile
+from runcast.bus.identity.callers import Caller, read_caller
 from runcast.bus.identity.claims import ClaimsRefusedError, read_text
 from runcast.bus.identity.jwt import TokenRefusedError
 from runcast.bus.identity.scopes import EVERYTHING, Scopes
 from runcast.bus.identity.trust import Trust
-from runcast.router.denials import Denials
-from runcast.router.status import refuse_call
+from runcast.bus.rpc_status import refuse_call
 from runcast.wire.errors import RuncastError
 
-_SCHEME: Final = "bearer "
-_NAMES: Final = ("x509_subject_alternative_name", "x509_common_name")
 Mode = Literal["token", "mtls"]
-
-
-class Caller(NamedTuple):
-    """What gRPC knows about a caller before its first message is read.
-
-    Attributes:
-        metadata: of the call, as it was sent.
-        peer: its address as gRPC writes it, such as "ipv4:127.0.0.1:50123".
-        certificate: what its certificate says, as gRPC names it; empty without one.
-    """
-
-    metadata: Sequence[tuple[str, str | bytes]]
-    peer: str
-    certificate: Mapping[str, Sequence[bytes]]
-
-    @property
-    def host(self) -> str:
-        """Its address without the port, for logs."""
-        return self.peer.rpartition(":")[0] or self.peer
 
 
 class Principal:
@@ -115,12 +94,11 @@ class FileAuthenticator:
         """See `Authenticator`."""
         if self._mode == "mtls":
             return self._by_certificate(caller)
-        token = _bearer(caller)
+        token = caller.bearer()
         return self._by_key(token) if looks_like_key(token) else await self._by_token(token)
 
     def _by_certificate(self, caller: Caller) -> Principal:
-        found = next((caller.certificate[name] for name in _NAMES if caller.certificate.get(name)), ())
-        names = [name.decode("utf-8", "replace") for name in found]
+        names = caller.certificate_names
         agent = self._trust.file.agents.by_certificate(names)
         if agent is None:
             raise TokenRefusedError("its certificate is nobody's, or of several agents")
@@ -161,18 +139,10 @@ class FileAuthenticator:
 
 async def admit(authenticator: Authenticator, context: "grpc.aio.ServicerContext[Any, Any]", denials: Denials) -> Principal:
     """Authenticate the caller of an RPC, or end the RPC."""
-    metadata = tuple((str(key), value) for key, value in context.invocation_metadata() or ())
-    caller = Caller(metadata, context.peer(), {str(name): tuple(values) for name, values in (context.auth_context() or {}).items()})
+    caller = read_caller(context)
     try:
         return await authenticator.authenticate(caller)
     except RuncastError as exc:
         reason = exc.reason if isinstance(exc, TokenRefusedError) else exc.message
         denials.note(caller.host, exc.code.name, reason)
         await refuse_call(context, exc)
-
-
-def _bearer(caller: Caller) -> str:
-    given = [value for name, value in caller.metadata if name == "authorization"]
-    if len(given) != 1 or not isinstance(given[0], str) or not given[0].lower().startswith(_SCHEME):
-        raise TokenRefusedError("it sent no token, or several")
-    return given[0][len(_SCHEME) :]

@@ -5,10 +5,11 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from runcast.bus.rpc_status import refuse_call
 from runcast.router.auth import Authenticator, admit
 from runcast.router.node import Node
 from runcast.router.principals import Principals
-from runcast.router.status import hello_late, refuse_call
+from runcast.router.status import hello_late
 from runcast.router.worker import WorkerStream
 from runcast.v1 import inbox_pb2_grpc
 from runcast.v1.inbox_pb2 import ReceiveRequest

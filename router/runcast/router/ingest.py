@@ -17,6 +17,9 @@ Rules:
       (`Asked`), at most `limits.ANSWERS_AWAITED_MAX` at once; each is told once. A run whose answer is asked for counts as open here.
     - What the producer's scopes do not grant is refused (`permission_denied`): a batch, or, where there is no answer to a part of a
       request, the stream. Scopes are asked for each time: they may change while the stream is open.
+    - What the tenant's tier does not allow is refused (`rate_limited`, `event_too_large`) before anything is looked at that costs more;
+      what begins no run is not held up by those that are open (`runcast.router.allowances`, shared by all streams of a router).
+    - An attempt that storage refuses for good, or that its producer gave up, goes on here no more.
     - Nothing follows a run's end, as long as the stream remembers it (`limits.STREAM_ENDED_MAX`).
 
 Invariants: `unanswered` is the number of `Store` effects not yet answered by `stored` or `failed`; an attempt has at most one
@@ -30,12 +33,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from runcast.bus.identity.scopes import EVERYTHING, Scopes
+from runcast.bus.policy.tiers import BUILT_IN
+from runcast.router.allowances import Allowances
+from runcast.router.asks import read_attempt, read_question, read_receipt_ask, read_user
 from runcast.router.attempt import Attempt, AttemptKey, check_turn
 from runcast.router.effects import (
     Acked,
     Answered,
     Asked,
-    Await,
     BatchKey,
     Cancelled,
     Closed,
@@ -61,16 +66,14 @@ from runcast.v1.ingest_pb2 import (
     GoAway,
     OpenRun,
     PublishRequest,
-    ReceiptAsk,
     RunAbandon,
     RunAnswer,
     RunCancel,
 )
 from runcast.wire import limits
 from runcast.wire.errors import RuncastError
-from runcast.wire.ids import UserKey, check_id
-from runcast.wire.lifecycle import State
-from runcast.wire.position import parse_position
+from runcast.wire.ids import check_id
+from runcast.wire.lifecycle import State, ends_run
 
 
 class _Run:
@@ -103,6 +106,7 @@ class ProducerStream:
         ended_max: int = limits.STREAM_ENDED_MAX,
         answers_max: int = limits.ANSWERS_AWAITED_MAX,
         scopes: Callable[[], Scopes] = lambda: EVERYTHING,
+        allowances: Allowances | None = None,
     ) -> None:
         self.producer = ""
         self.unanswered = 0
@@ -115,6 +119,7 @@ class ProducerStream:
         self._ended_max = ended_max
         self._answers_max = answers_max
         self._scopes = scopes
+        self._allowances = allowances or Allowances(lambda _: BUILT_IN["unlimited"])
         self._effects: list[Effect] = []
         self._open: OrderedDict[AttemptKey, Attempt] = OrderedDict()
         self._ended: OrderedDict[AttemptKey, Attempt] = OrderedDict()
@@ -141,8 +146,8 @@ class ProducerStream:
 
     # --- inputs ---
 
-    def receive(self, request: PublishRequest) -> None:
-        """Take the next request of the stream."""
+    def receive(self, request: PublishRequest, now: float = 0.0) -> None:
+        """Take the next request of the stream; `now`, in monotonic seconds, counts for what a tenant may send."""
         if self._over:
             return
         try:
@@ -150,10 +155,10 @@ class ProducerStream:
             if self.unanswered + len(request.batches) > self._window_batches:
                 raise self._past_window()
             for batch in request.batches:
-                self._receive_batch(batch)
+                self._receive_batch(batch, now)
             for ask in request.receipt_asks:
                 self._scopes().check_tenant(ask.user.tenant)
-                self._effects.append(_await(ask))
+                self._effects.append(read_receipt_ask(ask))
             for question in request.answer_asks:
                 self._receive_question(question)
             for abandon in request.abandons:
@@ -178,10 +183,13 @@ class ProducerStream:
     def failed(self, key: BatchKey, error: RuncastError) -> None:
         """Storage did not take the batch `key`, or can't say."""
         self._answered(key).pending = None
+        if not error.code.retry:
+            self._forget((key.run, key.attempt))
         self._refuse(key.run.run_id, key.attempt, key.number, error)
 
     def settled(self, run: RunKey, attempt: int) -> None:
         """What the producer gave up has ended, one way or the other."""
+        self._forget((run, attempt))
         if not self._over:
             user = User(tenant=run.user.tenant, id=run.user.user)
             self._effects.append(Settled(RunAbandon(user=user, run_id=run.run_id, attempt=attempt)))
@@ -223,6 +231,8 @@ class ProducerStream:
     def close(self) -> None:
         """The stream is gone, with or without `end`: its runs go on here no more."""
         self._over = True
+        for run in self._runs:
+            self._allowances.close_run(run.user)
         self._effects = [*(Closed(run) for run in self._runs), *(Dropped(request) for request in self._asked)]
         self._runs.clear()
         self._idle.clear()
@@ -256,24 +266,24 @@ class ProducerStream:
 
     # --- batches ---
 
-    def _receive_batch(self, batch: Batch) -> None:
+    def _receive_batch(self, batch: Batch, now: float) -> None:
         payload = batch.SerializeToString()
         if self.unanswered_bytes + len(payload) > self._window_bytes:
             raise self._past_window()
         try:
-            self._take(batch, payload)
+            self._take(batch, payload, now)
         except RuncastError as exc:
             self._refuse(batch.run_id, batch.attempt, batch.number, exc)
 
     def _receive_abandon(self, abandon: RunAbandon) -> None:
-        """Pass on what the producer gives up; raises as `_attempt_of`."""
-        run, attempt = _attempt_of(abandon)
+        """Pass on what the producer gives up; raises as `read_attempt`."""
+        run, attempt = read_attempt(abandon)
         self._scopes().check_tenant(run.user.tenant)
         self._effects.append(GivenUp(run, attempt))
 
     def _receive_open(self, told: OpenRun) -> None:
-        """Hold open what goes on without a batch; raises as `_attempt_of`."""
-        place = _attempt_of(told)
+        """Hold open what goes on without a batch; raises as `read_attempt`."""
+        place = read_attempt(told)
         self._scopes().check_tenant(place[0].user.tenant)
         if place in self._idle or place in self._open or place in self._ended or len(self._idle) >= self._runs_max:
             return
@@ -286,9 +296,8 @@ class ProducerStream:
         Raises:
             RuncastError: `id_invalid` or `flow_control`: the stream ends.
         """
-        user = UserKey(check_id(question.user.tenant, "tenant id"), check_id(question.user.id, "user id"))
-        self._scopes().check_tenant(user.tenant)
-        request = RequestKey(RunKey(user, check_id(question.run_id, "run id")), check_id(question.request_id, "request_id"))
+        request = read_question(question)
+        self._scopes().check_tenant(request.run.user.tenant)
         if question.dropped == (request not in self._asked):
             return  # known, or not known, already
         if question.dropped:
@@ -302,10 +311,11 @@ class ProducerStream:
         self._effects.append(Asked(request))
         self._hold(request.run)
 
-    def _take(self, batch: Batch, payload: bytes) -> None:
+    def _take(self, batch: Batch, payload: bytes, now: float) -> None:
         """Pass the batch on to storage, if it may come now."""
         if self._leaving:
             raise RuncastError("this router is about to stop; send it to another one", code="draining")
+        self._allow(batch, len(payload), now)
         user = check_batch(batch, len(payload), self.producer)
         self._scopes().check_batch(batch)
         run = RunKey(user, batch.run_id)
@@ -325,6 +335,20 @@ class ProducerStream:
         self.unanswered_bytes += len(payload)
         key = BatchKey(run, batch.attempt, batch.number)
         self._effects.append(Store(key, payload, len(batch.events), ending, batch.receipt_deadline_ms))
+
+    def _allow(self, batch: Batch, size: int, now: float) -> None:
+        """See whether the tenant may send this just now; it is counted.
+
+        Raises:
+            RuncastError: `permission_denied`, `id_invalid`, `event_too_large` or `rate_limited`.
+        """
+        user = read_user(batch.user)
+        self._scopes().check_tenant(user.tenant)
+        self._allowances.check_events(user.tenant, batch, size)
+        run = RunKey(user, batch.run_id)
+        if batch.number == 1 and run not in self._runs and batch.events and not ends_run(batch.events[-1]):
+            self._allowances.check_run(user)  # before anything is counted: what waits for this must not use up what open runs need to end
+        self._allowances.take_batch(now, user, len(batch.events), size)
 
     def _refuse(self, run_id: str, attempt: int, number: int, error: RuncastError) -> None:
         self.refused += 1
@@ -374,6 +398,7 @@ class ProducerStream:
         if run not in self._runs:
             self._runs[run] = _Run()
             self.runs_seen += 1
+            self._allowances.open_run(run.user)
             self._effects.append(Opened(run))
         self._runs[run].holds += 1
 
@@ -384,7 +409,18 @@ class ProducerStream:
         known.holds -= 1
         if not known.holds:
             del self._runs[run]
+            self._allowances.close_run(run.user)
             self._effects.append(Closed(run))
+
+    def _forget(self, place: AttemptKey) -> None:
+        """The attempt goes on elsewhere, or nowhere: it is not open here."""
+        attempt = self._open.get(place)
+        if attempt is not None and attempt.pending is None:
+            del self._open[place]
+            self._withdraw(place[0], attempt)
+        if place in self._idle:
+            self._idle.remove(place)
+            self._release(place[0])
 
     def _close(self, place: AttemptKey) -> None:
         """The attempt ended: remember only that."""
@@ -396,26 +432,3 @@ class ProducerStream:
                 if other.pending is None:
                     del self._ended[old]
                     break
-
-
-def _await(ask: ReceiptAsk) -> Await:
-    """Read a question for a receipt.
-
-    Raises:
-        RuncastError: `id_invalid` or `position_malformed`.
-    """
-    user = UserKey(check_id(ask.user.tenant, "tenant id"), check_id(ask.user.id, "user id"))
-    key = BatchKey(RunKey(user, check_id(ask.run_id, "run id")), ask.attempt, ask.number)
-    return Await(key, parse_position(ask.position), ask.deadline_ms, ask.elapsed_ms)
-
-
-def _attempt_of(told: RunAbandon | OpenRun) -> AttemptKey:
-    """Read which attempt is meant.
-
-    Raises:
-        RuncastError: `id_invalid` or `batch_invalid`: the stream ends, since there is no answer that says so.
-    """
-    user = UserKey(check_id(told.user.tenant, "tenant id"), check_id(told.user.id, "user id"))
-    if told.attempt < 1:
-        raise RuncastError("attempt is 0; count the tries of a run from 1", code="batch_invalid")
-    return RunKey(user, check_id(told.run_id, "run id")), told.attempt

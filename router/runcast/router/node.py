@@ -13,20 +13,21 @@ from collections.abc import Collection
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
+from runcast.bus.denials import Denials
 from runcast.bus.deployment import Shard
 from runcast.bus.health import State
+from runcast.bus.policy.book import PolicyBook
 from runcast.bus.shards import Shards
-from runcast.bus.statistics import StatisticsBoard
 from runcast.bus.storage import store
+from runcast.router.allowances import Allowances
 from runcast.router.answer_watch import AnswerWatch
 from runcast.router.cancels import CancelWatch
-from runcast.router.denials import Denials
 from runcast.router.effects import BatchKey
 from runcast.router.leases import Holder, Leases
 from runcast.router.losses import Losses
 from runcast.router.lost import taken_error
 from runcast.router.receipt_watch import ReceiptWatch
-from runcast.wire import limits, subjects
+from runcast.wire import VERSION, limits, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.ids import UserKey, encode_token
 from runcast.wire.position import Position
@@ -39,6 +40,8 @@ class Node:
         id: of this process.
         bus: the connection to NATS.
         log: bound to role and id.
+        policy: what tenants may use.
+        allowances: what they use.
         shards: what storage looks like, as far as it is verified just now.
         resend_horizon_s: what producers are told, seconds; 0.0 while it is not known.
         producers: Publish streams that are open.
@@ -51,16 +54,17 @@ class Node:
         receipts: awaits what devices acknowledge.
         refusals: of batches and callers since the start, by code.
         denials: what was not allowed.
-        statistics: what all processes tell about themselves.
         leases: of the producers whose streams are open here.
         losses: declares runs lost whose producers went away.
         leaving: the process is about to stop; no new streams.
     """
 
-    def __init__(self, node_id: str, bus: Bus, log: BoundLogger) -> None:
+    def __init__(self, node_id: str, bus: Bus, log: BoundLogger, policy: PolicyBook) -> None:
         self.id = node_id
         self.bus = bus
         self.log = log
+        self.policy = policy
+        self.allowances = Allowances(policy.of)
         self.shards = Shards()
         self.resend_horizon_s = 0.0
         self.producers: set[Publishing] = set()
@@ -74,7 +78,6 @@ class Node:
         self.receipts = ReceiptWatch(bus, log)
         self.refusals: Counter[str] = Counter()
         self.denials = Denials(log, self.refusals)
-        self.statistics = StatisticsBoard(bus)
         self.losses = Losses(bus, log)
         self.leases = Leases(bus, node_id, log, time.monotonic, self.losses.distrust)
         self._left = asyncio.Event()
@@ -151,15 +154,21 @@ class Node:
 
     def collect(self) -> dict[str, object]:
         """The statistics of this router, for `stats.router.<id>`."""
+        now = time.monotonic()
         return {
-            "uptime_s": round(time.monotonic() - self.started, 1),
+            "version": VERSION,
+            "uptime_s": round(now - self.started, 1),
             "producers": len(self.producers),
             "workers": len(self.workers),
             "batches_stored": self.batches_stored,
             "events_stored": self.events_stored,
             "refusals": dict(self.refusals),
+            "limited": dict(self.allowances.limited),
+            "limited_by": dict(self.allowances.limited_by),
+            "policy": self.policy.report(),
             "receipts": dict(self.receipts.outcomes),
             "receipts_awaited": self.receipts.waiting,
+            "health": self.bus.health.report(now),
         }
 
     async def store_batch(self, holder: Holder, key: BatchKey, payload: bytes, events: int, *, ends: bool) -> tuple[str, bool]:

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from runcast.bus.denials import Denials
 from runcast.bus.identity.authfile import AuthFile
 from runcast.router.auth import Principal
-from runcast.router.denials import Denials
 from runcast.router.node import Leavable
 from runcast.wire import limits
 from runcast.wire.errors import RuncastError

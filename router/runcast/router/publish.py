@@ -18,6 +18,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
+from runcast.bus.rpc_status import refuse_call
 from runcast.router.auth import Authenticator, Principal, admit
 from runcast.router.effects import (
     Acked,
@@ -42,12 +43,14 @@ from runcast.router.ingest import ProducerStream
 from runcast.router.leases import Holder
 from runcast.router.node import Node, Publishing
 from runcast.router.principals import Principals
-from runcast.router.status import hello_late, refuse_call
+from runcast.router.status import hello_late
 from runcast.v1 import ingest_pb2_grpc
 from runcast.v1.ingest_pb2 import (
     BatchAck,
     BatchRefusal,
     GoAway,
+    IsOnlineRequest,
+    IsOnlineResponse,
     ProducerHello,
     PublishRequest,
     PublishResponse,
@@ -60,6 +63,7 @@ from runcast.v1.ingest_pb2 import (
 )
 from runcast.wire import VERSION, limits
 from runcast.wire.errors import RuncastError, UnavailableError
+from runcast.wire.ids import UserKey, check_id
 from runcast.wire.position import parse_position
 from runcast.wire.subjects import producer_name
 
@@ -69,6 +73,8 @@ class StreamLostError(Exception):
 
 
 DENIED: Final = "permission_denied"
+NOTED: Final = frozenset({DENIED, "rate_limited"})
+"""Refusals that operators are told of."""
 PublishContext = grpc.aio.ServicerContext[PublishRequest, PublishResponse]
 
 
@@ -99,6 +105,20 @@ class PublishService(ingest_pb2_grpc.IngestServiceServicer):
         if error is not None:
             await refuse_call(context, error)
 
+    async def IsOnline(self, request: IsOnlineRequest, context: Any) -> IsOnlineResponse:  # noqa: N802 # gRPC's name
+        """Tell whether a device of a user is connected, to any edge."""
+        node = self._node
+        principal = await admit(self._authenticator, context, node.denials)
+        try:
+            principal.scopes.check_tenant(request.user.tenant)
+            user = UserKey(check_id(request.user.tenant, "tenant id"), check_id(request.user.id, "user id"))
+            found = await node.receipts.presence.ask(user, node.shard_of(user), first=True)
+        except RuncastError as exc:
+            if exc.code.name == DENIED:
+                node.denials.note(principal.name, exc.code.name, exc.message)
+            await refuse_call(context, exc)
+        return IsOnlineResponse(online=bool(found))
+
 
 class _Stream(Publishing):
     """One Publish stream: reads for the machine, does what it says, writes its answers."""
@@ -108,7 +128,7 @@ class _Stream(Publishing):
         self._context = context
         self._peer = principal.name
         self._owner = principal.agent
-        self._machine = ProducerStream(scopes=lambda: principal.scopes)
+        self._machine = ProducerStream(scopes=lambda: principal.scopes, allowances=node.allowances)
         self._answers = _Answers()
         self._group = asyncio.TaskGroup()
         self._reader: asyncio.Task[None] | None = None
@@ -215,7 +235,7 @@ class _Stream(Publishing):
             else:
                 if not isinstance(request, PublishRequest):  # grpc.aio.EOF
                     return
-                machine.receive(request)
+                machine.receive(request, time.monotonic())
             self._carry_out()
             while self._answers.waiting > limits.STREAM_WINDOW_BATCHES:
                 self._written.clear()
@@ -268,8 +288,8 @@ class _Stream(Publishing):
                 case Refused(refusal):
                     answers.refusals.append(refusal)
                     self._node.refusals[refusal.code] += 1
-                    if refusal.code == DENIED:
-                        self._node.denials.note(self._peer, DENIED, refusal.message, counted=True)
+                    if refusal.code in NOTED:
+                        self._node.denials.note(self._peer, refusal.code, refusal.message, counted=True)
                 case Await(key, position, deadline_ms, elapsed_ms):
                     self._node.receipts.expect(self, key, position, deadline_ms=deadline_ms, elapsed_ms=elapsed_ms, late=True)
                 case Opened(run):

@@ -59,9 +59,13 @@ async def test_three_servers_form_a_cluster_that_outlives_its_leader(user: str) 
         assert [node.name for node in cluster.nats_servers] == ["nats-0", "nats-1", "nats-2"]
         assert set(cluster.proxies) == {
             *((node, f"nats-{n}") for node in ("router-0", "edge-0") for n in range(3)),
+            *((f"nats-{one}", f"nats-{other}") for one in range(3) for other in range(3) if one != other),
             ("device", "edge-0"),
             ("agent", "router-0"),
         }
+        pairs = [("nats-0", "nats-1"), ("nats-0", "nats-2"), ("nats-1", "nats-2")]
+        routes = [proxy for (who, to), proxy in cluster.proxies.items() if who.startswith("nats")]
+        assert all(any(cluster.proxies[line].connections for line in ((one, other), (other, one))) for one, other in pairs), routes
         leader = await cluster.stream_leader("RUNCAST_EV_0")
         assert leader in cluster.nats_servers
         async with Device(cluster.ws_urls(), cluster.token(user), reconnect=True) as device:

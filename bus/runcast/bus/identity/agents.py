@@ -9,7 +9,6 @@
     agents = ["analyst"]                              # names that it may go by; all, unless said
     kinds = ["*"]                                     # of events that it may emit; all, unless said
     groups = ["support"]                              # inbox groups that it may receive for; none, unless said
-    admin = false                                     # may it ask about the deployment (AdminService)?
 
 Rules: a name, a key's id and a certificate's name belong to one agent; a scope is exact names, or "*".
 Imports no asyncio, clock, random, logging, grpc, nats.
@@ -37,7 +36,6 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     agents: tuple[_Name, ...] = (ANY,)
     kinds: tuple[str, ...] = (ANY,)
     groups: tuple[_Name, ...] = ()
-    admin: bool = False
     keys: tuple[str, ...] = ()
     issuer: str = ""
     certificates: tuple[_Name, ...] = ()
@@ -45,7 +43,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def scopes(self) -> Scopes:
         """What it may do."""
-        return Scopes(frozenset(self.tenants), frozenset(self.agents), frozenset(self.kinds), frozenset(self.groups), self.admin)
+        return Scopes(frozenset(self.tenants), frozenset(self.agents), frozenset(self.kinds), frozenset(self.groups))
 
 
 class Agents(NamedTuple):

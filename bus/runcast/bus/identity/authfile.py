@@ -13,6 +13,8 @@
 
     [[agents]]                                     # see `agents`
 
+    [[admins]]                                     # see `admins`
+
 Rules: it is read whole, with every file that it names, or not at all; all problems are told at once, each saying where it is and what to
 set; no message repeats a secret. A file is a value: one that was read is never changed. Names of files are relative to the auth file.
 """
@@ -25,17 +27,18 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from runcast.bus.identity.admins import Admin, Admins, make_admins
 from runcast.bus.identity.agents import Agent, Agents, make_agents
 from runcast.bus.identity.claims import ClaimPath, Expected
 from runcast.bus.identity.keys import KINDS, SECRET, Key, KeyUnusableError, pem_keys, secret_key
 from runcast.bus.identity.tables import read_table, read_tables
-from runcast.wire import limits
+from runcast.wire import limits, limits_admin
 from runcast.wire.errors import IdInvalidError
 from runcast.wire.ids import check_id
 
 Peers = Literal["users", "agents"]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.ID_BYTES_MAX)]
-_SECTIONS: Final = ("issuers", "agents", "http")
+_SECTIONS: Final = ("issuers", "agents", "admins", "http")
 _AMBIENT: Final = ("authorization", "cookie")
 _KEY_SOURCES: Final = ("jwks_url", "public_key_file", "secret", "secret_file")
 
@@ -140,6 +143,7 @@ class AuthFile(NamedTuple):
         hook: the service to ask; None when there is none.
         watched: this file and those that it names, as they were.
         agents: who may publish and receive.
+        admins: who may look after the deployment.
     """
 
     issuers: dict[str, Issuer]
@@ -147,6 +151,7 @@ class AuthFile(NamedTuple):
     hook: Hook | None
     watched: list[Watched]
     agents: Agents
+    admins: Admins
 
     @property
     def changed(self) -> bool:
@@ -193,8 +198,13 @@ class _Reader:
             self.problems.append(f"[[agents]]: there are {len(agents)}; use {limits.AGENTS_MAX} or fewer")
             agents = []
         known = make_agents(agents, {issuer.name for issuer in issuers if issuer.peers == "agents"}, self.problems)
+        admins = read_tables(Admin, document.get("admins", []), "admins", self.problems)
+        if len(admins) > limits_admin.ADMINS_MAX:
+            self.problems.append(f"[[admins]]: there are {len(admins)}; use {limits_admin.ADMINS_MAX} or fewer")
+            admins = []
+        operators = make_admins(admins, known, self.problems)
         hook = self._hook(document.get("http"))
-        return AuthFile({issuer.issuer: issuer for issuer in issuers}, keys, hook, self._watched, known)
+        return AuthFile({issuer.issuer: issuer for issuer in issuers}, keys, hook, self._watched, known, operators)
 
     def _document(self) -> dict[str, Any]:
         text = self._file(self._path, "the auth file")

@@ -24,14 +24,12 @@ class Scopes(NamedTuple):
         agents: names that it may go by.
         kinds: of events that it may emit.
         groups: inbox groups that it may receive for.
-        admin: it may ask AdminService about the whole deployment.
     """
 
     tenants: frozenset[str]
     agents: frozenset[str]
     kinds: frozenset[str]
     groups: frozenset[str]
-    admin: bool = False
 
     def may_reach(self, tenant: str) -> bool:
         """Whether it may reach users of `tenant`."""
@@ -52,11 +50,6 @@ class Scopes(NamedTuple):
         if not _holds(self.groups, group):
             raise denied("inbox group")
 
-    def check_admin(self) -> None:
-        """Raises RuncastError: `permission_denied`: it may not ask about the deployment."""
-        if not self.admin:
-            raise denied("administration")
-
     def check_batch(self, batch: Batch) -> None:
         """See whether a batch is within the scopes; its events are looked at only where something is not granted whole.
 
@@ -71,7 +64,7 @@ class Scopes(NamedTuple):
             raise denied("kind of event")
 
 
-EVERYTHING: Final = Scopes(frozenset({ANY}), frozenset({ANY}), frozenset({ANY}), frozenset({ANY}), admin=True)
+EVERYTHING: Final = Scopes(frozenset({ANY}), frozenset({ANY}), frozenset({ANY}), frozenset({ANY}))
 """Development mode."""
 
 

@@ -11,7 +11,7 @@ from runcast.wire import limits
 
 
 class Denials:
-    """The refusals of one router.
+    """The refusals of one process.
 
     Args:
         log: told of each once.

@@ -1,0 +1,1 @@
+"""The admin service: what operators look at and do, on a port of its own."""

@@ -1,0 +1,78 @@
+"""This admin process: what its calls share.
+
+It keeps no state that matters: another one answers as well. What it says of storage was verified since the connection to NATS was opened.
+"""
+
+import time
+from collections import Counter
+
+from structlog.stdlib import BoundLogger
+
+from runcast.admin.audit import Audit
+from runcast.bus.connection import Bus
+from runcast.bus.denials import Denials
+from runcast.bus.presence import PresenceReader
+from runcast.bus.shards import Shards
+from runcast.bus.statistics import StatisticsBoard
+from runcast.wire import VERSION, limits, subjects
+from runcast.wire.errors import UnavailableError
+from runcast.wire.ids import UserKey
+
+
+class Node:
+    """What the calls know about the process they run in.
+
+    Attributes:
+        id: of this process.
+        bus: the connection to NATS.
+        log: bound to role and id.
+        shards: what storage looks like, as far as it is verified just now.
+        board: what all processes tell about themselves.
+        presence: asks who is there.
+        audit: what operators did.
+        refusals: of calls since the start, by code.
+        denials: what was not allowed.
+        calls: answered since the start, by name.
+        started: `time.monotonic()` of the start, seconds.
+    """
+
+    def __init__(self, node_id: str, bus: Bus, log: BoundLogger) -> None:
+        self.id = node_id
+        self.bus = bus
+        self.log = log
+        self.shards = Shards()
+        self.board = StatisticsBoard(bus)
+        self.presence = PresenceReader(bus)
+        self.audit = Audit(bus, log)
+        self.refusals: Counter[str] = Counter()
+        self.denials = Denials(log, self.refusals)
+        self.calls: Counter[str] = Counter()
+        self.started = time.monotonic()
+        bus.disconnected.append(self.shards.lost)
+
+    async def open(self) -> None:
+        """Listen, once the connection is open."""
+        await self.board.open()
+        await self.presence.open()
+        await self.audit.open()
+
+    def shard_of(self, user: UserKey) -> int:
+        """The user's shard.
+
+        Raises:
+            UnavailableError: storage was not found since the connection to NATS was opened.
+        """
+        if not self.shards.count or not self.bus.connected:
+            raise UnavailableError("there is no connection to storage just now", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
+        return subjects.shard_of(user, self.shards.count)
+
+    def collect(self) -> dict[str, object]:
+        """The statistics of this process, for `stats.admin.<id>`."""
+        now = time.monotonic()
+        return {
+            "version": VERSION,
+            "uptime_s": round(now - self.started, 1),
+            "calls": dict(self.calls),
+            "refusals": dict(self.refusals),
+            "health": self.bus.health.report(now),
+        }

@@ -1,0 +1,8 @@
+"""`runcast.v1.AdminService`, put together of its groups of RPCs."""
+
+from runcast.admin.audit_calls import AuditCalls
+from runcast.admin.status import StatusCalls
+
+
+class AdminService(StatusCalls, AuditCalls):
+    """All RPCs of the service."""
