@@ -11,7 +11,9 @@ from structlog.stdlib import BoundLogger
 from runcast.admin.audit import Audit
 from runcast.bus.connection import Bus
 from runcast.bus.denials import Denials
+from runcast.bus.erasure import Eraser
 from runcast.bus.presence import PresenceReader
+from runcast.bus.revoking import Revoking
 from runcast.bus.shards import Shards
 from runcast.bus.statistics import StatisticsBoard
 from runcast.wire import VERSION, limits, subjects
@@ -29,7 +31,9 @@ class Node:
         shards: what storage looks like, as far as it is verified just now.
         board: what all processes tell about themselves.
         presence: asks who is there.
+        eraser: removes what is stored of a user.
         audit: what operators did.
+        revoking: closes connections, and keeps out.
         refusals: of calls since the start, by code.
         denials: what was not allowed.
         calls: answered since the start, by name.
@@ -43,7 +47,9 @@ class Node:
         self.shards = Shards()
         self.board = StatisticsBoard(bus)
         self.presence = PresenceReader(bus)
+        self.eraser = Eraser(bus, log)
         self.audit = Audit(bus, log)
+        self.revoking = Revoking(bus)
         self.refusals: Counter[str] = Counter()
         self.denials = Denials(log, self.refusals)
         self.calls: Counter[str] = Counter()
@@ -54,7 +60,9 @@ class Node:
         """Listen, once the connection is open."""
         await self.board.open()
         await self.presence.open()
+        await self.eraser.open()
         await self.audit.open()
+        await self.revoking.open()
 
     def shard_of(self, user: UserKey) -> int:
         """The user's shard.
@@ -65,6 +73,14 @@ class Node:
         if not self.shards.count or not self.bus.connected:
             raise UnavailableError("there is no connection to storage just now", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
         return subjects.shard_of(user, self.shards.count)
+
+    def others(self) -> list[tuple[str, str]]:
+        """Role and id of the routers and edges that were heard of in the last seconds."""
+        return [(heard.role, heard.id) for heard in self.board.newest(time.monotonic()) if heard.role in ("router", "edge")]
+
+    def doors(self) -> list[str]:
+        """Ids of the edges and routers that told of themselves in the last seconds."""
+        return [name for _, name in self.others()]
 
     def collect(self) -> dict[str, object]:
         """The statistics of this process, for `stats.admin.<id>`."""

@@ -10,6 +10,7 @@ own time. So a stream without a leader costs a few requests a second however man
 
 import asyncio
 import contextlib
+import re
 from collections import defaultdict
 from typing import Final, Protocol
 
@@ -19,6 +20,7 @@ from nats.aio.msg import Msg
 
 from runcast.wire import limits
 from runcast.wire.errors import UnavailableError
+from runcast.wire.subjects import HEADER_MSG_ID
 
 _NOT_FOUND: Final = 404
 
@@ -34,17 +36,31 @@ class _Answer(msgspec.Struct):
 
 
 class Found(msgspec.Struct):
-    """A message of a stream. `subject` is "" when it was not told; `hdrs` are its headers, as NATS writes them."""
+    """A message of a stream. `subject` is "" when it was not told.
+
+    Attributes:
+        subject: of the message.
+        seq: its place.
+        data: its payload.
+        hdrs: its headers, as NATS writes them.
+        time: when it was stored, RFC 3339.
+    """
 
     subject: str = ""
     seq: int = 0
     data: bytes = b""
     hdrs: bytes = b""
+    time: str = ""
+
+    @property
+    def message_id(self) -> str:
+        """Its `Nats-Msg-Id`; "" when it has none."""
+        return self.header(HEADER_MSG_ID)
 
     def header(self, name: str) -> str:
         """The value of a header; "" when it is not there."""
-        wanted = f"{name}: ".encode()
-        return next((line.removeprefix(wanted).decode() for line in self.hdrs.split(b"\r\n") if line.startswith(wanted)), "")
+        found = re.search(rb"^" + re.escape(name.encode()) + rb": *([^\r\n]*)", self.hdrs, re.MULTILINE)
+        return found[1].decode(errors="replace") if found else ""
 
 
 class _Got(msgspec.Struct):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from nats.js.api import DiscardPolicy, KeyValueConfig, RePublish, RetentionPolicy, StorageType, StreamConfig
 
-from runcast.wire import limits, limits_admin, subjects
+from runcast.wire import limits, limits_admin, limits_revocation, subjects
 
 EPOCH_KEY: Final = "runcast.epoch"
 """Where a stream's metadata keeps its epoch."""
@@ -34,6 +34,7 @@ def events_config(shard: int, replicas: int) -> StreamConfig:
         duplicate_window=limits.DEDUPE_WINDOW_S,
         republish=RePublish(src=src, dest=dest),
         allow_direct=True,
+        allow_msg_ttl=True,
         num_replicas=replicas,
         metadata={EPOCH_KEY: _new_epoch()},
     )
@@ -50,6 +51,7 @@ def inbox_config(replicas: int) -> StreamConfig:
         discard_new_per_subject=True,
         max_msgs_per_subject=limits.INBOX_PER_USER_MAX,
         max_age=limits.INBOX_AGE_S,
+        allow_msg_ttl=True,
         duplicate_window=limits.DEDUPE_WINDOW_S,
         num_replicas=replicas,
     )
@@ -65,6 +67,7 @@ def parked_config(replicas: int) -> StreamConfig:
         discard=DiscardPolicy.OLD,
         max_bytes=limits.PARKED_BYTES_MAX,
         max_age=limits.PARKED_AGE_S,
+        allow_msg_ttl=True,
         duplicate_window=limits.DEDUPE_WINDOW_S,
         num_replicas=replicas,
     )
@@ -115,4 +118,18 @@ def runs_config(replicas: int) -> StreamConfig:
         allow_msg_ttl=True,
         subject_delete_marker_ttl=60.0,
         republish=RePublish(src=src, dest=dest, headers_only=True),
+    )
+
+
+def revoked_config(replicas: int) -> StreamConfig:
+    """The revocations' bucket: each ends by itself, and is republished once it is stored; full, it refuses the next."""
+    src, dest = subjects.revoked_subjects()
+    return bucket_config(
+        subjects.REVOKED_BUCKET,
+        replicas,
+        allow_msg_ttl=True,
+        subject_delete_marker_ttl=limits_revocation.REVOCATION_MARKER_S,
+        max_msgs=limits_revocation.REVOCATIONS_MAX,
+        max_msg_size=limits_revocation.REVOCATION_VALUE_BYTES_MAX,
+        republish=RePublish(src=src, dest=dest),
     )

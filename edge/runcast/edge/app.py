@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -18,10 +19,14 @@ from aiohttp import web
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
+from runcast.bus.denials import Denials
 from runcast.bus.deployment import Shard, read_deployment
 from runcast.bus.direct import DirectReader
+from runcast.bus.erasure_watch import ErasureWatch
+from runcast.bus.guard import Guard
 from runcast.bus.policy.book import PolicyBook
 from runcast.bus.process import PortInUseError, announce_ready
+from runcast.bus.retention import retention_of
 from runcast.bus.shards import Shards
 from runcast.bus.statistics import tell_statistics
 from runcast.bus.tls import Certificates
@@ -38,11 +43,13 @@ from runcast.edge.socket import Connection
 from runcast.edge.statistics import EdgeStatistics
 from runcast.edge.upstream import Upstream
 from runcast.wire import VERSION, limits
+from runcast.wire.ids import UserKey
 
 STATIC: Final = Path(__file__).parent / "static"
 TICK_S: Final = 1.0
 """How often sessions look at the clock."""
 _USERS_SHOWN: Final = 50
+_NOT_READ: Final = "waiting to read who is revoked"
 
 
 class Edge:
@@ -57,10 +64,15 @@ class Edge:
         tasks: work that outlives a connection.
         room: for snapshots.
         shards: what storage looks like, as far as it is verified just now.
+        erasures: users who are being erased.
+        retention: of tenants.
         hub: feeds; set once NATS is there, like the rest below.
         cursors: what devices acknowledged.
         upstream: stores what devices send.
         statistics: counts of this edge.
+        refusals: of tokens and pages since the start, by code.
+        denials: who was not let in.
+        guard: keeps out whom operators revoke.
     """
 
     hub: Hub
@@ -78,8 +90,13 @@ class Edge:
         self.bus = Bus(log)
         self.connections: set[Connection] = set()
         self.statistics = EdgeStatistics()
+        self.refusals: Counter[str] = Counter()
+        self.denials = Denials(log, self.refusals)
+        self.guard = Guard(self.bus, settings.id, log, lambda: self.connections)
         self.started = time.monotonic()
         self.shards = Shards()
+        self.retention = retention_of(self.policy.of)
+        self.erasures = ErasureWatch(self.bus, "edge", settings.id, log)
         self.not_ready = "waiting for NATS"
 
     def begin(self, count: int) -> None:
@@ -100,8 +117,20 @@ class Edge:
         await reader.open()
         self.cursors = Cursors(self.bus, reader, wall_ms, self.tasks, self.log)
         alarm = Alarm(self.bus, self.cursors, self.statistics, self.tasks, self.log, self.settings.id)
-        self.hub = Hub(self.bus, reader, self.shards, self.tasks, self.log, alarm, self.settings.id, self.settings.alert_after_s)
-        self.upstream = Upstream(self.bus, wall_ms)
+        self.hub = Hub(
+            self.bus,
+            reader,
+            self.shards,
+            self.tasks,
+            self.log,
+            alarm,
+            self.settings.id,
+            self.settings.alert_after_s,
+            self.erasures,
+            self.retention,
+        )
+        self.upstream = Upstream(self.bus, wall_ms, self.retention, lambda number: self.shards.get(number).retention_s)
+        await self.erasures.open()
         self.not_ready = ""
 
     def app(self) -> web.Application:
@@ -171,7 +200,7 @@ class Edge:
         )
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        reason = self.not_ready or ("" if self.bus.connected else "NATS is not connected")
+        reason = self.not_ready or ("" if self.bus.connected else "NATS is not connected") or ("" if self.guard.current else _NOT_READ)
         body = {"ready": not reason, "reason": reason, **self.bus.health.report(time.monotonic())}
         return web.json_response(body, status=503 if reason else 200)
 
@@ -195,6 +224,7 @@ class Edge:
             "to_send": statistics.to_send.as_json(),
             "to_ack": statistics.to_ack.as_json(),
             "alerts": statistics.alerts,
+            "refusals": dict(self.refusals),
             "health": self.bus.health.report(now),
         }
 
@@ -214,6 +244,13 @@ class Edge:
             }
             for each in late[:_USERS_SHOWN]
         ]
+
+    async def forget(self, user: UserKey) -> int:
+        """The user is erased: see `runcast.bus.erasure_watch`."""
+        connections = self.hub.forget(user)
+        await self.erasures.settled(user)
+        await self.cursors.forget(user, self.hub.shard_of(user))
+        return connections
 
     async def tick(self, stop: asyncio.Event) -> None:
         """Let the sessions look at the clock until `stop`."""
@@ -303,17 +340,22 @@ async def _run(edge: Edge, port: int, stop: asyncio.Event) -> None:
     await edge.bus.open(edge.settings)
     edge.not_ready = "waiting for a router to create the deployment"
     edge.bus.disconnected.append(edge.shards.lost)
+    await edge.guard.open()
     async with asyncio.TaskGroup() as group:
         group.create_task(_follow_deployment(edge), name="deployment")
         group.create_task(edge.auth.run(), name="authentication")
+        group.create_task(edge.guard.run(), name="revocations")
         group.create_task(edge.policy.run(), name="policy file")
         await _until_found(edge)
+        edge.not_ready = _NOT_READ
+        await edge.guard.ready(None)
         await edge.attach()
         announce_ready("edge", edge.settings.host, port)
         edge.log.info("ready", port=port, shards=edge.shards.count)
         group.create_task(edge.hub.run(stop), name="verification")
         group.create_task(edge.cursors.run(stop), name="cursors")
         group.create_task(edge.tick(stop), name="clock")
+        group.create_task(edge.erasures.run(edge.forget), name="erasing")
         group.create_task(tell_statistics(edge.bus, "edge", edge.settings.id, edge.collect, edge.log), name="statistics")
 
 

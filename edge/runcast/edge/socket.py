@@ -16,6 +16,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from runcast.bus.cursors import Acknowledged
 from runcast.bus.identity.claims import Identity, Term
 from runcast.bus.identity.jwt import TokenRefusedError
+from runcast.bus.revocations import Peer
 from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Probe, Read, Reauthenticate, Store
 from runcast.edge.entry import Entry
 from runcast.edge.feed import Feed
@@ -31,6 +32,7 @@ from runcast.wire.errors import FrameInvalidError, RuncastError, UnavailableErro
 from runcast.wire.frames import Hello, Send
 from runcast.wire.ids import UserKey
 from runcast.wire.position import EARLIEST, LATEST
+from runcast.wire.targets import targets_of_device
 
 if TYPE_CHECKING:
     from runcast.edge.app import Edge
@@ -39,6 +41,8 @@ _CLOSE_REASON_BYTES_MAX: Final = 120
 """RFC 6455 5.5: a control frame carries at most 125 bytes, two of them the code."""
 
 _FOREIGN: Final = "pages of this origin may not connect here"
+_NOTHING_MORE: Final = frozenset({"revoked", "token_expired"})
+"""Ends after which a peer gets nothing that was waiting for its socket either."""
 
 
 class Connection:
@@ -54,6 +58,7 @@ class Connection:
         self._codec = codec
         self._handshake = handshake
         self._transport = request.transport
+        self._address = request.remote or ""
         self._opcode = WSMsgType.BINARY if codec.binary else WSMsgType.TEXT
         self._feed: Feed | None = None
         self._control: deque[bytes] = deque()
@@ -65,6 +70,7 @@ class Connection:
         self._tip = 0  # of the stream, when the session opened
         self._since = 0  # what the device acknowledges begins after this: what `latest` skipped, or a snapshot stood for, was never shown
         self._told_since = 0  # the same, but a snapshot tells of what it stands for
+        self._unproved = False  # it begins where the log does, wherever that is
         self._cursor: Acknowledged | None = None  # as it was last written, or noted
         self.unacknowledged = Unacknowledged(edge.statistics)
         self._wake = asyncio.Event()
@@ -77,6 +83,7 @@ class Connection:
             async with self._group:
                 writer = self._spawn(self._write())
                 if not self._handshake.welcome:
+                    self._edge.denials.note(self._address, "origin_refused", _FOREIGN)
                     self.session.close("origin_refused", _FOREIGN)
                     self._carry()
                 await self._receive()
@@ -98,9 +105,11 @@ class Connection:
         self.session.offer(entry)
         self._carry()
 
-    def lost(self, why: str) -> None:
-        """See `feed.Listener`."""
-        self.session.close("unavailable", f"{why}; connect again")
+    def lost(self, why: str, code: str) -> None:
+        """See `feed.Listener`. What is not written yet is not sent any more."""
+        self._queued -= sum(map(len, self._data))
+        self._data.clear()
+        self.session.close(code, f"{why}; connect again")
         self._carry()
 
     def hurry(self, seq: int) -> None:
@@ -123,6 +132,18 @@ class Connection:
     def drain(self, *, reconnect_in_s: float, grace_s: float) -> None:
         """The edge is stopping."""
         self.session.drain(reconnect_in_s=reconnect_in_s, grace_s=grace_s, now=time.monotonic())
+        self._carry()
+
+    @property
+    def peer(self) -> Peer | None:
+        """See `guard.Guest`."""
+        if self.user is None or self.term is None or self.session.state is State.CLOSED:
+            return None
+        return _peer(self.user, self.session.device, self.term)
+
+    def expel(self, error: RuncastError) -> None:
+        """See `guard.Guest`."""
+        self.session.close(error.code.name, error.message)
         self._carry()
 
     # --- effects ---
@@ -158,6 +179,8 @@ class Connection:
                 self._wake.set()
             case Close():
                 self._closing = effect
+                if effect.code in _NOTHING_MORE:
+                    self._data.clear()
                 self._spawn(self._cut())
                 self._wake.set()
 
@@ -178,6 +201,9 @@ class Connection:
     def _note_sent(self, events: int, entries: Sequence[Entry]) -> None:
         feed = self._feed
         if feed is not None and entries:  # a snapshot says nothing about delivery
+            if self._unproved:  # nobody knows what left the log before the first that is there: it was never shown
+                self._unproved = False
+                self._since = max(self._since, entries[0].seq - 1)
             last = entries[-1]
             new = last.seq > self._tip
             if not new:
@@ -257,8 +283,7 @@ class Connection:
     async def _open(self, hello: Hello) -> None:
         try:
             identity = await self._authenticate(hello.token)
-            self.user = user = identity.user
-            self.term = identity.term
+            user = identity.user
             feed = await self._edge.hub.join(user, self)
             self._feed = feed
             cursor, known = await self._find_cursor(user, feed.shard, hello)
@@ -266,6 +291,7 @@ class Connection:
             plan, snapshot, self._held = await begin(feed, hello.position, place, snapshot=hello.snapshot, room=self._edge.room)
             self._tip = feed.pos
             self._since = 0 if known else plan.base
+            self._unproved = plan.base == 0 and plan.outcome != "snapshot"
             self._begin(hello, cursor, feed.epoch, plan)
             self._told_since = 0 if plan.outcome == "snapshot" else self._since
             self.session.opened(user, feed.epoch, plan, feed.pos, snapshot, expires_at=_deadline(identity))
@@ -309,7 +335,9 @@ class Connection:
             self._since = plan.base
         if hello.position == LATEST:
             self._since = plan.base
-            if self._feed is not None and plan.base:  # noted, so that the next connection knows what this one skipped
+            if (
+                self._feed is not None and plan.base and not self._feed.closed
+            ):  # noted, so that the next connection knows what this one skipped
                 self._cursor = Acknowledged(epoch, plan.base, plan.base)
                 self._edge.cursors.note(self._feed.user, self._feed.shard, hello.device, self._cursor, urgent=True)
 
@@ -329,7 +357,8 @@ class Connection:
             self.session.refused(send.id, RuncastError("the session is not open yet; wait for welcome", code="hello_expected"))
         else:
             try:
-                duplicate = await self._edge.upstream.store(feed.user, feed.shard, self.session.device, send, feed.requests)
+                with self._edge.erasures.storing(feed.user):
+                    duplicate = await self._edge.upstream.store(feed.user, feed.shard, self.session.device, send, feed.requests)
                 self.session.stored(send.id, duplicate=duplicate)
             except RuncastError as exc:
                 self.session.refused(send.id, exc)
@@ -341,7 +370,7 @@ class Connection:
             identity = await self._edge.auth.authenticate(token, self._handshake.headers)
             if identity.user != self.user:
                 raise RuncastError("the new token is another user's; connect anew for another user", code="unauthenticated")
-            self.term = identity.term
+            await self._admit(identity)
             self.session.reauthenticated(_deadline(identity))
         except RuncastError as exc:
             self._note_refusal(exc)
@@ -349,24 +378,42 @@ class Connection:
         self._carry()
 
     async def _authenticate(self, hello_token: str) -> Identity:
-        """Find out whose device it is.
+        """Find out whose device it is, and let it in.
 
         Raises:
-            RuncastError: see `Authenticator.authenticate`.
+            RuncastError: see `Authenticator.authenticate` and `_admit`.
         """
         handshake = self._handshake
         token = handshake.choose(hello_token)
         if not token and handshake.cookie:
             raise RuncastError(_FOREIGN, code="origin_refused")
         try:
-            return await self._edge.auth.authenticate(token, handshake.headers)
+            identity = await self._edge.auth.authenticate(token, handshake.headers)
+            await self._admit(identity)
+            return identity
         except RuncastError as exc:
             self._note_refusal(exc)
             raise
 
+    async def _admit(self, identity: Identity) -> None:
+        """See that nobody keeps the user, the device or the token out; from now on it counts, and the guard sees it.
+
+        Raises:
+            RuncastError: `revoked`.
+            UnavailableError: it is not known now who is kept out.
+        """
+        guard = self._edge.guard
+        await guard.ready()
+        guard.check(_peer(identity.user, self.session.device, identity.term))
+        self.user, self.term = identity.user, identity.term
+
     def _note_refusal(self, error: RuncastError) -> None:
         reason = error.reason if isinstance(error, TokenRefusedError) else error.message
-        self._edge.log.info("token_refused", code=error.code.name, reason=reason, device=self.session.device)
+        self._edge.denials.note(self._address, error.code.name, reason)
+
+
+def _peer(user: UserKey, device: str, term: Term) -> Peer:
+    return Peer(targets_of_device(user, device, term.token_id), term.issued_at)
 
 
 def _deadline(identity: Identity) -> float:

@@ -18,6 +18,12 @@ RUNS_BUCKET: Final = "RUNCAST_RUNS"
 META_BUCKET: Final = "RUNCAST_META"
 META_DEPLOYMENT: Final = "deployment"
 """Key of the deployment's record in META."""
+ERASE: Final = "ctl.erase"
+"""Where edges and routers hear which user they are to forget."""
+REVOKED_BUCKET: Final = "RUNCAST_REVOKED"
+"""Who is kept out; keys are those of `runcast.wire.targets`."""
+DISCONNECT: Final = "ctl.disconnect"
+"""Where edges and routers hear whose connections they are to close."""
 LEADER_ADVISORY: Final = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.*"
 """Where NATS tells of new stream leaders; the last token is the stream."""
 
@@ -230,6 +236,37 @@ def producer_of(name: str) -> str:
 def lease_subjects() -> tuple[str, str]:
     """Source and destination of the republish rule by which routers hear of leases and of their end."""
     return kv_subject(RUNS_BUCKET, "lease.>"), "lease.>"
+
+
+class UserPlace(NamedTuple):
+    """Where something of a user is stored: a name for people, the stream, and the subjects in it that are the user's alone."""
+
+    name: str
+    stream: str
+    subjects: str
+
+
+def user_places(user: UserKey, shard: int) -> tuple[UserPlace, ...]:
+    """Everything that is stored under the user's name, in all streams and buckets but those that are about access and audit."""
+    whose = f"{shard}.{user.token}"
+    kinds = ("run", "cancel", "answer", "alert")
+    return (
+        UserPlace("stream", event_stream(shard), event_subject(user, shard)),
+        UserPlace("cursors", f"KV_{CURSORS_BUCKET}", kv_subject(CURSORS_BUCKET, f"{whose}.*")),
+        UserPlace("inbox", INBOX_STREAM, f"in.*.{whose}"),
+        UserPlace("parked", PARKED_STREAM, f"parked.*.{whose}"),
+        *(UserPlace("runs", f"KV_{RUNS_BUCKET}", kv_subject(RUNS_BUCKET, f"{kind}.{whose}.>")) for kind in kinds),
+    )
+
+
+def is_of_user(subject: str, user: UserKey, shard: int) -> bool:
+    """Whether an `in.` or `parked.` subject is the user's."""
+    return subject.endswith(f".{shard}.{user.token}")
+
+
+def revoked_subjects() -> tuple[str, str]:
+    """Source and destination of the republish rule by which edges and routers hear of revocations once they are stored."""
+    return kv_subject(REVOKED_BUCKET, ">"), "revoked.>"
 
 
 class RunPlace(NamedTuple):
