@@ -118,7 +118,7 @@ def positions(data: bytes) -> None:
     for tip in (0, 1, 10**15):
         plan = plan_resume(text, None, EPOCH, tip)
         assert 0 <= plan.base <= tip
-        prove_resume(plan, plan.base, 1)
+        prove_resume(plan, plan.base, whole=True)
         place_asked(text, None)
     cursor = read_cursor(data)
     if cursor is not None:

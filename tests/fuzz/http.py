@@ -11,14 +11,9 @@ from typing import Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from structlog.stdlib import BoundLogger
 
-from runcast.bus.direct import DirectReader
 from runcast.bus.logs import configure_logs
-from runcast.edge.alarm import Alarm
-from runcast.edge.app import Edge, wall_ms
-from runcast.edge.cursors import Cursors
-from runcast.edge.hub import Hub
+from runcast.edge.app import Edge
 from runcast.edge.origins import Origins, is_origin
 from runcast.edge.settings import EdgeSettings
 from tests.fuzz.identity import _AUTH
@@ -58,18 +53,8 @@ class Port:
         logging.getLogger().addHandler(self.complaints)
         self.loop = asyncio.new_event_loop()
         self.edge = Edge(settings, log, asyncio.TaskGroup())
-        self._attach(settings, log)
         self.runner = web.AppRunner(self.edge.app(), access_log=None, handle_signals=False)
         self.loop.run_until_complete(self.runner.setup())
-
-    def _attach(self, settings: EdgeSettings, log: BoundLogger) -> None:
-        """As `Edge.attach`, with a connection to NATS that was never opened: no token that comes here is good, so it is not missed."""
-        edge = self.edge
-        reader = DirectReader(edge.bus)
-        edge.cursors = Cursors(edge.bus, reader, wall_ms, edge.tasks, log)
-        alarm = Alarm(edge.bus, edge.cursors, edge.statistics, edge.tasks, log, settings.id)
-        edge.hub = Hub(edge.bus, reader, edge.shards, edge.tasks, log, alarm, settings.id, settings.alert_after_s)
-        edge.not_ready = ""
 
     def say(self, data: bytes) -> bytes:
         """What the edge answers to these bytes, then to the end of the connection."""
@@ -102,8 +87,9 @@ def _port() -> Port:
 
 def http(data: bytes) -> None:
     """HTTP requests, handshakes, and WebSocket frames behind them."""
-    port = _port()
-    answer = port.say(_HANDSHAKE + data[1:] if data[:1] == b"W" else data[1:])
+    port, handshake = _port(), data[:1] == b"W"
+    port.edge.not_ready = "" if handshake else "waiting for NATS"  # which a handshake asks, and which no token here gets as far as
+    answer = port.say(_HANDSHAKE + data[1:] if handshake else data[1:])
     complaints, port.complaints.heard = port.complaints.heard, []
     assert not complaints, complaints
     assert b'"type":"welcome"' not in answer
