@@ -129,7 +129,7 @@ class Edge:
             self.erasures,
             self.retention,
         )
-        self.upstream = Upstream(self.bus, wall_ms, self.retention, lambda number: self.shards.get(number).retention_s)
+        self.upstream = Upstream(self.bus, wall_ms, self.policy.of, self.retention, lambda number: self.shards.get(number).retention_s)
         await self.erasures.open()
         self.not_ready = ""
 

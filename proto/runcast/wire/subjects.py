@@ -117,6 +117,11 @@ def inbox_subject(group: str, user: UserKey, shard: int) -> str:
     return f"in.{encode_token(group)}.{shard}.{user.token}"
 
 
+def inbox_user_subjects(user: UserKey, shard: int) -> str:
+    """All messages of one user, to whatever agent group."""
+    return f"in.*.{shard}.{user.token}"
+
+
 def inbox_group_subjects(group: str) -> str:
     """All messages to one agent group."""
     return f"in.{encode_token(group)}.>"
