@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import socket
 
 import aiohttp
@@ -248,6 +249,7 @@ async def test_an_unknown_subprotocol_is_refused_with_what_to_offer(runcast_clus
         ({"id": "", "kind": "message", "group": "g", "text": "x"}, "id_invalid"),
         ({"id": "1", "kind": "message", "group": "", "text": "x"}, "id_invalid"),
         ({"id": "1", "kind": "message", "group": "g"}, "send_invalid"),
+        ({"id": "1", "kind": "message", "group": "g", "data": functools.reduce(lambda inner, _: [inner], range(200), 1)}, "send_invalid"),
         ({"id": "1", "kind": "message", "group": "g", "text": "x" * 33_000}, "send_too_large"),
         ({"id": "1", "kind": "cancel"}, "id_invalid"),
         ({"id": "1", "kind": "answer", "group": "g", "run_id": "r"}, "id_invalid"),

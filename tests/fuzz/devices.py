@@ -90,7 +90,7 @@ def _upstream(send: Send) -> None:
     try:
         check_id(send.id, "send id")
         check_id(send.group, "group")
-        data = _checked_json(send)
+        data = _checked_json(send, limits.TEXT_BYTES_MAX)
     except RuncastError:
         return
     InboxMessage(id=send.id, group=send.group, thread=send.thread).text.text = send.text

@@ -35,7 +35,8 @@ class _Complaints(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         cause = record.exc_info[1] if record.exc_info else None
-        if not isinstance(cause, HttpProcessingError):  # what is no HTTP is answered with 400
+        gone = record.name == "asyncio" and "_call_connection_lost" in record.getMessage()  # CPython's own, when a file is under way
+        if not isinstance(cause, HttpProcessingError) and not gone:  # what is no HTTP is answered with 400
             self.heard.append(f"{record.name}: {record.getMessage()}: {cause!r}")
 
 
