@@ -1,5 +1,6 @@
 # `make demo` and `make test` set up what they need, inside .venv, the first time.
 PYTHON ?= python3
+FUZZ_S ?= 60
 SEEDS ?= 1 2 3 4 5 6 7 8 9 10
 BIN := .venv/bin
 PROTOS := $(wildcard proto/runcast/v1/*.proto)
@@ -8,7 +9,7 @@ COMPILE = $(BIN)/uv pip compile -q --generate-hashes --universal --no-emit-index
   --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 SBOM = $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --sv 1.6 --output-reproducible --of JSON
 
-.PHONY: help setup demo test test-tools lint proto proto-check lock audit sbom bench verify soak clean
+.PHONY: help setup demo test test-tools lint proto proto-check lock audit sbom bench verify soak fuzz clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +39,7 @@ test-tools: ## install what the suite needs from Debian (Chromium, kubectl), whe
 lint: setup ## style, types, room order, protos, committed stubs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit -q -c pyproject.toml -r proto bus router edge admin agents_client cli deploy
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
@@ -54,6 +56,7 @@ proto-check: proto
 lock: setup ## resolve the lock files again (UPGRADE=1: to the newest versions)
 	$(COMPILE) pyproject.toml --extra dev -o requirements.lock
 	$(COMPILE) pyproject.toml --extra server -c requirements.lock -o deploy/requirements.lock
+	$(COMPILE) pyproject.toml --extra fuzz -c requirements.lock -o tests/fuzz/requirements.lock
 	printf 'hatchling\nuv\n' | $(COMPILE) - -c requirements.lock -o deploy/build.lock
 
 audit: setup ## are there known vulnerabilities in what is locked? (REQUIRED=1: it counts, too, if nobody could be asked)
@@ -73,6 +76,10 @@ verify: setup ## prove every promise under faults, ten seeds of a minute each, h
 
 soak: setup ## ten minutes at 1,000 events a second: does the memory of any process grow?
 	$(BIN)/runcast soak
+
+fuzz: setup ## hostile input to everything that faces outside, FUZZ_S=60 seconds each (KEEP=1: add to the corpus; FUZZ="token http": only these)
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r tests/fuzz/requirements.lock
+	@$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_S) $(if $(KEEP),--keep) $(FUZZ)
 
 clean: ## remove what the other targets made
 	rm -rf .venv build dist

@@ -44,7 +44,7 @@ def check_edge(address: str) -> str:
 def main(role: str) -> int:
     """Check the service of `role` in this container; returns the exit status."""
     host, _, port = os.environ.get("RUNCAST_BIND", f"127.0.0.1:{DEFAULT_PORT[role]}").rpartition(":")
-    if host in ("0.0.0.0", "[::]"):  # noqa: S104 # nothing is bound here: every address includes loopback
+    if host in ("0.0.0.0", "[::]"):  # noqa: S104 # nosec B104 # nothing is bound here: every address includes loopback
         host = "127.0.0.1"
     address = f"{host}:{port}"
     reason = check_router(address) if role == "router" else check_edge(address)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import socket
 
 import aiohttp
@@ -203,6 +204,24 @@ async def test_a_bad_frame_gets_a_code_and_costs_others_nothing(runcast_cluster,
     await other.send_message("nobody", "t", "still here")
 
 
+async def test_what_a_device_says_behind_its_last_mistake_does_not_hide_the_code(runcast_cluster, user):
+    """Were the connection dropped while more is on the way, the kernel would take back what the device had not read yet."""
+
+    async def err(number: int) -> int | None:
+        async with raw(runcast_cluster, runcast_cluster.token(f"{user}-{number}")) as ws:
+            await ws.send_str(HELLO)
+            assert (await ws.receive_json())["type"] == "welcome"
+            with contextlib.suppress(ConnectionError):
+                for frame in ["no frame", *['{"type":"ping"}'] * 20]:
+                    await ws.send_str(frame)
+            async for _ in ws:
+                pass
+            return ws.close_code
+
+    for start in range(0, 100, 10):
+        assert await asyncio.gather(*map(err, range(start, start + 10))) == [4503] * 10
+
+
 @pytest.mark.parametrize("token", ["", "nonsense", "dev.default", "dev..alice", "dev.default.al*ce", "dev.default.al_2e"])
 async def test_a_bad_token_is_told_not_to_come_back(runcast_cluster, token):
     async with raw(runcast_cluster, token) as ws:
@@ -230,6 +249,7 @@ async def test_an_unknown_subprotocol_is_refused_with_what_to_offer(runcast_clus
         ({"id": "", "kind": "message", "group": "g", "text": "x"}, "id_invalid"),
         ({"id": "1", "kind": "message", "group": "", "text": "x"}, "id_invalid"),
         ({"id": "1", "kind": "message", "group": "g"}, "send_invalid"),
+        ({"id": "1", "kind": "message", "group": "g", "data": functools.reduce(lambda inner, _: [inner], range(200), 1)}, "send_invalid"),
         ({"id": "1", "kind": "message", "group": "g", "text": "x" * 33_000}, "send_too_large"),
         ({"id": "1", "kind": "cancel"}, "id_invalid"),
         ({"id": "1", "kind": "answer", "group": "g", "run_id": "r"}, "id_invalid"),

@@ -58,6 +58,6 @@ def read_cursor(data: bytes) -> Acknowledged | None:
     try:
         cursor = msgspec.json.decode(data, type=Cursor)
         position = parse_position(cursor.pos)
-    except (msgspec.DecodeError, PositionMalformedError):
+    except (msgspec.DecodeError, UnicodeDecodeError, PositionMalformedError):
         return None
     return Acknowledged(position.epoch, cursor.since, position.seq, cursor.without)

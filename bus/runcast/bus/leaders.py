@@ -20,9 +20,9 @@ from nats.aio.msg import Msg
 
 from runcast.wire import limits
 from runcast.wire.errors import UnavailableError
+from runcast.wire.subjects import HEADER_MSG_ID
 
 _NOT_FOUND: Final = 404
-_MESSAGE_ID: Final = re.compile(rb"^Nats-Msg-Id: *([^\r\n]*)", re.MULTILINE)
 
 
 class _ApiError(msgspec.Struct):
@@ -55,7 +55,11 @@ class Found(msgspec.Struct):
     @property
     def message_id(self) -> str:
         """Its `Nats-Msg-Id`; "" when it has none."""
-        found = _MESSAGE_ID.search(self.hdrs)
+        return self.header(HEADER_MSG_ID)
+
+    def header(self, name: str) -> str:
+        """The value of a header; "" when it is not there."""
+        found = re.search(rb"^" + re.escape(name.encode()) + rb": *([^\r\n]*)", self.hdrs, re.MULTILINE)
         return found[1].decode(errors="replace") if found else ""
 
 

@@ -101,7 +101,7 @@ class PresenceReader:
             return
         try:
             answer = msgspec.json.decode(msg.data, type=Presence)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return  # not an edge of ours
         if answer.devices:
             question.answers.append(answer)

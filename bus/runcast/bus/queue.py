@@ -53,6 +53,7 @@ class _Offer(msgspec.Struct, tag="offer"):
     by: str
     seqs: tuple[int, ...]
     behind: int
+    tenant: str = ""
 
 
 class _Ask(msgspec.Struct, tag="ask"):
@@ -74,7 +75,8 @@ class GroupQueue:
         take: called with each delivery that was pulled.
         passed: called with each that another taker gave.
         ended: called when a pull is over before all that was asked for came, with the reason; "" when its time was over.
-        wants: asked whether a delivery that another taker offers is wanted: its seq, and the one that it is behind.
+        wants: asked whether a delivery that another taker offers is wanted: its seq, the one that it is behind, and whose tenant's it
+            is, "" when that does not matter.
         give: asked for a delivery that was offered; it is held no longer by who returns it. None: it is not to be had.
     """
 
@@ -86,7 +88,7 @@ class GroupQueue:
         take: Callable[[Delivery], None],
         passed: Callable[[Delivery], None],
         ended: Callable[[str], None],
-        wants: Callable[[int, int], bool],
+        wants: Callable[[int, int, str], bool],
         give: Callable[[int], Delivery | None],
     ) -> None:
         self._bus = bus
@@ -183,17 +185,18 @@ class GroupQueue:
             key = subjects.kv_subject(subjects.RUNS_BUCKET, subjects.tries_key(delivery.seq))
             await self._store(key, str(count).encode(), ttl_s=int(limits.INBOX_AGE_S))
 
-    async def offer(self, seqs: tuple[int, ...], behind: int) -> None:
+    async def offer(self, seqs: tuple[int, ...], behind: int, tenant: str = "") -> None:
         """Offer deliveries that are held, and not handed out, to the other takers of the group.
 
         Args:
             seqs: which ones.
             behind: the message that they must not overtake; the first one's own seq when anybody may have it.
+            tenant: only for takers that may serve this one; "" for all.
 
         Raises:
             UnavailableError: there is no connection.
         """
-        await self._say(self._offers, msgspec.msgpack.encode(_Offer(self._passing, seqs, behind)))
+        await self._say(self._offers, msgspec.msgpack.encode(_Offer(self._passing, seqs, behind, tenant)))
 
     async def park(self, delivery: Delivery, tries: int, reason: str, *, ttl_s: int = 0) -> None:
         """Put a message that was handed out `tries` times aside, and out of the inbox; for `ttl_s` seconds, or as long as all (0).
@@ -283,9 +286,9 @@ class GroupQueue:
     async def _on_passing(self, msg: Msg) -> None:
         with contextlib.suppress(UnavailableError):  # it is offered again, or delivered again
             match _read_passing(msg.data):
-                case _Offer(by, seqs, behind) if by != self._passing:
+                case _Offer(by, seqs, behind, tenant) if by != self._passing:
                     for seq in seqs:
-                        if self._wants(seq, behind):
+                        if self._wants(seq, behind, tenant):
                             await self._say(by, msgspec.msgpack.encode(_Ask(seq, self._passing)))
                 case _Ask(seq, to):
                     given = self._give(seq)

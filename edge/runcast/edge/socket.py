@@ -264,6 +264,10 @@ class Connection:
                     except FrameInvalidError as exc:
                         self.session.close("frame_invalid", exc.message)
                 self._carry()
+                if self._closing is not None:
+                    # Whoever closes reads on until the peer has seen why. Were this still reading, aiohttp would drop the connection at
+                    # once, and with more on the way from the peer the kernel would take back what it was told.
+                    return
             elif kind is WSMsgType.PING:
                 self.session.heard(now)
                 # Only the newest is answered (RFC 6455, 5.5.3), by the writer: who doesn't read pongs must not stop us from reading.

@@ -24,6 +24,7 @@ from runcast.wire import limits, limits_policy, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.frames import Send
 from runcast.wire.ids import UserKey, check_id
+from runcast.wire.jsontext import too_deep
 
 
 class Upstream:
@@ -192,7 +193,9 @@ def _checked_json(send: Send, bytes_max: int) -> bytes:
         raise RuncastError(f"text and data are over {bytes_max} bytes; send a reference instead", code="send_too_large")
     if data:
         try:
-            msgspec.json.decode(data)
+            value = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise RuncastError(f"data is not JSON: {exc}", code="send_invalid") from exc
+        if too_deep(data, value):
+            raise RuncastError(f"data is nested deeper than {limits.JSON_DEPTH_MAX} levels; flatten it", code="send_invalid")
     return data

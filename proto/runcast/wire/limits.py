@@ -89,6 +89,8 @@ INBOX_TRIES_MAX: Final = 5
 """Times that one message is handed to a worker. After that it is parked: put aside, for people to look at."""
 INBOX_BLOCKED_MAX: Final = 256
 """Messages that one Receive stream keeps because one before them is elsewhere, or its worker is full. At it no more are asked for."""
+INBOX_REFER_S: Final = 0.1
+"""A message that came to a worker which may not serve its tenant waits so long for a stream that may to ask for it. Then it goes back."""
 INBOX_BLOCKED_WAIT_S: Final = 0.5
 """At most this long until such a message is looked at, and offered to other streams, again."""
 PARKED_AGE_S: Final = 7 * 24 * 3600.0

@@ -31,6 +31,8 @@ HEADER_TRIES: Final = "Runcast-Tries"
 """Of a parked message: how often it had been delivered."""
 HEADER_REASON: Final = "Runcast-Reason"
 """Of a parked message: why it is there, for people."""
+HEADER_PRODUCER: Final = "Runcast-Producer"
+"""Of an attempt's first batch: whose it is (`producer_name`), as a token."""
 HEADER_MSG_ID: Final = "Nats-Msg-Id"
 HEADER_SEQ: Final = "Nats-Sequence"
 HEADER_PREV: Final = "Nats-Last-Sequence"
@@ -199,6 +201,18 @@ def answer_keys(user: UserKey, shard: int) -> str:
 def tries_key(seq: int) -> str:
     """Key of how often a message of the inbox was handed out, in RUNS; kept from the second time on."""
     return f"tries.{seq}"
+
+
+def producer_name(agent: str, producer: str) -> str:
+    """The name that a producer's leases, runs and batches go by: its own id, within those of the agent whose process it is.
+
+    So an agent that says another one's producer id means another producer.
+
+    Args:
+        agent: as the auth file names it; "" in development mode, where everybody is one.
+        producer: the id from hello.
+    """
+    return f"{encode_token(agent)}.{producer}" if agent else producer
 
 
 def lease_key(producer: str) -> str:

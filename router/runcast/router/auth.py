@@ -34,6 +34,7 @@ class Principal:
 
     Attributes:
         name: for logs; never a secret.
+        agent: its name in the auth file, within which its producers have theirs; "" in development mode, where everybody is one.
         scopes: what it may do, by the auth file in force.
         expires_at: its proof is good until then, Unix seconds; infinity for always.
         token_id: of its token, for revocation; "" when it has none.
@@ -41,7 +42,7 @@ class Principal:
         find: who it is by another auth file; None when it is nobody there.
     """
 
-    __slots__ = ("expires_at", "find", "issued_at", "name", "scopes", "token_id")
+    __slots__ = ("agent", "expires_at", "find", "issued_at", "name", "scopes", "token_id")
 
     def __init__(
         self,
@@ -49,11 +50,13 @@ class Principal:
         scopes: Scopes,
         find: "Callable[[AuthFile], Agent | None] | None" = None,
         *,
+        agent: str = "",
         expires_at: float = math.inf,
         token_id: str = "",
         issued_at: float = 0.0,
     ) -> None:
         self.name = name
+        self.agent = agent
         self.scopes = scopes
         self.find = find
         self.expires_at = expires_at
@@ -110,7 +113,7 @@ class FileAuthenticator:
         agent = self._trust.file.agents.by_certificate(names)
         if agent is None:
             raise TokenRefusedError("its certificate is nobody's, or of several agents")
-        return Principal(agent.name, agent.scopes, lambda file: file.agents.by_certificate(names))
+        return Principal(agent.name, agent.scopes, lambda file: file.agents.by_certificate(names), agent=agent.name)
 
     def _by_key(self, token: str) -> Principal:
         agents = self._trust.file.agents
@@ -123,7 +126,7 @@ class FileAuthenticator:
             kept, owner = file.agents.keys.get(key_id, ("", None))
             return owner if owner is not None and kept == digest and owner.name == agent.name else None
 
-        return Principal(agent.name, agent.scopes, find, token_id=key_id)
+        return Principal(agent.name, agent.scopes, find, agent=agent.name, token_id=key_id)
 
     async def _by_token(self, token: str) -> Principal:
         verified = await self._trust.verify(token, "agents")
@@ -139,6 +142,7 @@ class FileAuthenticator:
             agent.name,
             agent.scopes,
             lambda file: file.agents.by_token(issuer.name, subject) if issuer.issuer in file.issuers else None,
+            agent=agent.name,
             expires_at=term.expires_at,
             token_id=term.token_id,
             issued_at=term.issued_at,

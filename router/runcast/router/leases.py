@@ -34,7 +34,7 @@ _Attempt = tuple[RunKey, int]
 
 
 class _Lease:
-    """One producer's lease, shared by its streams on this router."""
+    """One producer's lease, shared by its streams on this router. `producer` is its whole name (`subjects.producer_name`)."""
 
     __slots__ = ("generation", "lock", "producer", "refresh_at", "streams", "valid_until")
 
@@ -107,7 +107,7 @@ class Leases:
     # --- streams ---
 
     def hold(self, producer: str) -> Holder:
-        """A stream of `producer` opened here; `release` must follow."""
+        """A stream of `producer` (its whole name) opened here; `release` must follow."""
         lease = self._leases.get(producer)
         if lease is None:
             lease = self._leases[producer] = _Lease(producer)

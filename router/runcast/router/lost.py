@@ -56,7 +56,7 @@ def parse_record(value: bytes) -> RunRecord | None:
     """Read a key's value; None for a marker, and for what no router wrote."""
     try:
         return msgspec.json.decode(value, type=RunRecord)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

@@ -6,12 +6,10 @@ are refused with `unavailable`; streams stay open.
 """
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Collection
 
-from google.protobuf.message import DecodeError
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
@@ -22,7 +20,6 @@ from runcast.bus.guard import Guard
 from runcast.bus.health import State
 from runcast.bus.policy.book import PolicyBook
 from runcast.bus.retention import retention_of, ttl_s
-from runcast.bus.sealing.seals import UnreadableError
 from runcast.bus.shards import Shards
 from runcast.bus.storage import store
 from runcast.router.allowances import Allowances
@@ -33,10 +30,9 @@ from runcast.router.leases import Holder, Leases
 from runcast.router.losses import Losses
 from runcast.router.lost import taken_error
 from runcast.router.receipt_watch import ReceiptWatch
-from runcast.v1.event_pb2 import Batch
 from runcast.wire import VERSION, limits, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
-from runcast.wire.ids import UserKey
+from runcast.wire.ids import UserKey, encode_token
 from runcast.wire.position import Position
 
 
@@ -233,8 +229,10 @@ class Node:
         msg_id = subjects.batch_msg_id(user, holder.producer, key.run.run_id, key.attempt, key.number)
         storage = self.bus.health.storage
         try:
-            ttl = self.ttl_s(user, shard)
-            seq, duplicate = await store(self.bus, subject, sealed, msg_id=msg_id, ttl_s=ttl)
+            # A first batch's message id does not say whose it is (`subjects.batch_msg_id`).
+            headers = {subjects.HEADER_PRODUCER: encode_token(holder.producer)} if key.number == 1 else None
+            ttl_s = self.ttl_s(user, shard)
+            seq, duplicate = await store(self.bus, subject, sealed, msg_id=msg_id, ttl_s=ttl_s, headers=headers)
         except RuncastError as exc:
             if exc.code.name == "storage_full":
                 storage.failed(time.monotonic(), exc.message)
@@ -260,15 +258,9 @@ class Node:
             found = await self.bus.leaders.message(subjects.event_stream(shard), {"seq": seq}, 0.0)
         except UnavailableError as exc:
             raise UnavailableError(exc.message, code="indeterminate") from exc
-        user = key.run.user
-        try:
-            data = self.bus.seals.open(user, subjects.event_subject(user, shard), found.data) if found is not None else b""
-        except UnreadableError as exc:
-            raise UnavailableError(exc.message, code="indeterminate", retry_after_s=exc.retry_after_s) from exc
-        with contextlib.suppress(DecodeError):
-            if data and Batch.FromString(data).producer != holder.producer:
-                self.leases.withdraw(holder, key)
-                raise taken_error(key.attempt)
+        if found is not None and found.header(subjects.HEADER_PRODUCER) != encode_token(holder.producer):
+            self.leases.withdraw(holder, key)
+            raise taken_error(key.attempt)
 
 
 class Leavable:

@@ -65,6 +65,7 @@ from runcast.wire import VERSION, limits
 from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.ids import UserKey, check_id
 from runcast.wire.position import parse_position
+from runcast.wire.subjects import producer_name
 
 
 class StreamLostError(Exception):
@@ -126,6 +127,7 @@ class _Stream(Publishing):
         self._node = node
         self._context = context
         self._peer = principal.name
+        self._owner = principal.agent
         self._machine = ProducerStream(scopes=lambda: principal.scopes, allowances=node.allowances, caller=principal.name)
         self._answers = _Answers()
         self._group = asyncio.TaskGroup()
@@ -333,7 +335,7 @@ class _Stream(Publishing):
         self._node.losses.abandon(holder.producer, run, attempt, done)
 
     def _greet(self, hello: ProducerHello) -> None:
-        self._holder = self._node.leases.hold(hello.producer)
+        self._holder = self._node.leases.hold(producer_name(self._owner, hello.producer))
         self._agent = hello.agent
         self._horizon_s = self._node.resend_horizon_s
         self._answers.hello = RouterHello(

@@ -8,8 +8,7 @@ That texts are valid UTF-8 is seen to by protobuf's own parser.
 Pure: imports no asyncio, clock, random, logging, grpc, nats.
 """
 
-from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from google.protobuf.unknown_fields import UnknownFieldSet
@@ -18,6 +17,7 @@ from runcast.v1.event_pb2 import Batch, Event
 from runcast.wire import limits
 from runcast.wire.errors import RuncastError
 from runcast.wire.ids import check_id, event_id
+from runcast.wire.jsontext import too_deep
 
 JSON_FIELDS: Final[dict[str, str]] = {
     "agent_started": "input_json",
@@ -148,22 +148,8 @@ def _check_json(text: bytes, where: str) -> None:
         value = msgspec.json.decode(text)
     except (msgspec.DecodeError, ValueError, RecursionError) as exc:
         raise _invalid(f"{where} is not JSON ({exc}); send one JSON value, or leave it empty") from exc
-    if text.count(b"[") + text.count(b"{") > limits.JSON_DEPTH_MAX and _deeper(value, limits.JSON_DEPTH_MAX):
+    if too_deep(text, value):
         raise _invalid(f"{where} is nested deeper than {limits.JSON_DEPTH_MAX} levels; flatten it")
-
-
-def _deeper(value: Any, depth_max: int) -> bool:
-    """Whether `value` is nested deeper than `depth_max` containers; level by level, so that no input costs stack."""
-    level = _containers([value])
-    for _ in range(depth_max):
-        if not level:
-            return False
-        level = [child for item in level for child in _containers(item.values() if isinstance(item, dict) else item)]
-    return bool(level)
-
-
-def _containers(items: Iterable[Any]) -> list[Any]:
-    return [item for item in items if isinstance(item, dict | list)]
 
 
 def _short(text: str) -> str:

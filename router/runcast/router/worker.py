@@ -15,7 +15,8 @@ Rules:
     - A message that was handed out `limits.INBOX_TRIES_MAX` times and not settled is parked, and logged; so is one that can't be read.
       Deliveries that reached no worker do not count.
     - A message that is sealed and does not open goes back while its key may still come, and is parked after that, sealed as it is.
-    - A message of a tenant that the worker may not serve is never handed out here: it goes back, for another worker.
+    - A message of a tenant that the worker may not serve is never handed out here. It is offered to the streams that may; when none
+      takes it, it goes back, for a worker to come.
 
 Invariants: at most `in_flight_max` are handed out, and at most `in_flight_max + limits.INBOX_BLOCKED_MAX` held; there is at most one
 pull under way.
@@ -254,6 +255,18 @@ class WorkerStream(Leavable):
             await self._queue.retry(held.delivery, limits.INBOX_RETRY_DELAY_S * doubled)
         self._release(held)
 
+    async def _refer(self, held: Held, tenant: str) -> None:
+        """What the worker may not see goes to a stream whose worker may, if there is one; else it goes back for a while.
+
+        Left to the server alone it would come here again and again, each time for longer: one tenant's worker would hold up another's.
+        """
+        seq = held.delivery.seq
+        with contextlib.suppress(UnavailableError):  # then it goes back at once
+            await self._queue.offer((seq,), seq, tenant)
+            await asyncio.sleep(limits.INBOX_REFER_S)
+        if self._held.get(seq) is held and held.untouched:
+            self._start(held, DISPOSITION_RETRY)
+
     async def _return(self, held: Held) -> None:
         """What was not handed out goes to others at once."""
         with contextlib.suppress(UnavailableError):  # it is delivered again after its time
@@ -279,9 +292,11 @@ class WorkerStream(Leavable):
         self._puller.came()
         self._hold(delivery)
 
-    def _wants(self, seq: int, behind: int) -> bool:
+    def _wants(self, seq: int, behind: int, tenant: str) -> bool:
         """Another stream offers a message: wanted when the one before it is here, or, if anybody may have it, when there is room."""
         if self._leaving or self._closed or len(self._held) >= self._in_flight_max + limits.INBOX_BLOCKED_MAX:
+            return False
+        if tenant and not self._principal.scopes.may_reach(tenant):
             return False
         return self._room() > 0 if behind == seq else self._turns.knows(behind)
 
@@ -324,7 +339,7 @@ class WorkerStream(Leavable):
             self._principal.scopes.check_tenant(message.user.tenant)
         except RuncastError as exc:  # it is for a worker that may see it
             self._node.denials.note(self._peer, exc.code.name, exc.message)
-            self._start(held, DISPOSITION_RETRY)
+            self._spawn(self._refer(held, message.user.tenant))
             return
         if self._node.erasures.holds(_user_of(held)):  # it is being removed
             self._release(held)

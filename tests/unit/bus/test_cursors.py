@@ -27,6 +27,8 @@ def test_one_without_a_beginning_begins_at_the_beginning() -> None:
     assert read_cursor(b'{"pos":"abcdefgh-0000000000000007","time_unix_ms":1}') == Acknowledged("abcdefgh", 0, 7)
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b'{"pos":"x","time_unix_ms":1}', b'{"pos":7}', b"\xff"])
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b"null", b'{"pos":"x","time_unix_ms":1}', b'{"pos":7}', b"\xff", b'{"pos":"\xd0\xcf","time_unix_ms":1}']
+)
 def test_anything_else_is_none(data: bytes) -> None:
     assert read_cursor(data) is None

@@ -80,7 +80,7 @@ def test_records_are_read_as_written(state: str, after: int, number: int, settle
     assert parse_record(record.encode()) == record
 
 
-@pytest.mark.parametrize("value", [b"", b"\xff", b"{}", b'{"state":"gone"}', b"[]"])
+@pytest.mark.parametrize("value", [b"", b"\xff", b"{}", b'{"state":"gone"}', b'{"state":"\xd0\xcf"}', b"[]"])
 def test_what_no_router_wrote_is_no_record(value: bytes) -> None:
     assert parse_record(value) is None
 

@@ -1,14 +1,17 @@
 """Names in NATS: stable (stored data hangs on them), without wildcards, and never the same for different things."""
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runcast.wire import subjects
 from runcast.wire.errors import IdInvalidError
 from runcast.wire.ids import UserKey
+from tests import hostile
 
 ids = st.text(min_size=1, max_size=20)
 users = st.builds(UserKey, ids, ids)
@@ -175,3 +178,99 @@ def test_the_stream_of_a_subject(user: UserKey, shard: int, group: str, name: st
     assert subjects.stream_of(key) == f"KV_{subjects.RUNS_BUCKET}"
     for other in (subjects.live_subject(user, shard), subjects.presence_subject(user, shard), "$JS.ACK.RUNCAST_INBOX.c.1.1.1.1.0", ""):
         assert subjects.stream_of(other) == ""
+
+
+# --- all names together ---
+
+# Few ids, all of a kind that goes wrong, so that two draws often differ in one place only.
+risky = st.one_of(st.sampled_from(hostile.IDS), st.sampled_from(["a", "A", "a.b", "b", "first", "lost", "send", "1", "0", "run", "cancel"]))
+owners = st.builds(UserKey, risky, risky)
+few = st.integers(0, 2)
+counts = st.integers(1, 3)
+SUBJECTS = {
+    subjects.event_subject: (owners, few),
+    subjects.live_subject: (owners, few),
+    subjects.presence_subject: (owners, few),
+    subjects.alert_subject: (owners, few),
+    subjects.statistics_subject: (st.sampled_from(["router", "edge"]), risky),
+    subjects.inbox_subject: (risky, owners, few),
+    subjects.inbox_offers: (risky,),
+}
+RUNS_KEYS = {
+    subjects.alert_key: (owners, few, risky),
+    subjects.cancel_key: (owners, few, risky),
+    subjects.answer_key: (owners, few, risky, risky),
+    subjects.tries_key: (counts,),
+    subjects.lease_key: (risky,),
+    subjects.producer_key: (risky,),
+    subjects.RunPlace: (risky, few, owners, risky, counts),
+}
+MSG_IDS = {
+    subjects.batch_msg_id: (owners, risky, risky, counts, counts),
+    subjects.send_msg_id: (owners, risky),
+    subjects.lost_msg_id: (owners, risky, counts),
+}
+OTHERS = {
+    subjects.cursor_key: (owners, few, risky),
+    subjects.inbox_consumer: (risky,),
+    subjects.producer_name: (risky, risky),
+}
+
+
+def named(table: dict[Callable[..., Any], tuple[st.SearchStrategy[Any], ...]]) -> st.SearchStrategy[tuple[Any, tuple[Any, ...], str]]:
+    """A function of the table, its arguments, and the name that it makes of them."""
+    return st.one_of(
+        *(
+            st.tuples(*arguments).map(lambda values, make=make: (make, values, str(getattr(made := make(*values), "key", made))))
+            for make, arguments in table.items()
+        )
+    )
+
+
+def meaning(make: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What a name stands for. A first batch's message id does not say whose it is, on purpose: storage keeps one of two producers'."""
+    return (make, values[0], *values[2:]) if make is subjects.batch_msg_id and values[-1] == 1 else (make, *values)
+
+
+@pytest.mark.parametrize("table", [SUBJECTS, RUNS_KEYS, MSG_IDS, OTHERS], ids=["subjects", "keys in RUNS", "message ids", "others"])
+@given(data=st.data())
+@settings(max_examples=400)
+def test_no_two_things_share_a_name(table: Any, data: st.DataObject) -> None:
+    """Of all functions that make names for one place, with all arguments."""
+    name = named(table)
+    (make, values, text), (other_make, other_values, other_text) = data.draw(name), data.draw(name)
+    if data.draw(st.booleans()):  # the same, but for one argument: what random pairs seldom are
+        at = data.draw(st.integers(0, len(values) - 1))
+        other_make, other_values = make, (*values[:at], data.draw(table[make][at]), *values[at + 1 :])
+        other_text = str(getattr(made := make(*other_values), "key", made))
+    same = meaning(make, values) == meaning(other_make, other_values)
+    if table is not OTHERS or make is other_make:
+        assert (text == other_text) == same
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether NATS gives who asked for `pattern` what is said to `subject`."""
+    wanted, said = pattern.split("."), subject.split(".")
+    if wanted[-1] == ">":
+        return len(said) >= len(wanted) and all(w in ("*", s) for w, s in zip(wanted[:-1], said, strict=False))
+    return len(wanted) == len(said) and all(w in ("*", s) for w, s in zip(wanted, said, strict=True))
+
+
+@given(owners, owners, few, few, risky, risky, risky)
+def test_patterns_match_what_is_meant_alone(
+    user: UserKey, other: UserKey, shard: int, other_shard: int, run_id: str, other_run: str, device: str
+) -> None:
+    mine = (user, shard) == (other, other_shard)
+    assert matches(subjects.cursor_keys(user, shard), subjects.cursor_key(other, other_shard, device)) == mine
+    assert matches(subjects.answer_keys(user, shard), subjects.answer_key(other, other_shard, run_id, device)) == mine
+    place = subjects.RunPlace(device, other_shard, other, other_run, 1)
+    assert matches(subjects.attempt_keys(user, shard, run_id), place.key) == (mine and run_id == other_run)
+    assert matches(subjects.run_keys(run_id), place.key) == (run_id == device)
+    assert matches(subjects.RunPlace(run_id, shard, user, run_id, 1).any_producer, place.key) == (mine and run_id == other_run)
+    assert matches(subjects.inbox_group_subjects(run_id), subjects.inbox_subject(other_run, other, other_shard)) == (run_id == other_run)
+    assert matches(subjects.event_subjects(shard), subjects.event_subject(other, other_shard)) == (shard == other_shard)
+    assert matches(subjects.producer_keys(), subjects.producer_key(device))
+    for pattern in (subjects.run_cancels(), subjects.run_answers()):
+        for make in (subjects.cancel_key, subjects.alert_key):
+            key = subjects.kv_subject(subjects.RUNS_BUCKET, make(other, other_shard, other_run))
+            assert matches(pattern, key) == (pattern == subjects.run_cancels() and make is subjects.cancel_key)

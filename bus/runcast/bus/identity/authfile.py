@@ -212,7 +212,7 @@ class _Reader:
             return tomllib.loads(text.decode())
         except UnicodeDecodeError:
             self.problems.append("it is no UTF-8 text")
-        except (tomllib.TOMLDecodeError, RecursionError) as exc:
+        except (ValueError, RecursionError) as exc:  # a number of thousands of digits is a plain ValueError
             self.problems.append(f"it is no TOML: {exc}")
         return {}
 

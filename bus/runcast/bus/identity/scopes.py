@@ -31,9 +31,13 @@ class Scopes(NamedTuple):
     kinds: frozenset[str]
     groups: frozenset[str]
 
+    def may_reach(self, tenant: str) -> bool:
+        """Whether it may reach users of `tenant`."""
+        return _holds(self.tenants, tenant)
+
     def check_tenant(self, tenant: str) -> None:
         """Raises RuncastError: `permission_denied`: it may not reach users of `tenant`."""
-        if not _holds(self.tenants, tenant):
+        if not self.may_reach(tenant):
             raise denied("tenant")
 
     def check_agent(self, agent: str) -> None:

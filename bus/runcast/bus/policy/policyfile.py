@@ -161,6 +161,13 @@ def _read_tiers(tables: Any, problems: list[str]) -> dict[str, Tier | None]:
 
 def _tier(name: Any, where: str, tiers: Mapping[str, Tier | None], problems: list[str]) -> Tier:
     if not isinstance(name, str) or name not in tiers:
-        problems.append(f"{where}: {name!r} is no tier; there are {', '.join(tiers)}")
+        problems.append(f"{where}: {_shown(name)} is no tier; there are {', '.join(tiers)}")
         return BUILT_IN["standard"]
     return tiers[name] or BUILT_IN["standard"]  # its problem was told where it is
+
+
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.64}"
+    except ValueError:  # Python writes no number of thousands of digits
+        return "that number"

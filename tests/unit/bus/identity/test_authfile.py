@@ -86,7 +86,9 @@ def test_no_issuer_may_name_the_users_of_another(tmp_path):
     read(tmp_path, by_claim | {"tenants": ["acme"]}, two)
 
 
-@pytest.mark.parametrize("text", [b"\xff", b"[[issuers]", b"issuers = 5", b"[issuers]\nname = 1", b"[[issuer]]\n", b"#" * (2 << 20)])
+@pytest.mark.parametrize(
+    "text", [b"\xff", b"[[issuers]", b"issuers = 5", b"[issuers]\nname = 1", b"[[issuer]]\n", b"#" * (2 << 20), b"x = " + b"9" * 5000]
+)
 def test_what_is_no_auth_file(tmp_path, text):
     (tmp_path / "auth.toml").write_bytes(text)
     with pytest.raises(AuthFileError):

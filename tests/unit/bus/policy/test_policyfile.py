@@ -105,6 +105,7 @@ def test_all_problems_are_told_together():
         ("tenants = [1]", "[tenants]: expected a table"),
         ("[tiers]\nfree = 3", "[tiers.free]: expected a table"),
         ('default = ["free"]', "default: ['free'] is no tier"),
+        ("default = 0x" + "f" * 5_000, "default: that number is no tier"),
         ("default =", "it is no TOML"),
         ("x = " + "9" * 5_000, "it is no TOML"),
         ("x = " + "[" * 5_000, "it is no TOML"),

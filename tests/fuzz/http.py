@@ -1,0 +1,124 @@
+"""Fuzz target: bytes on an edge's port. The real edge, less NATS: HTTP, the handshake, frames up to the point where a token is refused."""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import socket
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from runcast.bus.logs import configure_logs
+from runcast.edge.app import Edge
+from runcast.edge.origins import Origins, is_origin
+from runcast.edge.settings import EdgeSettings
+from tests.fuzz.identity import _AUTH
+
+_QUIET_S: Final = 0.005
+"""An answer that does not begin or go on within this is over: the edge waits for more of the request, or sends no more."""
+_HANDSHAKE: Final = (
+    b"GET /v1/ws HTTP/1.1\r\nHost: edge.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+class _Complaints(logging.Handler):
+    """Keeps what anybody calls an error: in production that is a line in the log, here it is a find."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        cause = record.exc_info[1] if record.exc_info else None
+        gone = record.name == "asyncio" and "_call_connection_lost" in record.getMessage()  # CPython's own, when a file is under way
+        if not isinstance(cause, HttpProcessingError) and not gone:  # what is no HTTP is answered with 400
+            self.heard.append(f"{record.name}: {record.getMessage()}: {cause!r}")
+
+
+class Port:
+    """The edge's port, on an event loop of its own."""
+
+    def __init__(self) -> None:
+        path = Path(tempfile.mkdtemp(prefix="runcast-fuzz-")) / "auth.toml"
+        path.write_text(_AUTH)
+        settings = EdgeSettings(
+            auth="jwt", auth_file=str(path), id="fuzz", cookie="__Host-runcast", origins="https://app.test", log_level="error"
+        )
+        log = configure_logs(settings, "edge")
+        self.complaints = _Complaints()
+        logging.getLogger().addHandler(self.complaints)
+        self.loop = asyncio.new_event_loop()
+        self.edge = Edge(settings, log, asyncio.TaskGroup())
+        self.runner = web.AppRunner(self.edge.app(), access_log=None, handle_signals=False)
+        self.loop.run_until_complete(self.runner.setup())
+
+    def say(self, data: bytes) -> bytes:
+        """What the edge answers to these bytes, then to the end of the connection."""
+        return self.loop.run_until_complete(self._say(data))
+
+    async def _say(self, data: bytes) -> bytes:
+        here, there = socket.socketpair()
+        here.setblocking(False)
+        answer = b""
+        assert self.runner.server is not None
+        transport, _ = await self.loop.connect_accepted_socket(self.runner.server, there)
+        try:
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                await asyncio.wait_for(self.loop.sock_sendall(here, data), 1.0)
+                while part := await asyncio.wait_for(self.loop.sock_recv(here, 65536), _QUIET_S):
+                    answer += part
+        finally:
+            here.close()
+            transport.abort()
+        async with asyncio.timeout(5.0):
+            while self.edge.connections:  # noqa: ASYNC110 # they end in turns of this loop, and tell nobody
+                await asyncio.sleep(0)
+        return answer
+
+
+@functools.cache
+def _port() -> Port:
+    return Port()
+
+
+def http(data: bytes) -> None:
+    """HTTP requests, handshakes, and WebSocket frames behind them."""
+    port, handshake = _port(), data[:1] == b"W"
+    port.edge.not_ready = "" if handshake else "waiting for NATS"  # which a handshake asks, and which no token here gets as far as
+    answer = port.say(_HANDSHAKE + data[1:] if handshake else data[1:])
+    complaints, port.complaints.heard = port.complaints.heard, []
+    assert not complaints, complaints
+    assert b'"type":"welcome"' not in answer
+    assert not answer.startswith(b"HTTP/1.1 5") or answer.startswith(b"HTTP/1.1 503"), answer[:80]
+    text = data.decode("latin-1")
+    is_origin(text)
+    for local in (False, True):
+        Origins(["https://app.test"], local=local).allow(text, "edge.test", cookie=False)
+        Origins(["https://app.test"], local=local).allow("https://app.test", text, cookie=True)
+
+
+def _frame(payload: bytes, opcode: int = 1) -> bytes:
+    size = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
+    return bytes([0x80 | opcode]) + size + b"\0\0\0\0" + payload
+
+
+def seeds() -> dict[str, list[bytes]]:
+    """Inputs to begin with, by target."""
+    json_, proto = b"Sec-WebSocket-Protocol: runcast.v1.json\r\n", b"Sec-WebSocket-Protocol: runcast.v1.proto, runcast.token.a.b.c\r\n"
+    hello = _frame(b'{"type":"hello","device":"d1","token":"a.b.c"}')
+    return {
+        "http": [
+            b"GGET /healthz?x=1&token=y HTTP/1.1\r\nHost: a\r\n\r\n", b"GGET /readyz HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GGET /client/runcast.js HTTP/1.1\r\nHost: a\r\n\r\n", b"GGET /client/..%2f..%2fapp.py HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GPOST /v1/ws HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            b"W" + json_ + b"\r\n", b"W" + json_ + b"Origin: https://app.test\r\n\r\n" + hello,
+            b"W" + json_ + b"Authorization: Bearer x\r\nCookie: __Host-runcast=abc\r\n\r\n" + hello + _frame(b"", 9),
+            b"W" + proto + b"\r\n" + _frame(b"\x0a\x04\x0a\x02d1", 2) + _frame(b"\x03\xe8", 8),
+            b"W" + json_ + b"Origin: null\r\nOrigin: https://b\r\n\r\n", b"WSec-WebSocket-Protocol: a,b,,c\r\n\r\n",
+        ],
+    }  # fmt: skip
