@@ -5,11 +5,12 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from runcast.admin.settings import AdminSettings
 from runcast.bus.settings import PREFIX, ServiceSettings
 from runcast.edge.settings import EdgeSettings
 from runcast.router.settings import RouterSettings
 
-SETTINGS: dict[str, type[ServiceSettings]] = {"router": RouterSettings, "edge": EdgeSettings}
+SETTINGS: dict[str, type[ServiceSettings]] = {"router": RouterSettings, "edge": EdgeSettings, "admin": AdminSettings}
 
 
 @pytest.fixture

