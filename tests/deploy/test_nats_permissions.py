@@ -22,7 +22,16 @@ from runcast.testkit import Cluster, Process, UserDevice
 from runcast.testkit.node import find_nats_server
 from runcast.testkit.plugin import ClusterFactory
 from runcast.testkit.ports import HOST, pick_port
-from runcast.v1.admin_pb2 import EraseRequest, GetPresenceRequest, GetStatusRequest
+from runcast.v1.admin_pb2 import (
+    DisconnectRequest,
+    EraseRequest,
+    GetPresenceRequest,
+    GetStatusRequest,
+    LiftRequest,
+    ListRevocationsRequest,
+    RevokeRequest,
+    Target,
+)
 from runcast.v1.admin_pb2_grpc import AdminServiceStub
 from runcast.v1.event_pb2 import User
 
@@ -89,8 +98,13 @@ async def test_all_that_they_do_is_allowed(port: int, runcast_cluster_factory: C
             assert "KV_RUNCAST_RUNS" in {stream.name for stream in status.streams}
             found = await stub.GetPresence(GetPresenceRequest(user=User(tenant=device.tenant, id=user)))
             assert [each.edge for each in found.edges] == ["edge-0"]
+            target = Target(user=User(tenant=device.tenant, id=user))
+            assert (await stub.Disconnect(DisconnectRequest(target=target))).connections == 1
+            done = await stub.Revoke(RevokeRequest(target=target, reason="a test"))
+            assert (await stub.ListRevocations(ListRevocationsRequest())).revocations == [done.revocation]
+            assert (await stub.Lift(LiftRequest(id=done.revocation.id))).found
             erased = await stub.Erase(EraseRequest(user=User(tenant=device.tenant, id=user), reason="asked for"))
-            assert (erased.removed["stream"] > 0, erased.connections) == (True, 1)
+            assert erased.removed["stream"] > 0
             again = await stub.Erase(EraseRequest(user=User(tenant=device.tenant, id=user), reason="to be sure"))
             assert not any(again.removed.values())
     for node in (*routers.services, *edges.services, *admins.services):
@@ -110,6 +124,8 @@ AUDIT = [
 ]
 PURGES = ["ctl.erase", "$JS.API.STREAM.PURGE.RUNCAST_EV_0", "$JS.API.STREAM.PURGE.RUNCAST_INBOX", "$JS.API.STREAM.PURGE.KV_RUNCAST_CURSORS"]
 NEVER += ["$JS.API.STREAM.MSG.DELETE.RUNCAST_EV_0", "$JS.API.CONSUMER.CREATE.RUNCAST_EV_0.c", "live.0.default.alice", "lease.p"]
+NEVER += ["revoked.user.default.alice"]
+REVOKES = ["$KV.RUNCAST_REVOKED.user.default.alice", "ctl.disconnect"]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +133,15 @@ NEVER += ["$JS.API.STREAM.MSG.DELETE.RUNCAST_EV_0", "$JS.API.CONSUMER.CREATE.RUN
     [
         (
             "router",
-            [*NEVER, *PURGES, "in.g.0.default.alice", "$KV.RUNCAST_CURSORS.0.default.alice.d1", "alerts.0.default.alice", "stats.edge.e"],
+            [
+                *NEVER,
+                *PURGES,
+                *REVOKES,
+                "in.g.0.default.alice",
+                "$KV.RUNCAST_CURSORS.0.default.alice.d1",
+                "alerts.0.default.alice",
+                "stats.edge.e",
+            ],
         ),
         (
             "edge",
@@ -139,6 +163,7 @@ NEVER += ["$JS.API.STREAM.MSG.DELETE.RUNCAST_EV_0", "$JS.API.CONSUMER.CREATE.RUN
                 "stats.router.r",
                 *PURGES,
                 *AUDIT,
+                *REVOKES,
             ],
         ),
         (
@@ -148,6 +173,7 @@ NEVER += ["$JS.API.STREAM.MSG.DELETE.RUNCAST_EV_0", "$JS.API.CONSUMER.CREATE.RUN
                 "$JS.API.STREAM.CREATE.RUNCAST_EV_0",
                 "$JS.API.STREAM.PURGE.RUNCAST_AUDIT",
                 "$JS.API.STREAM.DELETE.RUNCAST_AUDIT",
+                "$JS.API.STREAM.PURGE.KV_RUNCAST_REVOKED",
                 "$JS.API.CONSUMER.MSG.NEXT.RUNCAST_INBOX.group_g",
                 "$KV.RUNCAST_META.deployment",
                 "$KV.RUNCAST_RUNS.lease.p",
@@ -170,11 +196,28 @@ async def test_what_a_role_need_not_say_is_refused(port: int, role: str, subject
 @pytest.mark.parametrize(
     ("role", "subjects"),
     [
-        ("router", [">", "live.>", "in.>", "_INBOX.>", "_INBOX_EDGE.>", "_INBOX_ADMIN.>", "presence.>", "$SYS.>", "alerts.>", "stats.>"]),
+        (
+            "router",
+            [">", "live.>", "in.>", "_INBOX_EDGE.>", "_INBOX_ADMIN.>", "presence.>", "$SYS.>", "alerts.>", "stats.>", "$KV.>", "_INBOX.>"],
+        ),
         ("edge", [">", "ev.>", "in.>", "_INBOX.>", "_INBOX_ROUTER.>", "_INBOX_ADMIN.>", "$KV.>", "lease.>", "stats.>", "turn.*", "$SYS.>"]),
         (
             "admin",
-            [">", "ev.>", "live.>", "in.>", "_INBOX.>", "_INBOX_ROUTER.>", "_INBOX_EDGE.>", "presence.>", "lease.>", "turn.*", "$SYS.>"],
+            [
+                ">",
+                "ev.>",
+                "live.>",
+                "in.>",
+                "_INBOX.>",
+                "_INBOX_ROUTER.>",
+                "_INBOX_EDGE.>",
+                "presence.>",
+                "lease.>",
+                "turn.*",
+                "$SYS.>",
+                "ctl.>",
+                "$KV.>",
+            ],
         ),
     ],
 )

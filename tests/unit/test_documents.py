@@ -3,14 +3,17 @@
 import re
 from pathlib import Path
 
+import msgspec
+
+from runcast.bus.policy.tiers import BUILT_IN, Tier
 from runcast.wire import eventjson, limits
 from runcast.wire.codes import CODES
 
 PROTOCOL = (Path(__file__).parents[2] / "PROTOCOL.md").read_text()
 
 
-def rows(heading: str) -> list[list[str]]:
-    section = PROTOCOL.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+def rows(heading: str, level: str = "##") -> list[list[str]]:
+    section = re.split(r"\n##+ ", PROTOCOL.split(f"\n{level} {heading}\n")[1])[0]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("|")]
     return cells[2:]
 
@@ -47,3 +50,11 @@ def test_the_limits_are_the_ones_in_code():
     assert shown["messages waiting for a group, per user"] == str(limits.INBOX_PER_USER_MAX)
     assert shown["batches kept per user"] == f"{limits.MESSAGES_PER_USER_MAX:,}"
     assert shown["age of what is kept"] == f"{limits.RETENTION_S / 3600:.0f} h"
+
+
+def test_the_tiers_are_the_ones_in_code():
+    shown = {row[0].strip("`"): row[1:4] for row in rows("Limits by tenant", "###")}
+    tiers = [BUILT_IN[name] for name in ("free", "standard", "enterprise")]
+    names = [field.name for field in msgspec.structs.fields(Tier) if field.name != "name"]
+    expected = {name: [f"{getattr(tier, name):,.0f}" for tier in tiers] for name in names}
+    assert shown == expected

@@ -52,11 +52,11 @@ async def run_admin(settings: AdminSettings, log: BoundLogger, stop: asyncio.Eve
     health = Health([SERVICE], telling=[SERVICE])
     await health.tell(serving=False)
     server = grpc.aio.server(options=OPTIONS)
-    admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(node, desk), server)  # type: ignore[abstract] # see `Calls`
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(node, desk), server)
     health.add_to(server)
     certificates = Certificates(settings.tls_cert, settings.tls_key, settings.tls_ca) if settings.tls_cert else None
     port = open_port(server, settings, certificates)
-    runner = await open_pages(Pages(node, settings), settings, certificates)
+    runner = await open_pages(Pages(node, desk, settings), settings, certificates)
     await server.start()
     try:
         async with asyncio.TaskGroup() as group:

@@ -13,6 +13,7 @@ from runcast.bus.connection import Bus
 from runcast.bus.denials import Denials
 from runcast.bus.erasure import Eraser
 from runcast.bus.presence import PresenceReader
+from runcast.bus.revoking import Revoking
 from runcast.bus.shards import Shards
 from runcast.bus.statistics import StatisticsBoard
 from runcast.wire import VERSION, limits, subjects
@@ -32,6 +33,7 @@ class Node:
         presence: asks who is there.
         eraser: removes what is stored of a user.
         audit: what operators did.
+        revoking: closes connections, and keeps out.
         refusals: of calls since the start, by code.
         denials: what was not allowed.
         calls: answered since the start, by name.
@@ -47,6 +49,7 @@ class Node:
         self.presence = PresenceReader(bus)
         self.eraser = Eraser(bus, log)
         self.audit = Audit(bus, log)
+        self.revoking = Revoking(bus)
         self.refusals: Counter[str] = Counter()
         self.denials = Denials(log, self.refusals)
         self.calls: Counter[str] = Counter()
@@ -59,6 +62,7 @@ class Node:
         await self.presence.open()
         await self.eraser.open()
         await self.audit.open()
+        await self.revoking.open()
 
     def shard_of(self, user: UserKey) -> int:
         """The user's shard.
@@ -73,6 +77,10 @@ class Node:
     def others(self) -> list[tuple[str, str]]:
         """Role and id of the routers and edges that were heard of in the last seconds."""
         return [(heard.role, heard.id) for heard in self.board.newest(time.monotonic()) if heard.role in ("router", "edge")]
+
+    def doors(self) -> list[str]:
+        """Ids of the edges and routers that told of themselves in the last seconds."""
+        return [name for _, name in self.others()]
 
     def collect(self) -> dict[str, object]:
         """The statistics of this process, for `stats.admin.<id>`."""

@@ -2,8 +2,9 @@
 
 from runcast.admin.audit_calls import AuditCalls
 from runcast.admin.erasing import EraseCalls
+from runcast.admin.revocations import RevocationCalls
 from runcast.admin.status import StatusCalls
 
 
-class AdminService(StatusCalls, EraseCalls, AuditCalls):
+class AdminService(StatusCalls, RevocationCalls, EraseCalls, AuditCalls):
     """All RPCs of the service."""

@@ -22,7 +22,16 @@ from runcast.bus.connection import Bus
 from runcast.bus.keys import Bucket
 from runcast.bus.leaders import StreamMissingError
 from runcast.bus.storage import RevisionError
-from runcast.bus.streams import EPOCH_KEY, audit_config, bucket_config, events_config, inbox_config, parked_config, runs_config
+from runcast.bus.streams import (
+    EPOCH_KEY,
+    audit_config,
+    bucket_config,
+    events_config,
+    inbox_config,
+    parked_config,
+    revoked_config,
+    runs_config,
+)
 from runcast.bus.upgrade import allow_message_ttl
 from runcast.wire import limits, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
@@ -109,6 +118,7 @@ async def provision(bus: Bus, *, shards: int, replicas: int, log: BoundLogger, f
         audit_config(replicas),
         bucket_config(subjects.CURSORS_BUCKET, replicas, max_age=limits.RETENTION_S),
         runs_config(replicas),
+        revoked_config(replicas),
     )
     return await _each(
         record.shards,
@@ -128,7 +138,8 @@ async def read_deployment(bus: Bus, found: Found | None = None) -> Deployment | 
     Raises:
         DeploymentError: it is not what Runcast needs.
     """
-    others = (subjects.INBOX_STREAM, f"KV_{subjects.CURSORS_BUCKET}", f"KV_{subjects.RUNS_BUCKET}")
+    buckets = (subjects.CURSORS_BUCKET, subjects.RUNS_BUCKET, subjects.REVOKED_BUCKET)
+    others = (subjects.INBOX_STREAM, *(f"KV_{bucket}" for bucket in buckets))
     try:
         record = await _read_record(bus)
         if record is None:
@@ -310,7 +321,7 @@ async def stream_states(bus: Bus, deployment: Deployment) -> list[StreamState]:
         UnavailableError: NATS did not answer for one of them.
     """
     epochs = {subjects.event_stream(number): shard.epoch for number, shard in enumerate(deployment.shards)}
-    buckets = (subjects.CURSORS_BUCKET, subjects.RUNS_BUCKET, subjects.META_BUCKET)
+    buckets = (subjects.CURSORS_BUCKET, subjects.RUNS_BUCKET, subjects.REVOKED_BUCKET, subjects.META_BUCKET)
     states = []
     for name in (*epochs, subjects.INBOX_STREAM, subjects.PARKED_STREAM, subjects.AUDIT_STREAM, *(f"KV_{bucket}" for bucket in buckets)):
         try:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from nats.js.api import DiscardPolicy, KeyValueConfig, RePublish, RetentionPolicy, StorageType, StreamConfig
 
-from runcast.wire import limits, limits_admin, subjects
+from runcast.wire import limits, limits_admin, limits_revocation, subjects
 
 EPOCH_KEY: Final = "runcast.epoch"
 """Where a stream's metadata keeps its epoch."""
@@ -118,4 +118,18 @@ def runs_config(replicas: int) -> StreamConfig:
         allow_msg_ttl=True,
         subject_delete_marker_ttl=60.0,
         republish=RePublish(src=src, dest=dest, headers_only=True),
+    )
+
+
+def revoked_config(replicas: int) -> StreamConfig:
+    """The revocations' bucket: each ends by itself, and is republished once it is stored; full, it refuses the next."""
+    src, dest = subjects.revoked_subjects()
+    return bucket_config(
+        subjects.REVOKED_BUCKET,
+        replicas,
+        allow_msg_ttl=True,
+        subject_delete_marker_ttl=limits_revocation.REVOCATION_MARKER_S,
+        max_msgs=limits_revocation.REVOCATIONS_MAX,
+        max_msg_size=limits_revocation.REVOCATION_VALUE_BYTES_MAX,
+        republish=RePublish(src=src, dest=dest),
     )

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -18,9 +19,11 @@ from aiohttp import web
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
+from runcast.bus.denials import Denials
 from runcast.bus.deployment import Shard, read_deployment
 from runcast.bus.direct import DirectReader
 from runcast.bus.erasure_watch import ErasureWatch
+from runcast.bus.guard import Guard
 from runcast.bus.policy.book import PolicyBook
 from runcast.bus.process import PortInUseError, announce_ready
 from runcast.bus.retention import retention_of
@@ -46,6 +49,7 @@ STATIC: Final = Path(__file__).parent / "static"
 TICK_S: Final = 1.0
 """How often sessions look at the clock."""
 _USERS_SHOWN: Final = 50
+_NOT_READ: Final = "waiting to read who is revoked"
 
 
 class Edge:
@@ -66,6 +70,9 @@ class Edge:
         cursors: what devices acknowledged.
         upstream: stores what devices send.
         statistics: counts of this edge.
+        refusals: of tokens and pages since the start, by code.
+        denials: who was not let in.
+        guard: keeps out whom operators revoke.
     """
 
     hub: Hub
@@ -83,6 +90,9 @@ class Edge:
         self.bus = Bus(log)
         self.connections: set[Connection] = set()
         self.statistics = EdgeStatistics()
+        self.refusals: Counter[str] = Counter()
+        self.denials = Denials(log, self.refusals)
+        self.guard = Guard(self.bus, settings.id, log, lambda: self.connections)
         self.started = time.monotonic()
         self.shards = Shards()
         self.retention = retention_of(self.policy.of)
@@ -119,7 +129,7 @@ class Edge:
             self.erasures,
             self.retention,
         )
-        self.upstream = Upstream(self.bus, wall_ms, self.retention, lambda number: self.shards.get(number).retention_s)
+        self.upstream = Upstream(self.bus, wall_ms, self.policy.of, self.retention, lambda number: self.shards.get(number).retention_s)
         await self.erasures.open()
         self.not_ready = ""
 
@@ -190,7 +200,7 @@ class Edge:
         )
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        reason = self.not_ready or ("" if self.bus.connected else "NATS is not connected")
+        reason = self.not_ready or ("" if self.bus.connected else "NATS is not connected") or ("" if self.guard.current else _NOT_READ)
         body = {"ready": not reason, "reason": reason, **self.bus.health.report(time.monotonic())}
         return web.json_response(body, status=503 if reason else 200)
 
@@ -214,6 +224,7 @@ class Edge:
             "to_send": statistics.to_send.as_json(),
             "to_ack": statistics.to_ack.as_json(),
             "alerts": statistics.alerts,
+            "refusals": dict(self.refusals),
             "health": self.bus.health.report(now),
         }
 
@@ -329,11 +340,15 @@ async def _run(edge: Edge, port: int, stop: asyncio.Event) -> None:
     await edge.bus.open(edge.settings)
     edge.not_ready = "waiting for a router to create the deployment"
     edge.bus.disconnected.append(edge.shards.lost)
+    await edge.guard.open()
     async with asyncio.TaskGroup() as group:
         group.create_task(_follow_deployment(edge), name="deployment")
         group.create_task(edge.auth.run(), name="authentication")
+        group.create_task(edge.guard.run(), name="revocations")
         group.create_task(edge.policy.run(), name="policy file")
         await _until_found(edge)
+        edge.not_ready = _NOT_READ
+        await edge.guard.ready(None)
         await edge.attach()
         announce_ready("edge", edge.settings.host, port)
         edge.log.info("ready", port=port, shards=edge.shards.count)

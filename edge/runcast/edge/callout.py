@@ -39,12 +39,14 @@ class Answer(msgspec.Struct):
         user: the user.
         expires_in_s: how long that counts, seconds.
         token_id: names the token, to take it back by; "" when it has no name.
+        issued_at: when the user got it (logged in), Unix seconds; 0.0 when it does not say: then no revocation ends for it by a new token.
     """
 
     tenant: str
     user: str
     expires_in_s: Annotated[float, msgspec.Meta(gt=0, le=366 * 86_400)]
     token_id: str = ""
+    issued_at: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
 class CalloutAuthenticator:
@@ -113,7 +115,7 @@ class CalloutAuthenticator:
             raise self._away("the service that is asked about tokens answers what is no user") from exc
         self._problem = ""
         now = time.time()
-        return Identity(user, Term(now + answer.expires_in_s, now, answer.token_id), "http")
+        return Identity(user, Term(now + answer.expires_in_s, answer.issued_at, answer.token_id), "http")
 
     def _away(self, problem: str) -> UnavailableError:
         self._problem = problem

@@ -16,6 +16,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from runcast.bus.cursors import Acknowledged
 from runcast.bus.identity.claims import Identity, Term
 from runcast.bus.identity.jwt import TokenRefusedError
+from runcast.bus.revocations import Peer
 from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Probe, Read, Reauthenticate, Store
 from runcast.edge.entry import Entry
 from runcast.edge.feed import Feed
@@ -31,6 +32,7 @@ from runcast.wire.errors import FrameInvalidError, RuncastError, UnavailableErro
 from runcast.wire.frames import Hello, Send
 from runcast.wire.ids import UserKey
 from runcast.wire.position import EARLIEST, LATEST
+from runcast.wire.targets import targets_of_device
 
 if TYPE_CHECKING:
     from runcast.edge.app import Edge
@@ -39,6 +41,8 @@ _CLOSE_REASON_BYTES_MAX: Final = 120
 """RFC 6455 5.5: a control frame carries at most 125 bytes, two of them the code."""
 
 _FOREIGN: Final = "pages of this origin may not connect here"
+_NOTHING_MORE: Final = frozenset({"revoked", "token_expired"})
+"""Ends after which a peer gets nothing that was waiting for its socket either."""
 
 
 class Connection:
@@ -54,6 +58,7 @@ class Connection:
         self._codec = codec
         self._handshake = handshake
         self._transport = request.transport
+        self._address = request.remote or ""
         self._opcode = WSMsgType.BINARY if codec.binary else WSMsgType.TEXT
         self._feed: Feed | None = None
         self._control: deque[bytes] = deque()
@@ -78,6 +83,7 @@ class Connection:
             async with self._group:
                 writer = self._spawn(self._write())
                 if not self._handshake.welcome:
+                    self._edge.denials.note(self._address, "origin_refused", _FOREIGN)
                     self.session.close("origin_refused", _FOREIGN)
                     self._carry()
                 await self._receive()
@@ -128,6 +134,18 @@ class Connection:
         self.session.drain(reconnect_in_s=reconnect_in_s, grace_s=grace_s, now=time.monotonic())
         self._carry()
 
+    @property
+    def peer(self) -> Peer | None:
+        """See `guard.Guest`."""
+        if self.user is None or self.term is None or self.session.state is State.CLOSED:
+            return None
+        return _peer(self.user, self.session.device, self.term)
+
+    def expel(self, error: RuncastError) -> None:
+        """See `guard.Guest`."""
+        self.session.close(error.code.name, error.message)
+        self._carry()
+
     # --- effects ---
 
     def _carry(self) -> None:
@@ -161,6 +179,8 @@ class Connection:
                 self._wake.set()
             case Close():
                 self._closing = effect
+                if effect.code in _NOTHING_MORE:
+                    self._data.clear()
                 self._spawn(self._cut())
                 self._wake.set()
 
@@ -259,8 +279,7 @@ class Connection:
     async def _open(self, hello: Hello) -> None:
         try:
             identity = await self._authenticate(hello.token)
-            self.user = user = identity.user
-            self.term = identity.term
+            user = identity.user
             feed = await self._edge.hub.join(user, self)
             self._feed = feed
             cursor, known = await self._find_cursor(user, feed.shard, hello)
@@ -347,7 +366,7 @@ class Connection:
             identity = await self._edge.auth.authenticate(token, self._handshake.headers)
             if identity.user != self.user:
                 raise RuncastError("the new token is another user's; connect anew for another user", code="unauthenticated")
-            self.term = identity.term
+            await self._admit(identity)
             self.session.reauthenticated(_deadline(identity))
         except RuncastError as exc:
             self._note_refusal(exc)
@@ -355,24 +374,42 @@ class Connection:
         self._carry()
 
     async def _authenticate(self, hello_token: str) -> Identity:
-        """Find out whose device it is.
+        """Find out whose device it is, and let it in.
 
         Raises:
-            RuncastError: see `Authenticator.authenticate`.
+            RuncastError: see `Authenticator.authenticate` and `_admit`.
         """
         handshake = self._handshake
         token = handshake.choose(hello_token)
         if not token and handshake.cookie:
             raise RuncastError(_FOREIGN, code="origin_refused")
         try:
-            return await self._edge.auth.authenticate(token, handshake.headers)
+            identity = await self._edge.auth.authenticate(token, handshake.headers)
+            await self._admit(identity)
+            return identity
         except RuncastError as exc:
             self._note_refusal(exc)
             raise
 
+    async def _admit(self, identity: Identity) -> None:
+        """See that nobody keeps the user, the device or the token out; from now on it counts, and the guard sees it.
+
+        Raises:
+            RuncastError: `revoked`.
+            UnavailableError: it is not known now who is kept out.
+        """
+        guard = self._edge.guard
+        await guard.ready()
+        guard.check(_peer(identity.user, self.session.device, identity.term))
+        self.user, self.term = identity.user, identity.term
+
     def _note_refusal(self, error: RuncastError) -> None:
         reason = error.reason if isinstance(error, TokenRefusedError) else error.message
-        self._edge.log.info("token_refused", code=error.code.name, reason=reason, device=self.session.device)
+        self._edge.denials.note(self._address, error.code.name, reason)
+
+
+def _peer(user: UserKey, device: str, term: Term) -> Peer:
+    return Peer(targets_of_device(user, device, term.token_id), term.issued_at)
 
 
 def _deadline(identity: Identity) -> float:

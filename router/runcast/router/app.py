@@ -32,6 +32,7 @@ from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
 from runcast.bus.deployment import Deployment, DeploymentError, provision
+from runcast.bus.guard import Guard
 from runcast.bus.identity.trust import Trust
 from runcast.bus.policy.book import PolicyBook
 from runcast.bus.process import announce_ready
@@ -39,7 +40,7 @@ from runcast.bus.rpc_health import Health
 from runcast.bus.rpc_port import OPTIONS, open_port
 from runcast.bus.statistics import tell_statistics
 from runcast.bus.tls import Certificates
-from runcast.router.auth import Authenticator, DevAuthenticator, FileAuthenticator
+from runcast.router.auth import Authenticator, DevAuthenticator, FileAuthenticator, GuardedAuthenticator
 from runcast.router.health import SERVICES
 from runcast.router.inbox import InboxService
 from runcast.router.node import Node
@@ -47,7 +48,7 @@ from runcast.router.principals import Principals
 from runcast.router.publish import PublishService
 from runcast.router.settings import RouterSettings
 from runcast.v1 import inbox_pb2_grpc, ingest_pb2_grpc
-from runcast.wire import limits
+from runcast.wire import limits, limits_revocation
 from runcast.wire.errors import RuncastError, UnavailableError
 
 _LAST_S: Final = 0.75
@@ -70,10 +71,12 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
     await health.tell(serving=False)
     server = grpc.aio.server(options=OPTIONS)
     principals = Principals(node.denials)
+    node.guard = Guard(bus, node.id, log, principals.guests)
     trust = _make_trust(settings, principals, log)
     authenticator: Authenticator = DevAuthenticator()
     if trust is not None and settings.auth in ("token", "mtls"):
         authenticator = FileAuthenticator(trust, settings.auth)
+    authenticator = GuardedAuthenticator(authenticator, node.guard)
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(PublishService(node, authenticator, principals), server)
     inbox_pb2_grpc.add_InboxServiceServicer_to_server(InboxService(node, authenticator, principals), server)
     health.add_to(server)
@@ -91,6 +94,7 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
                 group.create_task(node.losses.run(), name="losses"),
                 group.create_task(principals.run(), name="principals"),
                 group.create_task(node.erasures.run(node.forget), name="erasing"),
+                group.create_task(node.guard.run(), name="revocations"),
                 group.create_task(policy.run(), name="policy file"),
             ]
             if trust is not None:
@@ -135,12 +139,13 @@ async def _keep_connected(node: Node, health: Health, settings: RouterSettings, 
     await node.receipts.open()
     await node.losses.open()
     await node.erasures.open()
+    await node.guard.open()
     announced = False
     while True:
         lost.clear()
         if bus.connected:
             deployment = await _verify(node, settings, lost, first=not announced)
-            if deployment is not None:
+            if deployment is not None and await _until_read(node, lost):
                 bus.health.storage.verified(time.monotonic())
                 node.know_horizon(deployment.resend_horizon_s)
                 await health.tell(serving=True)
@@ -178,6 +183,15 @@ async def _verify(node: Node, settings: RouterSettings, lost: asyncio.Event, *, 
         await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 # jitter, not a secret
         wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
     return None
+
+
+async def _until_read(node: Node, lost: asyncio.Event) -> bool:
+    """Wait until it is known who is revoked; False when the connection is lost first."""
+    while not lost.is_set():
+        with contextlib.suppress(UnavailableError):
+            await node.guard.ready(limits_revocation.REVOCATIONS_PAUSE_S)
+            return True
+    return False
 
 
 async def _until_lost(work: Coroutine[Any, Any, Deployment], lost: asyncio.Event) -> Deployment | None:

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import grpc.aio
 
 from runcast.bus.denials import Denials
+from runcast.bus.guard import Guard
 from runcast.bus.identity.agents import Agent
 from runcast.bus.identity.apikeys import looks_like_key
 from runcast.bus.identity.authfile import AuthFile
@@ -20,8 +21,10 @@ from runcast.bus.identity.claims import ClaimsRefusedError, read_text
 from runcast.bus.identity.jwt import TokenRefusedError
 from runcast.bus.identity.scopes import EVERYTHING, Scopes
 from runcast.bus.identity.trust import Trust
+from runcast.bus.revocations import Peer
 from runcast.bus.rpc_status import refuse_call
 from runcast.wire.errors import RuncastError
+from runcast.wire.targets import targets_of_agent
 
 Mode = Literal["token", "mtls"]
 
@@ -34,10 +37,11 @@ class Principal:
         scopes: what it may do, by the auth file in force.
         expires_at: its proof is good until then, Unix seconds; infinity for always.
         token_id: of its token, for revocation; "" when it has none.
+        issued_at: of its token, Unix seconds; 0.0 when it does not say.
         find: who it is by another auth file; None when it is nobody there.
     """
 
-    __slots__ = ("expires_at", "find", "name", "scopes", "token_id")
+    __slots__ = ("expires_at", "find", "issued_at", "name", "scopes", "token_id")
 
     def __init__(
         self,
@@ -47,12 +51,19 @@ class Principal:
         *,
         expires_at: float = math.inf,
         token_id: str = "",
+        issued_at: float = 0.0,
     ) -> None:
         self.name = name
         self.scopes = scopes
         self.find = find
         self.expires_at = expires_at
         self.token_id = token_id
+        self.issued_at = issued_at
+
+    @property
+    def peer(self) -> Peer:
+        """By what it can be kept out."""
+        return Peer(targets_of_agent(self.name, self.token_id), self.issued_at)
 
 
 class Authenticator(Protocol):
@@ -130,7 +141,27 @@ class FileAuthenticator:
             lambda file: file.agents.by_token(issuer.name, subject) if issuer.issuer in file.issuers else None,
             expires_at=term.expires_at,
             token_id=term.token_id,
+            issued_at=term.issued_at,
         )
+
+
+class GuardedAuthenticator:
+    """Keeps out whom operators revoke.
+
+    Args:
+        authenticator: says who is calling.
+        guard: of the process.
+    """
+
+    def __init__(self, authenticator: Authenticator, guard: Guard) -> None:
+        self._authenticator = authenticator
+        self._guard = guard
+
+    async def authenticate(self, caller: Caller) -> Principal:
+        """See `Authenticator`; `revoked`, too."""
+        principal = await self._authenticator.authenticate(caller)
+        self._guard.check(principal.peer)
+        return principal
 
 
 async def admit(authenticator: Authenticator, context: "grpc.aio.ServicerContext[Any, Any]", denials: Denials) -> Principal:

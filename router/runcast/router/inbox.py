@@ -36,6 +36,7 @@ class InboxService(inbox_pb2_grpc.InboxServiceServicer):
                 request = await context.read()
             group, worker, in_flight_max = _read_hello(request)
             principal.scopes.check_group(group)
+            node.guard.check(principal.peer)  # again: its hello took its time
         except TimeoutError:
             await refuse_call(context, hello_late())
         except DecodeError as exc:

@@ -18,6 +18,7 @@ from runcast.bus.connection import Bus
 from runcast.bus.denials import Denials
 from runcast.bus.deployment import Shard
 from runcast.bus.erasure_watch import ErasureWatch
+from runcast.bus.guard import Guard
 from runcast.bus.health import State
 from runcast.bus.policy.book import PolicyBook
 from runcast.bus.retention import retention_of, ttl_s
@@ -64,7 +65,10 @@ class Node:
         erasures: users who are being erased.
         retention: of tenants.
         leaving: the process is about to stop; no new streams.
+        guard: keeps out whom operators revoke; set right after the node was made.
     """
+
+    guard: Guard
 
     def __init__(self, node_id: str, bus: Bus, log: BoundLogger, policy: PolicyBook) -> None:
         self.id = node_id
@@ -144,12 +148,12 @@ class Node:
             stream.check_horizon(horizon_s)
 
     def require_storage(self) -> None:
-        """Go on only when storage was found since the connection to NATS was opened.
+        """Go on only when storage was found, and read who is revoked, since the connection to NATS was opened.
 
         Raises:
             UnavailableError: it was not.
         """
-        if not self._begun:
+        if not (self._begun and self.guard.current):
             raise UnavailableError("this router has no connection to storage just now", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
 
     def shard_of(self, user: UserKey) -> int:

@@ -5,16 +5,19 @@ Rules:
   its streams.
 - Shortly before a token is over, its streams are sent away (GoAway): a client comes back with a new token, and nothing is lost. A stream
   that is still there when it is over ends with `token_expired`.
+- Whom an operator revokes or disconnects loses its streams (`runcast.bus.guard`).
 - One clock for all of them, no timer each.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 from runcast.bus.denials import Denials
+from runcast.bus.guard import Guest
 from runcast.bus.identity.authfile import AuthFile
+from runcast.bus.revocations import Peer
 from runcast.router.auth import Principal
 from runcast.router.node import Leavable
 from runcast.wire import limits
@@ -25,10 +28,26 @@ Check = Callable[[], None]
 
 
 class _Place:
-    def __init__(self, principal: Principal, check: Check) -> None:
+    """A stream, and whose it is."""
+
+    def __init__(self, stream: Leavable, principal: Principal, check: Check, denials: Denials) -> None:
         self.principal = principal
         self.check = check
         self.leaving = False
+        self._stream = stream
+        self._denials = denials
+        self._ended = False
+
+    @property
+    def peer(self) -> Peer | None:
+        """See `guard.Guest`."""
+        return None if self._ended else self.principal.peer
+
+    def expel(self, error: RuncastError) -> None:
+        """See `guard.Guest`."""
+        self._ended = True
+        self._denials.note(self.principal.name, error.code.name, error.message)
+        self._stream.refuse(error)
 
 
 class Principals:
@@ -47,7 +66,7 @@ class Principals:
     @contextmanager
     def holding(self, stream: Leavable, principal: Principal, check: Check = lambda: None) -> Iterator[None]:
         """Look after a stream while the block lasts."""
-        self._places[stream] = _Place(principal, check)
+        self._places[stream] = _Place(stream, principal, check, self._denials)
         try:
             yield
         finally:
@@ -64,34 +83,27 @@ class Principals:
         for stream, place in list(self._places.items()):
             left_s = place.principal.expires_at - now
             if left_s <= 0.0:
-                self._end(stream, place, RuncastError("the token is over; come back with a new one", code="token_expired"))
+                place.expel(RuncastError("the token is over; come back with a new one", code="token_expired"))
             elif left_s <= limits.AGENT_TOKEN_RENEW_S and not place.leaving:
                 place.leaving = True
                 stream.leave("the token is nearly over; come back with a new one", int(left_s * 1000))
 
     def reload(self, file: AuthFile) -> None:
         """Another auth file is in force."""
-        for stream, place in list(self._places.items()):
+        for place in list(self._places.values()):
             principal = place.principal
             if principal.find is None:
                 continue
             agent = principal.find(file)
             if agent is None:
-                self._end(stream, place, RuncastError("the token is not accepted any more", code="unauthenticated"))
+                place.expel(RuncastError("the token is not accepted any more", code="unauthenticated"))
                 continue
             principal.scopes = agent.scopes
             try:
                 place.check()
             except RuncastError as exc:
-                self._end(stream, place, exc)
+                place.expel(exc)
 
-    def end(self, chosen: Callable[[Principal], bool], error: RuncastError) -> int:
-        """End the streams of the chosen principals; returns how many."""
-        found = [(stream, place) for stream, place in self._places.items() if chosen(place.principal)]
-        for stream, place in found:
-            self._end(stream, place, error)
-        return len(found)
-
-    def _end(self, stream: Leavable, place: _Place, error: RuncastError) -> None:
-        self._denials.note(place.principal.name, error.code.name, error.message)
-        stream.refuse(error)
+    def guests(self) -> Collection[Guest]:
+        """All of them, for the guard."""
+        return self._places.values()

@@ -70,8 +70,8 @@ class Puller:
                 await self._wake.wait()
                 continue
             try:
+                self._require_storage()
                 if not opened:
-                    self._require_storage()
                     await self._queue.open()
                     opened = True
                 self._credit, self._problem = room, ""
