@@ -3,8 +3,9 @@
 Rules
 1. First every router and edge keeps the user out and forgets what it holds in memory (`runcast.bus.erasure_watch`): so nobody writes
    while it is removed, and nobody goes on from what was.
-2. What is stored is removed by purges of the user's own subjects, and then looked for on the streams' leaders, as often as it takes. "Done"
-   is said only when nothing was found.
+2. What is stored is deleted message by message, for only then does nats-server overwrite it on its disk; a purge leaves the bytes where
+   they are (tried on 2.15). Buckets take no deletions, so there, and where time runs out, the user's own subjects are purged. Then
+   everything is looked for on the streams' leaders, and again, as often as it takes. "Done" is said only when nothing was found.
 3. Who did not answer may hold something in memory, or write it: then the outcome is *indeterminate*, whatever was removed. To erase again
    does no harm.
 4. Afterwards the user is like one who was never here: events that agents emit from then on are a new beginning.
@@ -33,8 +34,10 @@ from runcast.wire.errors import UnavailableError
 from runcast.wire.ids import UserKey
 from runcast.wire.limits_erasure import (
     ERASE_ANSWERS_S,
+    ERASE_DELETES_AT_ONCE,
     ERASE_HOLD_S,
     ERASE_LISTEN_S,
+    ERASE_OVERWRITE_S,
     ERASE_PURGE_S,
     ERASE_READS_MAX,
     ERASE_ROUNDS_MAX,
@@ -162,7 +165,7 @@ class Eraser:
             for key in await self._tries_of(user, shard):
                 await self._purge(f"KV_{subjects.RUNS_BUCKET}", subjects.kv_subject(subjects.RUNS_BUCKET, key))
             for place in subjects.user_places(user, shard):
-                removed[place.name] += await self._purge(place.stream, place.subjects)
+                removed[place.name] += await self._overwrite(place) + await self._purge(place.stream, place.subjects)
             left = await self.left(user, shard)
             if not left:
                 return
@@ -170,6 +173,35 @@ class Eraser:
             f"something of this user is stored again and again ({', '.join(left)}): somebody who did not hear of it writes; erase again",
             code="indeterminate",
         )
+
+    async def _overwrite(self, place: UserPlace) -> int:
+        """Delete messages one by one, as far as time allows; how many that were."""
+        if place.stream.startswith("KV_"):
+            return 0
+        until = asyncio.get_running_loop().time() + ERASE_OVERWRITE_S
+        deleted = seq = 0
+        while asyncio.get_running_loop().time() < until:
+            found: list[int] = []
+            while len(found) < ERASE_DELETES_AT_ONCE:
+                question: dict[str, object] = {"seq": seq + 1, "next_by_subj": place.subjects}
+                message = await self._bus.leaders.message(place.stream, question, limits.LEADER_WAIT_S)
+                if message is None:
+                    break
+                seq = message.seq
+                found.append(seq)
+            if not found:
+                break
+            deleted += sum(await asyncio.gather(*(self._delete(place.stream, each) for each in found)))
+        return deleted
+
+    async def _delete(self, stream: str, seq: int) -> bool:
+        """Delete a message; False: it is left to the purge."""
+        with contextlib.suppress(nats.errors.Error, msgspec.DecodeError, UnavailableError):
+            answer = await self._bus.replies.request(
+                f"$JS.API.STREAM.MSG.DELETE.{stream}", msgspec.json.encode({"seq": seq}), None, ERASE_PURGE_S
+            )
+            return _read_purged(answer.data).error is None
+        return False
 
     async def _purge(self, stream: str, wanted: str) -> int:
         """Remove the messages of these subjects; how many they were."""
