@@ -122,8 +122,14 @@ AUDIT = [
     "$JS.API.DIRECT.GET.RUNCAST_AUDIT.audit.Erase",
     "$JS.API.STREAM.MSG.GET.RUNCAST_AUDIT",
 ]
-PURGES = ["ctl.erase", "$JS.API.STREAM.PURGE.RUNCAST_EV_0", "$JS.API.STREAM.PURGE.RUNCAST_INBOX", "$JS.API.STREAM.PURGE.KV_RUNCAST_CURSORS"]
-NEVER += ["$JS.API.STREAM.MSG.DELETE.RUNCAST_EV_0", "$JS.API.CONSUMER.CREATE.RUNCAST_EV_0.c", "live.0.default.alice", "lease.p"]
+PURGES = [
+    "ctl.erase",
+    "$JS.API.STREAM.MSG.DELETE.RUNCAST_EV_0",
+    "$JS.API.STREAM.PURGE.RUNCAST_EV_0",
+    "$JS.API.STREAM.PURGE.RUNCAST_INBOX",
+    "$JS.API.STREAM.PURGE.KV_RUNCAST_CURSORS",
+]
+NEVER += ["$JS.API.CONSUMER.CREATE.RUNCAST_EV_0.c", "live.0.default.alice", "lease.p"]
 NEVER += ["revoked.user.default.alice"]
 REVOKES = ["$KV.RUNCAST_REVOKED.user.default.alice", "ctl.disconnect"]
 
@@ -172,6 +178,7 @@ REVOKES = ["$KV.RUNCAST_REVOKED.user.default.alice", "ctl.disconnect"]
                 *NEVER,
                 "$JS.API.STREAM.CREATE.RUNCAST_EV_0",
                 "$JS.API.STREAM.PURGE.RUNCAST_AUDIT",
+                "$JS.API.STREAM.MSG.DELETE.RUNCAST_AUDIT",
                 "$JS.API.STREAM.DELETE.RUNCAST_AUDIT",
                 "$JS.API.STREAM.PURGE.KV_RUNCAST_REVOKED",
                 "$JS.API.CONSUMER.MSG.NEXT.RUNCAST_INBOX.group_g",

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator
 
 import nats
@@ -91,6 +92,31 @@ async def test_nothing_is_left_and_everybody_is_told(runcast_cluster, bus, erase
     for device in devices[key]:
         await device.wait_end(run.id)
         assert {event.run_id for event in device.recording().events} == {run.id}
+
+
+async def test_what_was_said_is_not_on_nats_s_disk_any_more(runcast_cluster, bus, eraser, runcast_device, user):
+    key = UserKey("default", user)
+    shard = await shard_of(bus, key)
+    said, kept, put_aside = (secrets.token_hex(16) for _ in range(3))
+    device = await runcast_device(user, tenant="default", reconnect=False)
+    async with agent(runcast_cluster) as rc, rc.run(user=user) as run:
+        for _ in range(50):
+            await run.custom("said", {"x": said})
+            await run.flush()
+            for kind in ("ev", f"in.{GROUP}", f"parked.{GROUP}"):  # of somebody else: what is alone in a file goes with the file
+                await bus.js.publish(f"{kind}.{shard}.default.somebody-else-{user[-4:]}", secrets.token_bytes(1000))
+    await device.send_message(GROUP, "", kept)
+    await bus.js.publish(f"parked.{GROUP}.{shard}.{key.token}", put_aside.encode())
+    texts = {"said": said, "kept": kept, "put aside": put_aside}
+    assert on_disk(runcast_cluster, texts) == set(texts)
+    erased = await eraser.erase(key, shard, ALL)
+    assert erased.removed["stream"] >= 50
+    assert on_disk(runcast_cluster, texts) == set()
+
+
+def on_disk(cluster: Cluster, texts: dict[str, str]) -> set[str]:
+    data = b"".join(path.read_bytes() for path in (cluster.directory / "nats").rglob("*") if path.is_file())
+    return {name for name, text in texts.items() if text.encode() in data}
 
 
 async def test_a_position_from_before_is_told_to_begin_anew_after_new_events_too(runcast_cluster, bus, eraser, runcast_device, user):

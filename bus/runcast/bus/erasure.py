@@ -3,8 +3,9 @@
 Rules
 1. First every router and edge keeps the user out and forgets what it holds in memory (`runcast.bus.erasure_watch`): so nobody writes
    while it is removed, and nobody goes on from what was.
-2. What is stored is removed by purges of the user's own subjects, and then looked for on the streams' leaders, as often as it takes. "Done"
-   is said only when nothing was found.
+2. What is stored is deleted message by message, for only then does nats-server overwrite it on its disk; a purge leaves the bytes where
+   they are (tried on 2.15). Buckets take no deletions, so there, and where time runs out, the user's own subjects are purged. Then
+   everything is looked for on the streams' leaders, and again, as often as it takes. "Done" is said only when nothing was found.
 3. Who did not answer may hold something in memory, or write it: then the outcome is *indeterminate*, whatever was removed. To erase again
    does no harm.
 4. Afterwards the user is like one who was never here: events that agents emit from then on are a new beginning.
@@ -26,6 +27,7 @@ from nats.aio.msg import Msg
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
+from runcast.bus.direct import DirectReader
 from runcast.bus.erasure_watch import Answer, Order
 from runcast.bus.storage import storage_error
 from runcast.wire import limits, subjects
@@ -35,6 +37,7 @@ from runcast.wire.limits_erasure import (
     ERASE_ANSWERS_S,
     ERASE_HOLD_S,
     ERASE_LISTEN_S,
+    ERASE_OVERWRITE_S,
     ERASE_PURGE_S,
     ERASE_READS_MAX,
     ERASE_ROUNDS_MAX,
@@ -101,11 +104,13 @@ class Eraser:
         self._bus = bus
         self._log = log
         self._answers_s = answers_s
+        self._reader = DirectReader(bus)
         self._rounds: dict[str, _Round] = {}
         self._prefix = ""
 
     async def open(self) -> None:
         """Listen for answers."""
+        await self._reader.open()
         self._prefix = self._bus.nc.new_inbox()
         await self._bus.nc.subscribe(f"{self._prefix}.*", cb=self._on_answer)
 
@@ -158,11 +163,16 @@ class Eraser:
 
     async def _remove(self, user: UserKey, shard: int, removed: Counter[str]) -> None:
         left: list[str] = []
+        until = asyncio.get_running_loop().time() + ERASE_OVERWRITE_S
         for _ in range(ERASE_ROUNDS_MAX):
             for key in await self._tries_of(user, shard):
                 await self._purge(f"KV_{subjects.RUNS_BUCKET}", subjects.kv_subject(subjects.RUNS_BUCKET, key))
             for place in subjects.user_places(user, shard):
-                removed[place.name] += await self._purge(place.stream, place.subjects)
+                removed[place.name] += await self._overwrite(place, until)
+                purged = await self._purge(place.stream, place.subjects)
+                removed[place.name] += purged
+                if purged and not place.in_bucket:
+                    self._log.warning("erased_not_overwritten", place=place.name, messages=purged, advice="its bytes stay in NATS's files")
             left = await self.left(user, shard)
             if not left:
                 return
@@ -170,6 +180,36 @@ class Eraser:
             f"something of this user is stored again and again ({', '.join(left)}): somebody who did not hear of it writes; erase again",
             code="indeterminate",
         )
+
+    async def _overwrite(self, place: UserPlace, until: float) -> int:
+        """Delete messages one by one, until then at most; how many that were."""
+        if place.in_bucket:  # takes no deletions
+            return 0
+        deleted = seq = 0
+        while asyncio.get_running_loop().time() < until:
+            found = await self._next(place, seq)
+            if not found:
+                break
+            seq = found[-1]
+            deleted += sum(await asyncio.gather(*(self._delete(place.stream, each) for each in found)))
+        return deleted
+
+    async def _next(self, place: UserPlace, after: int) -> list[int]:
+        """Messages of a place behind `after`, some of them; [] at the end. What a replica does not know yet is left to the purge."""
+        if place.name == "stream":
+            return [message.seq for message in await self._reader.history(place.stream, place.subjects, after + 1)]
+        question: dict[str, object] = {"seq": after + 1, "next_by_subj": place.subjects}
+        message = await self._bus.leaders.message(place.stream, question, limits.LEADER_WAIT_S)  # the inbox knows no Direct Get
+        return [message.seq] if message is not None else []
+
+    async def _delete(self, stream: str, seq: int) -> bool:
+        """Delete a message; False: it is left to the purge."""
+        with contextlib.suppress(nats.errors.Error, msgspec.DecodeError, UnavailableError):
+            answer = await self._bus.replies.request(
+                f"$JS.API.STREAM.MSG.DELETE.{stream}", msgspec.json.encode({"seq": seq}), None, ERASE_PURGE_S
+            )
+            return _read_purged(answer.data).error is None
+        return False
 
     async def _purge(self, stream: str, wanted: str) -> int:
         """Remove the messages of these subjects; how many they were."""

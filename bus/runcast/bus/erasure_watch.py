@@ -151,7 +151,7 @@ class ErasureWatch:
         try:
             async with asyncio.timeout(ERASE_SETTLE_S):
                 connections = await forget(user)
-        except TimeoutError:
+        except (TimeoutError, RuncastError):  # as while storage can't be reached
             state = "failed"
         self._log.info("user_forgotten", user=user.token, erasing=order.id, connections=connections, state=state)
         await self._answer(reply, state, connections)

@@ -23,6 +23,7 @@ from runcast.bus.tls import CertificateError, client_context, server_context
 
 PREFIX = "RUNCAST_"
 
+_SCHEMES: Final = re.compile(r"(?=\b[a-z]+://)")
 _BIND: Final = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^\[\]]+):([0-9]{1,5})", re.ASCII)
 
 
@@ -134,8 +135,16 @@ def load_settings(kind: type[S], role: str, environ: Mapping[str, str] = os.envi
 
 
 def masked_urls(text: str) -> str:
-    """Comma-separated URLs without their users, passwords and tokens, for showing."""
-    return ",".join(_masked_url(url) for url in text.split(","))
+    """Comma-separated URLs without their users, passwords and tokens, for showing. A password with a comma in it is hidden, too."""
+    return "".join(_masked_list(part) for part in _SCHEMES.split(text))
+
+
+def _masked_list(text: str) -> str:
+    urls = text.split(",")
+    last = max((number for number, url in enumerate(urls) if "@" in url), default=-1)
+    if all("@" in url for url in urls[: last + 1]):
+        return ",".join(_masked_url(url) for url in urls)
+    return _masked_url(text)
 
 
 def _masked_url(url: str) -> str:
@@ -206,7 +215,9 @@ def _nats_problems(settings: ServiceSettings) -> list[str]:
     if not settings.nats_servers:
         return ["RUNCAST_NATS_URL is empty; set it to nats://HOST:4222"]
     wrong = [url for url in settings.nats_servers if not _is_nats_url(url)]
-    return [f"RUNCAST_NATS_URL: {masked_urls(url)!r} is not a NATS server's URL; expected nats://HOST:4222" for url in wrong]
+    whole = "@" in settings.nats_url  # then what is no URL may be a part of a password
+    shown = [masked_urls(settings.nats_url if whole else url) for url in wrong]
+    return [f"RUNCAST_NATS_URL: {url!r} is not a NATS server's URL; expected nats://HOST:4222" for url in dict.fromkeys(shown)]
 
 
 def _tls_problems(settings: ServiceSettings) -> list[str]:

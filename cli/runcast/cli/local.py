@@ -89,6 +89,8 @@ async def check_nats(urls: str) -> None:
     Raises:
         CommandError: nobody does.
     """
+    from runcast.bus.settings import masked_urls  # noqa: PLC0415 # `runcast --help` does without
+
     for url in urls.split(","):
         parts = urlsplit(url.strip() if "://" in url else f"nats://{url.strip()}")
         try:
@@ -100,11 +102,15 @@ async def check_nats(urls: str) -> None:
             continue
         if greeting.startswith(b"INFO "):
             return
-    raise CommandError("nats_unreachable", f"no NATS server answers at {urls}; start one, or leave --nats-url out", status=NOT_BEGUN)
+    raise CommandError(
+        "nats_unreachable", f"no NATS server answers at {masked_urls(urls)}; start one, or leave --nats-url out", status=NOT_BEGUN
+    )
 
 
 def describe(cluster: Cluster) -> list[str]:
     """Where everything is, a line each."""
+    from runcast.bus.settings import masked_urls  # noqa: PLC0415 # `runcast --help` does without
+
     edge, router = cluster.edges[0], cluster.routers[0]
     admins = (
         [f"  operators {cluster.admins[0].address}   ({_several(len(cluster.admins), 'admin')}, pages at {cluster.admins[0].http_url}/)"]
@@ -115,7 +121,7 @@ def describe(cluster: Cluster) -> list[str]:
         f"  browsers  {edge.url}   ({_several(len(cluster.edges), 'edge')})",
         f"  agents    {'https://' if cluster.tls else ''}{router.address}   ({_several(len(cluster.routers), 'router')})",
         *admins,
-        f"  NATS      {cluster.nats_url}{'' if cluster.nats else '   (not ours)'}",
+        f"  NATS      {masked_urls(cluster.nats_url)}{'' if cluster.nats else '   (not ours)'}",
     ]
 
 

@@ -251,6 +251,11 @@ class UserPlace(NamedTuple):
     stream: str
     subjects: str
 
+    @property
+    def in_bucket(self) -> bool:
+        """The stream is a bucket's."""
+        return self.stream.startswith("KV_")
+
 
 def user_places(user: UserKey, shard: int) -> tuple[UserPlace, ...]:
     """Everything that is stored under the user's name, in all streams and buckets but those that are about access and audit."""

@@ -173,6 +173,7 @@ def test_a_bind_address_has_host_and_port(bind: str) -> None:
         ("me:secret@h:4222", "***@h:4222"),
         ("nats://a,nats://me:secret@b,tls://me:secret@c", "nats://a,nats://***@b,tls://***@c"),
         ("nats://me:se@cret@h", "nats://***@h"),
+        ("nats://me:se,cr,et@h,nats://b", "nats://***@h,nats://b"),
     ],
 )
 def test_secrets_in_urls_are_masked(text: str, shown: str) -> None:
