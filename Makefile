@@ -6,8 +6,9 @@ PROTOS := $(wildcard proto/runcast/v1/*.proto)
 SERVICES := $(addprefix proto/runcast/v1/,admin.proto inbox.proto ingest.proto)
 COMPILE = $(BIN)/uv pip compile -q --generate-hashes --universal --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+SBOM = $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --sv 1.6 --output-reproducible --of JSON
 
-.PHONY: help setup demo test test-tools lint proto proto-check lock bench verify soak clean
+.PHONY: help setup demo test test-tools lint proto proto-check lock audit sbom bench verify soak clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +55,15 @@ lock: setup ## resolve the lock files again (UPGRADE=1: to the newest versions)
 	$(COMPILE) pyproject.toml --extra dev -o requirements.lock
 	$(COMPILE) pyproject.toml --extra server -c requirements.lock -o deploy/requirements.lock
 	printf 'hatchling\nuv\n' | $(COMPILE) - -c requirements.lock -o deploy/build.lock
+
+audit: setup ## are there known vulnerabilities in what is locked? (REQUIRED=1: it counts, too, if nobody could be asked)
+	@$(BIN)/python .ci/audit.py $(if $(REQUIRED),--required)
+
+sbom: setup ## what images hold, and what builds and tests them, as CycloneDX JSON in dist/
+	@mkdir -p dist
+	@PYTHONWARNINGS=ignore $(SBOM) deploy/requirements.lock -o dist/runcast-images.cdx.json
+	@PYTHONWARNINGS=ignore $(SBOM) requirements.lock -o dist/runcast-development.cdx.json
+	@ls dist/*.cdx.json
 
 bench: setup ## figures of this machine
 	$(BIN)/runcast bench

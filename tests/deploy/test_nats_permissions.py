@@ -105,6 +105,12 @@ NEVER = [
     "$JS.API.STREAM.UPDATE.RUNCAST_EV_0",
     "$SYS.REQ.SERVER.PING",
 ]
+AUDIT = [
+    "audit.Erase",
+    "$JS.API.DIRECT.GET.RUNCAST_AUDIT",
+    "$JS.API.DIRECT.GET.RUNCAST_AUDIT.audit.Erase",
+    "$JS.API.STREAM.MSG.GET.RUNCAST_AUDIT",
+]
 PURGES = ["$JS.API.STREAM.PURGE.RUNCAST_EV_0", "$JS.API.STREAM.PURGE.RUNCAST_INBOX", "$JS.API.STREAM.PURGE.KV_RUNCAST_CURSORS"]
 NEVER += ["$JS.API.STREAM.MSG.DELETE.RUNCAST_EV_0", "$JS.API.CONSUMER.CREATE.RUNCAST_EV_0.c", "live.0.default.alice", "lease.p"]
 NEVER += ["revoked.user.default.alice"]
@@ -146,6 +152,7 @@ REVOKES = ["$KV.RUNCAST_REVOKED.user.default.alice", "ctl.disconnect"]
                 "stats.router.r",
                 *PURGES,
                 *REVOKES,
+                *AUDIT,
             ],
         ),
         (

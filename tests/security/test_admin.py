@@ -13,7 +13,7 @@ import pytest
 from runcast.bus.identity.apikeys import MadeKey, make_key
 from runcast.testkit import Cluster
 from runcast.testkit.plugin import ClusterFactory
-from runcast.v1.admin_pb2 import GetPresenceRequest, GetStatusRequest
+from runcast.v1.admin_pb2 import GetPresenceRequest, GetStatusRequest, ListAuditRequest
 from runcast.v1.admin_pb2_grpc import AdminServiceStub
 from runcast.v1.event_pb2 import User
 from tests.certificates import Authority
@@ -84,6 +84,9 @@ async def test_only_operators_get_in_and_roles_count(tmp_path: Path, runcast_clu
         assert {each.name: each.state for each in status.dependencies} == {"nats": "ok", "storage": "ok", "auth file": "ok"}
         presence = await stub.GetPresence(GetPresenceRequest(user=User(tenant="t", id="u")), metadata=bearer(OPERATOR.text))
         assert not presence.edges
+        listed = await stub.ListAudit(ListAuditRequest(count=3), metadata=bearer(VIEWER.text))
+        assert [(each.by, each.outcome) for each in listed.entries] == [("", "unauthenticated")] * 3
+        assert all(each.action in ("GetStatus", "GetPresence") and each.address.startswith("ipv4:127.0.0.1") for each in listed.entries)
     log = cluster.admins[0].log_path.read_text()
     refused = [line for line in log.splitlines() if "refused" in line]
     assert len(refused) == 2  # no token; no such key: once each, however often they came

@@ -4,7 +4,8 @@ Start: both ports are opened first, so that a port in use is known at once and p
 takes, and a router that creates the deployment; then the health is SERVING and the ready line is printed. What is asked meanwhile, or while
 the connection to NATS is lost, is answered as far as this process knows: it is there to tell what is wrong.
 
-Stop (SIGTERM): NOT_SERVING; both ports close, and what is under way is answered, within `limits.ADMIN_STOP_S`; the connection to NATS last.
+Stop (SIGTERM): NOT_SERVING; both ports close, and what is under way is answered, within `limits_admin.ADMIN_STOP_S`; the connection to
+NATS last.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ from runcast.bus.rpc_port import OPTIONS, open_port
 from runcast.bus.statistics import tell_statistics
 from runcast.bus.tls import Certificates
 from runcast.v1 import admin_pb2, admin_pb2_grpc
-from runcast.wire import limits
+from runcast.wire import limits_admin
 
 SERVICE: Final = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 _AGAIN_S: Final = 0.2
@@ -51,7 +52,7 @@ async def run_admin(settings: AdminSettings, log: BoundLogger, stop: asyncio.Eve
     health = Health([SERVICE], telling=[SERVICE])
     await health.tell(serving=False)
     server = grpc.aio.server(options=OPTIONS)
-    admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(node, desk), server)  # type: ignore[abstract] # see `Calls`
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(node, desk), server)
     health.add_to(server)
     certificates = Certificates(settings.tls_cert, settings.tls_key, settings.tls_ca) if settings.tls_cert else None
     port = open_port(server, settings, certificates)
@@ -73,7 +74,7 @@ async def run_admin(settings: AdminSettings, log: BoundLogger, stop: asyncio.Eve
             await health.tell(serving=False, stopping=True)
     finally:
         await runner.cleanup()
-        await server.stop(limits.ADMIN_STOP_S)
+        await server.stop(limits_admin.ADMIN_STOP_S)
         await bus.close()
 
 

@@ -8,8 +8,10 @@ from collections import Counter
 
 from structlog.stdlib import BoundLogger
 
+from runcast.admin.audit import Audit
 from runcast.bus.connection import Bus
 from runcast.bus.denials import Denials
+from runcast.bus.erasure import Eraser
 from runcast.bus.presence import PresenceReader
 from runcast.bus.revoking import Revoking
 from runcast.bus.shards import Shards
@@ -30,6 +32,8 @@ class Node:
         board: what all processes tell about themselves.
         presence: asks who is there.
         revoking: closes connections, and keeps out.
+        eraser: removes what is stored of a user.
+        audit: what operators did.
         refusals: of calls since the start, by code.
         denials: what was not allowed.
         calls: answered since the start, by name.
@@ -44,6 +48,8 @@ class Node:
         self.board = StatisticsBoard(bus)
         self.presence = PresenceReader(bus)
         self.revoking = Revoking(bus)
+        self.eraser = Eraser(bus, log)
+        self.audit = Audit(bus, log)
         self.refusals: Counter[str] = Counter()
         self.denials = Denials(log, self.refusals)
         self.calls: Counter[str] = Counter()
@@ -55,6 +61,8 @@ class Node:
         await self.board.open()
         await self.presence.open()
         await self.revoking.open()
+        await self.eraser.open()
+        await self.audit.open()
 
     def shard_of(self, user: UserKey) -> int:
         """The user's shard.
@@ -66,9 +74,9 @@ class Node:
             raise UnavailableError("there is no connection to storage just now", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
         return subjects.shard_of(user, self.shards.count)
 
-    def doors(self) -> list[str]:
-        """Ids of the edges and routers that told of themselves in the last seconds."""
-        return [heard.id for heard in self.board.newest(time.monotonic()) if heard.role in ("edge", "router")]
+    def others(self) -> list[tuple[str, str]]:
+        """Role and id of the routers and edges that were heard of in the last seconds."""
+        return [(heard.role, heard.id) for heard in self.board.newest(time.monotonic()) if heard.role in ("router", "edge")]
 
     def collect(self) -> dict[str, object]:
         """The statistics of this process, for `stats.admin.<id>`."""

@@ -17,7 +17,9 @@ class RevocationCalls(Calls):
         """Close connections, which may come back at once."""
         async with self._desk.acting(context, "Disconnect", target=_shown(request.target), reason=request.reason):
             node = self._node
-            done = await node.revoking.disconnect(_read(request.target), reason=request.reason, expected=node.doors())
+            done = await node.revoking.disconnect(
+                _read(request.target), reason=request.reason, expected=[process for _, process in node.others()]
+            )
         return pb.DisconnectResponse(processes=done.processes, connections=done.connections)
 
     async def Revoke(self, request: pb.RevokeRequest, context: Any) -> pb.RevokeResponse:  # noqa: N802 # gRPC's name
@@ -30,7 +32,7 @@ class RevocationCalls(Calls):
                 reason=request.reason,
                 lasts_s=float(request.lasts_s),
                 until_new_token=request.until_new_token,
-                expected=node.doors(),
+                expected=[process for _, process in node.others()],
             )
         return pb.RevokeResponse(revocation=_written(revocation), connections=done.connections)
 
@@ -38,7 +40,7 @@ class RevocationCalls(Calls):
         """Let in again."""
         async with self._desk.acting(context, "Lift", target=request.id, reason=request.reason):
             node = self._node
-            found = await node.revoking.lift(request.id, expected=node.doors())
+            found = await node.revoking.lift(request.id, expected=[process for _, process in node.others()])
         return pb.LiftResponse(found=found)
 
     async def ListRevocations(self, request: pb.ListRevocationsRequest, context: Any) -> pb.ListRevocationsResponse:  # noqa: ARG002, N802 # gRPC's

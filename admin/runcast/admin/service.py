@@ -1,8 +1,10 @@
 """`runcast.v1.AdminService`, put together of its groups of RPCs."""
 
+from runcast.admin.audit_calls import AuditCalls
+from runcast.admin.erasing import EraseCalls
 from runcast.admin.revocations import RevocationCalls
 from runcast.admin.status import StatusCalls
 
 
-class AdminService(StatusCalls, RevocationCalls):
+class AdminService(StatusCalls, RevocationCalls, EraseCalls, AuditCalls):
     """All RPCs of the service."""

@@ -61,7 +61,7 @@ class StatusCalls(Calls):
             )
             for each in node.bus.health.each
         )
-        told = self._desk.report()
+        told = self._desk.doorman.report()
         if told is not None:
             response.dependencies.append(DependencyStatus(name="auth file", state=told["state"], reason=told["reason"]))
         deployment = node.shards.deployment

@@ -278,7 +278,7 @@ class Outbox:
     def refused(self, now: float, refusal: BatchRefusal) -> None:
         """The router did not store a batch, or does not know (not `definite`)."""
         self._line.hear(now)
-        self.counts.refused += 1
+        self.counts.note_refused(refusal.code, refusal.message)
         run = self._runs.get((refusal.run_id, refusal.attempt))
         flight = run.flight if run is not None else None
         if run is None or flight is None or flight.batch.number != refusal.number or not flight.sent:

@@ -45,6 +45,9 @@ class Statistics(NamedTuple):
         batches: batches that were acknowledged.
         resent: sendings of a batch that had been sent before.
         refused: batches that a router refused, for now or for good.
+        limited: of these, for now, by a limit of the tenant's tier; they are sent again after the time that the router said.
+        denied: of these, for good, because something is not granted to this agent.
+        limit: which limit it was the last time, for people; "" before the first.
         failed: runs that failed.
         latency_p50_s: from accepting to knowing that it is stored, seconds; None before the first.
         latency_p99_s: the same.
@@ -62,6 +65,9 @@ class Statistics(NamedTuple):
     batches: int
     resent: int
     refused: int
+    limited: int
+    denied: int
+    limit: str
     failed: int
     latency_p50_s: float | None
     latency_p99_s: float | None
@@ -71,18 +77,43 @@ class Statistics(NamedTuple):
 class Counts:
     """Counted as it happens; for each attribute see `Statistics`."""
 
-    __slots__ = ("_latencies", "accepted", "batches", "dropped", "failed", "merged", "refused", "resent", "stored")
+    __slots__ = (
+        "_latencies",
+        "accepted",
+        "batches",
+        "denied",
+        "dropped",
+        "failed",
+        "limit",
+        "limited",
+        "merged",
+        "refused",
+        "resent",
+        "stored",
+    )
 
     def __init__(self) -> None:
         self._latencies: deque[float] = deque(maxlen=limits.LATENCIES_KEPT_MAX)
         self.accepted = 0
         self.batches = 0
+        self.denied = 0
         self.dropped = 0
         self.failed = 0
+        self.limit = ""
+        self.limited = 0
         self.merged = 0
         self.refused = 0
         self.resent = 0
         self.stored = 0
+
+    def note_refused(self, code: str, message: str) -> None:
+        """A router refused a batch."""
+        self.refused += 1
+        if code == "rate_limited":
+            self.limited += 1
+            self.limit = message
+        elif code == "permission_denied":
+            self.denied += 1
 
     def note_stored(self, events: int, latency_s: float) -> None:
         """A batch of so many events is stored."""
@@ -109,6 +140,9 @@ class Counts:
             batches=self.batches,
             resent=self.resent,
             refused=self.refused,
+            limited=self.limited,
+            denied=self.denied,
+            limit=self.limit,
             failed=self.failed,
             latency_p50_s=self.latency_s(0.5),
             latency_p99_s=self.latency_s(0.99),

@@ -22,7 +22,17 @@ from runcast.bus.connection import Bus
 from runcast.bus.keys import Bucket
 from runcast.bus.leaders import StreamMissingError
 from runcast.bus.storage import RevisionError
-from runcast.bus.streams import EPOCH_KEY, bucket_config, events_config, inbox_config, parked_config, revoked_config, runs_config
+from runcast.bus.streams import (
+    EPOCH_KEY,
+    audit_config,
+    bucket_config,
+    events_config,
+    inbox_config,
+    parked_config,
+    revoked_config,
+    runs_config,
+)
+from runcast.bus.upgrade import allow_message_ttl
 from runcast.wire import limits, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
 
@@ -105,6 +115,7 @@ async def provision(bus: Bus, *, shards: int, replicas: int, log: BoundLogger, f
         bucket_config(subjects.META_BUCKET, replicas),
         inbox_config(replicas),
         parked_config(replicas),
+        audit_config(replicas),
         bucket_config(subjects.CURSORS_BUCKET, replicas, max_age=limits.RETENTION_S),
         runs_config(replicas),
         revoked_config(replicas),
@@ -184,7 +195,10 @@ async def _create(bus: Bus, config: StreamConfig, log: BoundLogger) -> StreamInf
     until = asyncio.get_running_loop().time() + _CREATE_S
     while True:
         try:
-            return await _info(bus, name, limits.LEADER_WAIT_S)
+            info = await _info(bus, name, limits.LEADER_WAIT_S)
+            if config.allow_msg_ttl and not info.config.allow_msg_ttl:
+                await allow_message_ttl(bus, name, log)
+            return info
         except StreamMissingError:
             pass
         except UnavailableError as exc:
@@ -309,7 +323,7 @@ async def stream_states(bus: Bus, deployment: Deployment) -> list[StreamState]:
     epochs = {subjects.event_stream(number): shard.epoch for number, shard in enumerate(deployment.shards)}
     buckets = (subjects.CURSORS_BUCKET, subjects.RUNS_BUCKET, subjects.REVOKED_BUCKET, subjects.META_BUCKET)
     states = []
-    for name in (*epochs, subjects.INBOX_STREAM, subjects.PARKED_STREAM, *(f"KV_{bucket}" for bucket in buckets)):
+    for name in (*epochs, subjects.INBOX_STREAM, subjects.PARKED_STREAM, subjects.AUDIT_STREAM, *(f"KV_{bucket}" for bucket in buckets)):
         try:
             info = await bus.js.stream_info(name)
         except (TimeoutError, nats.errors.Error, nats.js.errors.APIError) as exc:

@@ -17,18 +17,28 @@ import nats.errors
 from nats.aio.msg import Msg
 
 from runcast.bus.connection import Bus
+from runcast.bus.leaders import Found
 from runcast.bus.storage import storage_error
 from runcast.wire import limits, subjects
 from runcast.wire.errors import UnavailableError
 
 
 class Message(NamedTuple):
-    """A stored message: its subject, seq in the stream, and payload; and how many of what was asked for lie behind it."""
+    """A stored message.
+
+    Attributes:
+        subject: of the message.
+        seq: in the stream.
+        data: its payload.
+        pending: how many of what was asked for lie behind it.
+        stored_at: when it was stored, RFC 3339.
+    """
 
     subject: str
     seq: int
     data: bytes
     pending: int = 0
+    stored_at: str = ""
 
 
 class _Read:
@@ -119,8 +129,12 @@ class DirectReader:
         Raises:
             UnavailableError: no answer in time; ask again.
         """
-        found = await self._bus.leaders.message(stream, {"last_by_subj": subject}, within_s)
+        found = await self.leader_last(stream, subject, within_s)
         return found.seq if found is not None else 0
+
+    async def leader_last(self, stream: str, subject: str, within_s: float = 0.0) -> Found | None:
+        """The newest message of `subject`, asked of the stream's leader; None when there is none. As `leader_tip`."""
+        return await self._bus.leaders.message(stream, {"last_by_subj": subject}, within_s)
 
     async def leader_holds(self, stream: str, subject: str, seq: int) -> bool:
         """Whether the message at `seq` is there and is one of `subject`, asked of the stream's leader.
@@ -160,7 +174,7 @@ class DirectReader:
         elif not status:
             seq, pending = int(headers[subjects.HEADER_SEQ]), int(headers.get(subjects.HEADER_PENDING, "0"))
             read.heard()
-            read.messages.append(Message(headers["Nats-Subject"], seq, msg.data, pending))
+            read.messages.append(Message(headers["Nats-Subject"], seq, msg.data, pending, headers.get("Nats-Time-Stamp", "")))
         elif status in ("204", "404"):
             read.done.set_result(None)
         else:

@@ -10,6 +10,7 @@ own time. So a stream without a leader costs a few requests a second however man
 
 import asyncio
 import contextlib
+import re
 from collections import defaultdict
 from typing import Final, Protocol
 
@@ -21,6 +22,7 @@ from runcast.wire import limits
 from runcast.wire.errors import UnavailableError
 
 _NOT_FOUND: Final = 404
+_MESSAGE_ID: Final = re.compile(rb"^Nats-Msg-Id: *([^\r\n]*)", re.MULTILINE)
 
 
 class _ApiError(msgspec.Struct):
@@ -34,11 +36,27 @@ class _Answer(msgspec.Struct):
 
 
 class Found(msgspec.Struct):
-    """A message of a stream. `subject` is "" when it was not told."""
+    """A message of a stream. `subject` is "" when it was not told.
+
+    Attributes:
+        subject: of the message.
+        seq: its place.
+        data: its payload.
+        hdrs: its headers, as NATS writes them.
+        time: when it was stored, RFC 3339.
+    """
 
     subject: str = ""
     seq: int = 0
     data: bytes = b""
+    hdrs: bytes = b""
+    time: str = ""
+
+    @property
+    def message_id(self) -> str:
+        """Its `Nats-Msg-Id`; "" when it has none."""
+        found = _MESSAGE_ID.search(self.hdrs)
+        return found[1].decode(errors="replace") if found else ""
 
 
 class _Got(msgspec.Struct):

@@ -195,15 +195,15 @@ class GroupQueue:
         """
         await self._say(self._offers, msgspec.msgpack.encode(_Offer(self._passing, seqs, behind)))
 
-    async def park(self, delivery: Delivery, tries: int, reason: str) -> None:
-        """Put a message that was handed out `tries` times aside, and out of the inbox.
+    async def park(self, delivery: Delivery, tries: int, reason: str, *, ttl_s: int = 0) -> None:
+        """Put a message that was handed out `tries` times aside, and out of the inbox; for `ttl_s` seconds, or as long as all (0).
 
         Raises:
             UnavailableError: that was not confirmed; say it again.
         """
         headers = {subjects.HEADER_TRIES: str(tries), subjects.HEADER_REASON: reason}
         subject = subjects.parked_subject(delivery.subject)
-        await self._store(subject, delivery.data, msg_id=f"{delivery.subject}.{delivery.seq}", headers=headers)
+        await self._store(subject, delivery.data, msg_id=f"{delivery.subject}.{delivery.seq}", headers=headers, ttl_s=ttl_s)
         await self.reject(delivery)
 
     async def done(self, delivery: Delivery) -> None:

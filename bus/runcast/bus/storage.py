@@ -13,6 +13,7 @@ import nats.errors
 import nats.js.errors
 
 from runcast.bus.connection import Bus
+from runcast.bus.retention import refused
 from runcast.wire import limits
 from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.subjects import HEADER_MSG_ID
@@ -23,6 +24,10 @@ _TOO_LARGE = 10054
 """nats-server's error code for a message above the stream's limit."""
 _WRONG_REVISION = frozenset({10071, 10164})
 """nats-server error codes: the subject's last sequence is another one."""
+
+
+_NO_TTL = 10166
+"""nats-server's error code: the stream takes no message TTL."""
 
 
 class RevisionError(Exception):
@@ -122,6 +127,8 @@ def _refusal(code: int, err_code: int, description: str) -> RuncastError:
         return RuncastError(f"the stream takes no more: {text}", code="storage_full", retry_after_s=1.0)
     if err_code == _TOO_LARGE:
         return RuncastError(f"the message is larger than the stream takes: {text}", code="batch_too_large")
+    if err_code == _NO_TTL:
+        return refused()
     if code == 503:
         return UnavailableError(f"storage can't take it now: {text}", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
     return RuncastError(f"storage refused it: {text}", code="internal")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from nats.js.api import DiscardPolicy, KeyValueConfig, RePublish, RetentionPolicy, StorageType, StreamConfig
 
-from runcast.wire import limits, limits_revocation, subjects
+from runcast.wire import limits, limits_admin, limits_revocation, subjects
 
 EPOCH_KEY: Final = "runcast.epoch"
 """Where a stream's metadata keeps its epoch."""
@@ -34,6 +34,7 @@ def events_config(shard: int, replicas: int) -> StreamConfig:
         duplicate_window=limits.DEDUPE_WINDOW_S,
         republish=RePublish(src=src, dest=dest),
         allow_direct=True,
+        allow_msg_ttl=True,
         num_replicas=replicas,
         metadata={EPOCH_KEY: _new_epoch()},
     )
@@ -50,6 +51,7 @@ def inbox_config(replicas: int) -> StreamConfig:
         discard_new_per_subject=True,
         max_msgs_per_subject=limits.INBOX_PER_USER_MAX,
         max_age=limits.INBOX_AGE_S,
+        allow_msg_ttl=True,
         duplicate_window=limits.DEDUPE_WINDOW_S,
         num_replicas=replicas,
     )
@@ -65,7 +67,26 @@ def parked_config(replicas: int) -> StreamConfig:
         discard=DiscardPolicy.OLD,
         max_bytes=limits.PARKED_BYTES_MAX,
         max_age=limits.PARKED_AGE_S,
+        allow_msg_ttl=True,
         duplicate_window=limits.DEDUPE_WINDOW_S,
+        num_replicas=replicas,
+    )
+
+
+def audit_config(replicas: int) -> StreamConfig:
+    """What operators did. Nobody may take an entry out, or purge it: what is to go, goes with its age."""
+    return StreamConfig(
+        name=subjects.AUDIT_STREAM,
+        subjects=["audit.>"],
+        storage=StorageType.FILE,
+        retention=RetentionPolicy.LIMITS,
+        discard=DiscardPolicy.OLD,
+        max_msgs=limits_admin.AUDIT_ENTRIES_MAX,
+        max_age=limits_admin.AUDIT_AGE_S,
+        duplicate_window=limits.DEDUPE_WINDOW_S,
+        deny_delete=True,
+        deny_purge=True,
+        allow_direct=True,
         num_replicas=replicas,
     )
 

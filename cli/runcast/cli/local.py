@@ -5,6 +5,7 @@ without being told; otherwise any free ones, and the terminal says so. A port th
 """
 
 import asyncio
+import shlex
 import sys
 from pathlib import Path
 from typing import Final
@@ -112,21 +113,22 @@ def describe(cluster: Cluster) -> list[str]:
     )
     return [
         f"  browsers  {edge.url}   ({_several(len(cluster.edges), 'edge')})",
-        f"  agents    {router.address}   ({_several(len(cluster.routers), 'router')})",
+        f"  agents    {'https://' if cluster.tls else ''}{router.address}   ({_several(len(cluster.routers), 'router')})",
         *admins,
         f"  NATS      {cluster.nats_url}{'' if cluster.nats else '   (not ours)'}",
     ]
 
 
 def at_other_ports(cluster: Cluster, command: str) -> str:
-    """`command`, with the options that it needs to find this cluster when it is not at the usual ports."""
+    """`command`, with the options that it needs to find this cluster when it is not at the usual ports, or has TLS."""
     edge, router = cluster.edges[0], cluster.routers[0]
     options = {
-        "tail": "" if edge.port == EDGE_PORT else f" --edge ws://{edge.address}",
+        "tail": "" if edge.port == EDGE_PORT else f" --edge {'wss' if edge.tls else 'ws'}://{edge.address}",
         "admin status": "" if not cluster.admins or cluster.admins[0].port == ADMIN_PORT else f" --url {cluster.admins[0].address}",
-        "publish": "" if router.port == ROUTER_PORT else f" --router {router.address}",
+        "publish": "" if router.port == ROUTER_PORT else f" --router {'https://' if router.tls else ''}{router.address}",
     }
-    return f"runcast {command}{options.get(command, '')}"
+    authority = f" --tls-ca {shlex.quote(str(cluster.tls.ca))}" if cluster.tls and command in options else ""
+    return f"runcast {command}{options.get(command, '')}{authority}"
 
 
 def _several(count: int, word: str) -> str:

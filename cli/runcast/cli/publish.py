@@ -21,6 +21,7 @@ import msgspec
 import typer
 
 from runcast.cli.addresses import DEFAULT_ROUTER
+from runcast.cli.entry import InsecureToken, TlsCa, TlsCert, TlsFiles, TlsKey, check_exposure, router_targets
 from runcast.cli.failures import FAILED, NOT_BEGUN, CommandError, Debugging, guarded, run_until_signal
 from runcast.cli.stdin import read_lines
 from runcast.client import Runcast, RuncastError
@@ -55,6 +56,9 @@ Examples:
   runcast tail --user alice --from earliest --count 9 --json | grep -v user_message | runcast publish --user bob
       the same events for somebody else
 
+  RUNCAST_TOKEN="$(cat key)" runcast publish --router https://router.example.com:7400 --user alice < events.jsonl
+      with an agent's API key or token, over TLS
+
 Kinds and fields: PROTOCOL.md. Several runs at once: give each line its run_id.
 Exit status: 0 all stored; 1 a line was bad or something was not stored (stderr says which); 2 it could not begin.
 """
@@ -78,17 +82,29 @@ class _OpenRun:
 @guarded
 def publish(
     user: str = typer.Option(..., "--user", "-u", help="In whose stream the events appear."),
-    router: str = typer.Option(DEFAULT_ROUTER, "--router", "-r", help="Router(s), HOST:PORT, comma-separated."),
+    router: str = typer.Option(DEFAULT_ROUTER, "--router", "-r", help="Router(s), HOST:PORT or https://HOST:PORT, comma-separated."),
     thread: str = typer.Option("", help="Conversation of runs whose agent_started line names none."),
     agent: str = typer.Option("shell", help="The agent's name."),
     tenant: str = typer.Option("default", help="The user's tenant."),
+    token: str = typer.Option("", envvar="RUNCAST_TOKEN", help="The agent's API key or token."),
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    insecure_token: InsecureToken = False,
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object for each stored event."),
 ) -> int:
     """Publish JSON lines from stdin as the events of an agent's runs."""
+    files = TlsFiles(tls_ca, tls_cert, tls_key)
+    targets, secure = router_targets(router, files)
+    tls = files.agent() if secure else False
+    if token and not secure:
+        check_exposure([f"http://{target}" for target in targets.split(",")], insecure=insecure_token)
 
     async def main() -> int:
         logging.getLogger("runcast.client").addFilter(_Seldom())
-        async with Runcast(router, agent=agent, tenant=tenant, coalesce_s=0) as runcast:
+        async with Runcast(
+            targets, agent=agent, tenant=tenant, coalesce_s=0, tls=tls, token=token or None, insecure_token=insecure_token
+        ) as runcast:
             await runcast.ready()
             session = _Session(runcast, user, thread, as_json=as_json)
             await session.publish_all(sys.stdin.fileno())

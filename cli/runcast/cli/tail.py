@@ -8,7 +8,8 @@ from typing import Final
 
 import typer
 
-from runcast.cli.addresses import DEFAULT_EDGE, development_token, websocket_url
+from runcast.cli.addresses import DEFAULT_EDGE, development_token
+from runcast.cli.entry import InsecureToken, TlsCa, TlsCert, TlsFiles, TlsKey, check_exposure, edge_urls
 from runcast.cli.failures import NOT_BEGUN, TIMED_OUT, CommandError, guarded, run_until_signal
 from runcast.cli.lines import human_line, json_line
 from runcast.testkit.device import Device
@@ -29,6 +30,9 @@ Examples:
 
   runcast tail --edge ws://a:7480 --edge ws://b:7480 --user alice --until-end
       take turns between two edges; stop when a run ends
+
+  RUNCAST_TOKEN="$(cat token)" runcast tail --edge wss://edge.example.com
+      the stream of the user whose token that is, over TLS
 
 Exit status: 0 stopped by --until-end, --count or Ctrl-C; 1 the edge said not to come back; 3 --timeout passed.
 """
@@ -58,20 +62,26 @@ def note(text: str) -> None:
 
 @guarded
 def tail(
-    user: str = typer.Option(..., "--user", "-u", help="Whose stream."),
-    edge: list[str] = typer.Option([DEFAULT_EDGE], "--edge", "-e", help="An edge, ws://HOST:PORT; may be given several times."),
+    user: str = typer.Option("", "--user", "-u", help="Whose stream; --token names its user itself."),
+    edge: list[str] = typer.Option([DEFAULT_EDGE], "--edge", "-e", help="An edge, ws://HOST:PORT or wss://; may be given several times."),
     tenant: str = typer.Option("default", help="The user's tenant."),
     start: str = typer.Option(LATEST, "--from", help="earliest, latest, a position, or cursor: where --device stopped."),
     as_json: bool = typer.Option(False, "--json", help="One JSON object a line, with its position."),
     device: str = typer.Option("", help="Name of this device; the same name goes on with --from cursor."),
     token: str = typer.Option("", envvar="RUNCAST_TOKEN", help="A token, instead of a development token for --user."),
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    insecure_token: InsecureToken = False,
     count: int = typer.Option(0, min=0, help="Stop after so many events."),
     until_end: bool = typer.Option(False, "--until-end", help="Stop when a run ends."),
     timeout: float = typer.Option(0.0, min=0.0, help="Give up after so many seconds; 0: never."),
 ) -> int:
     """Show what reaches a user: every event of their stream, in order, as it comes."""
     position = start_position(start, device)
-    urls = [websocket_url(written) for written in edge]
+    files = TlsFiles(tls_ca, tls_cert, tls_key)
+    urls = edge_urls(edge, files)
+    token = chosen_token(token, user, tenant, urls, insecure=insecure_token)
     finished = asyncio.Event()
     printed = 0
     printer = Printer(as_json=as_json)
@@ -89,7 +99,7 @@ def tail(
         watch = Watch()
         client = Device(
             urls,
-            token or development_token(user, tenant),
+            token,
             device=device or f"tail-{uuid.uuid4().hex[:8]}",
             position=position,
             reconnect=True,
@@ -98,6 +108,7 @@ def tail(
             on_event=show,
             on_opened=watch.opened,
             on_lost=watch.lost,
+            tls=files.context() if files.given else None,
         )
         try:
             async with client:
@@ -148,6 +159,20 @@ async def wait_finished(finished: asyncio.Event, client: Device, timeout: float 
     except TimeoutError:
         return False
     return True
+
+
+def chosen_token(token: str, user: str, tenant: str, urls: list[str], *, insecure: bool) -> str:
+    """What to show: the token that was given, or one of development for the user that was.
+
+    Raises:
+        CommandError: neither was given, or others would see the token.
+    """
+    if token:
+        check_exposure(urls, insecure=insecure)
+        return token
+    if not user:
+        raise CommandError("usage", "whose stream? Give --user, or --token (RUNCAST_TOKEN), which names its user", status=NOT_BEGUN)
+    return development_token(user, tenant)
 
 
 def start_position(start: str, device: str) -> str:

@@ -13,9 +13,10 @@ from typing import Final
 import msgspec
 import typer
 
-from runcast.cli.addresses import DEFAULT_EDGE, development_token, websocket_url
+from runcast.cli.addresses import DEFAULT_EDGE
+from runcast.cli.entry import InsecureToken, TlsCa, TlsCert, TlsFiles, TlsKey, edge_urls
 from runcast.cli.failures import FAILED, NOT_BEGUN, CommandError, guarded, run_until_signal
-from runcast.cli.tail import Watch, note, start_position, wait_finished
+from runcast.cli.tail import Watch, chosen_token, note, start_position, wait_finished
 from runcast.testkit.checker import check
 from runcast.testkit.device import Device
 from runcast.testkit.device_session import Received
@@ -99,18 +100,23 @@ class _Writer:
 def record(
     user: str = typer.Option(..., "--user", "-u", help="Whose stream."),
     out: Path = typer.Option(..., "--out", "-o", dir_okay=False, help="The file to write."),
-    edge: list[str] = typer.Option([DEFAULT_EDGE], "--edge", "-e", help="An edge, ws://HOST:PORT; may be given several times."),
+    edge: list[str] = typer.Option([DEFAULT_EDGE], "--edge", "-e", help="An edge, ws://HOST:PORT or wss://; may be given several times."),
     tenant: str = typer.Option("default", help="The user's tenant."),
     start: str = typer.Option("latest", "--from", help="earliest, latest, or a position."),
     token: str = typer.Option("", envvar="RUNCAST_TOKEN", help="A token, instead of a development token for --user."),
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    insecure_token: InsecureToken = False,
     count: int = typer.Option(0, min=0, help="Stop after so many events."),
     until_end: bool = typer.Option(False, "--until-end", help="Stop when a run ends."),
     timeout: float = typer.Option(0.0, min=0.0, help="Stop after so many seconds; 0: never."),
 ) -> int:
     """Write down every event that reaches a user, with its time."""
     position = start_position(start, "")
-    urls = [websocket_url(written) for written in edge]
-    token = token or development_token(user, tenant)
+    files = TlsFiles(tls_ca, tls_cert, tls_key)
+    urls = edge_urls(edge, files)
+    token = chosen_token(token, user, tenant, urls, insecure=insecure_token)
     name = f"record-{uuid.uuid4().hex[:8]}"
     writer = _Writer(out, user, tenant, name)
     finished = asyncio.Event()
@@ -139,6 +145,7 @@ def record(
             on_event=take,
             on_opened=opened,
             on_lost=watch.lost,
+            tls=files.context() if files.given else None,
         )
         try:
             async with client:

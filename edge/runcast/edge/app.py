@@ -22,9 +22,11 @@ from runcast.bus.connection import Bus
 from runcast.bus.denials import Denials
 from runcast.bus.deployment import Shard, read_deployment
 from runcast.bus.direct import DirectReader
+from runcast.bus.erasure_watch import ErasureWatch
 from runcast.bus.guard import Guard
 from runcast.bus.policy.book import PolicyBook
 from runcast.bus.process import PortInUseError, announce_ready
+from runcast.bus.retention import retention_of
 from runcast.bus.shards import Shards
 from runcast.bus.statistics import tell_statistics
 from runcast.bus.tls import Certificates
@@ -41,6 +43,7 @@ from runcast.edge.socket import Connection
 from runcast.edge.statistics import EdgeStatistics
 from runcast.edge.upstream import Upstream
 from runcast.wire import VERSION, limits
+from runcast.wire.ids import UserKey
 
 STATIC: Final = Path(__file__).parent / "static"
 TICK_S: Final = 1.0
@@ -61,6 +64,8 @@ class Edge:
         tasks: work that outlives a connection.
         room: for snapshots.
         shards: what storage looks like, as far as it is verified just now.
+        erasures: users who are being erased.
+        retention: of tenants.
         hub: feeds; set once NATS is there, like the rest below.
         cursors: what devices acknowledged.
         upstream: stores what devices send.
@@ -90,6 +95,8 @@ class Edge:
         self.guard = Guard(self.bus, settings.id, log, lambda: self.connections)
         self.started = time.monotonic()
         self.shards = Shards()
+        self.retention = retention_of(self.policy.of)
+        self.erasures = ErasureWatch(self.bus, "edge", settings.id, log)
         self.not_ready = "waiting for NATS"
 
     def begin(self, count: int) -> None:
@@ -110,8 +117,20 @@ class Edge:
         await reader.open()
         self.cursors = Cursors(self.bus, reader, wall_ms, self.tasks, self.log)
         alarm = Alarm(self.bus, self.cursors, self.statistics, self.tasks, self.log, self.settings.id)
-        self.hub = Hub(self.bus, reader, self.shards, self.tasks, self.log, alarm, self.settings.id, self.settings.alert_after_s)
-        self.upstream = Upstream(self.bus, wall_ms)
+        self.hub = Hub(
+            self.bus,
+            reader,
+            self.shards,
+            self.tasks,
+            self.log,
+            alarm,
+            self.settings.id,
+            self.settings.alert_after_s,
+            self.erasures,
+            self.retention,
+        )
+        self.upstream = Upstream(self.bus, wall_ms, self.retention, lambda number: self.shards.get(number).retention_s)
+        await self.erasures.open()
         self.not_ready = ""
 
     def app(self) -> web.Application:
@@ -226,6 +245,13 @@ class Edge:
             for each in late[:_USERS_SHOWN]
         ]
 
+    async def forget(self, user: UserKey) -> int:
+        """The user is erased: see `runcast.bus.erasure_watch`."""
+        connections = self.hub.forget(user)
+        await self.erasures.settled(user)
+        await self.cursors.forget(user, self.hub.shard_of(user))
+        return connections
+
     async def tick(self, stop: asyncio.Event) -> None:
         """Let the sessions look at the clock until `stop`."""
         while not stop.is_set():
@@ -329,6 +355,7 @@ async def _run(edge: Edge, port: int, stop: asyncio.Event) -> None:
         group.create_task(edge.hub.run(stop), name="verification")
         group.create_task(edge.cursors.run(stop), name="cursors")
         group.create_task(edge.tick(stop), name="clock")
+        group.create_task(edge.erasures.run(edge.forget), name="erasing")
         group.create_task(tell_statistics(edge.bus, "edge", edge.settings.id, edge.collect, edge.log), name="statistics")
 
 

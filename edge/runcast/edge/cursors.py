@@ -41,6 +41,7 @@ class Cursors:
         self._tasks = tasks
         self._noted: dict[str, Acknowledged] = {}
         self._writing: set[str] = set()
+        self._written = asyncio.Event()
 
     def note(self, user: UserKey, shard: int, device: str, acknowledged: Acknowledged, *, urgent: bool) -> None:
         """The device acknowledged something; it is written in the next round, or at once when it is urgent."""
@@ -79,6 +80,17 @@ class Cursors:
         if cursor is None and message.data:
             self._log.warning("cursor_unreadable", key=subject)
         return cursor
+
+    async def forget(self, user: UserKey, shard: int) -> None:
+        """Nothing of the user's devices is written any more: what is noted is dropped, what is being written is waited for."""
+        prefix = subjects.kv_subject(subjects.CURSORS_BUCKET, subjects.cursor_keys(user, shard)).removesuffix("*")
+        while True:
+            for subject in [subject for subject in self._noted if subject.startswith(prefix)]:
+                del self._noted[subject]
+            if not any(subject.startswith(prefix) for subject in self._writing):
+                return
+            self._written.clear()
+            await self._written.wait()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Write what was noted, round by round, until `stop`; then once more."""
@@ -129,3 +141,4 @@ class Cursors:
             return True
         finally:
             self._writing.discard(subject)
+            self._written.set()

@@ -24,6 +24,7 @@ from runcast.bus.deployment import Shard
 from runcast.bus.direct import DirectReader, Message
 from runcast.bus.leaders import StreamMissingError
 from runcast.bus.presence import Presence
+from runcast.bus.retention import RetentionOf, age_s, keep_all, proves
 from runcast.bus.storage import storage_error
 from runcast.edge.entry import Entry
 from runcast.edge.open_requests import OpenRequests
@@ -41,6 +42,7 @@ _BACKOFF_S = 0.05
 
 class _StreamState(msgspec.Struct):
     first_seq: int
+    num_deleted: int = 0
 
 
 class _StreamInfo(msgspec.Struct):
@@ -57,8 +59,8 @@ class Listener(Protocol):
         """The feed moved to `entry`."""
         ...
 
-    def lost(self, why: str) -> None:
-        """The feed ended; connect again."""
+    def lost(self, why: str, code: str) -> None:
+        """The feed ended, with a code of the table; connect again."""
         ...
 
     def hurry(self, seq: int) -> None:
@@ -84,6 +86,7 @@ class Feed:
         log: told when a feed breaks.
         edge: id of this edge, for presence.
         vigil: watches what is critical.
+        retention: of tenants; what is kept for less than the stream's age counts for less.
 
     Attributes:
         requests: what the user is asked.
@@ -100,6 +103,7 @@ class Feed:
         log: BoundLogger,
         edge: str,
         vigil: Vigil,
+        retention: RetentionOf = keep_all,
     ) -> None:
         self.user = user
         self.shard = number
@@ -115,7 +119,9 @@ class Feed:
         self._reader = reader
         self._tasks = tasks
         self._log = log
-        self._splice = Splice(shard.retention_s)
+        self._retention = retention
+        self._age_s = shard.retention_s
+        self._splice = Splice(self._retention_s)
         self._fence = Fence()
         self._void: deque[int] = deque(maxlen=limits.VOID_AWAITED_MAX)  # seqs of which a receipt is awaited, and something was left out
         self._subscriptions: list[Subscription] = []
@@ -128,6 +134,18 @@ class Feed:
     def pos(self) -> int:
         """Seq up to which the listeners were told."""
         return self._splice.pos or 0
+
+    @property
+    def _retention_s(self) -> float:
+        return min(self._age_s, self._retention(self.user.tenant))
+
+    @property
+    def short(self) -> bool:
+        """Whether what is stored of the tenant is kept for less than the stream's age (`runcast.bus.retention`)."""
+        return self._retention_s < self._age_s
+
+    def _proves(self, message: Message) -> bool:
+        return not self.short or proves(message.stored_at, time.time(), self._retention_s)
 
     @property
     def suspicious(self) -> bool:
@@ -152,13 +170,13 @@ class Feed:
             self._subscriptions.append(await self._bus.nc.subscribe(live, cb=self._on_live))
             presence = subjects.presence_subject(self.user, self.shard)
             self._subscriptions.append(await self._bus.nc.subscribe(presence, cb=self._on_presence))
-            tip = await self._reader.leader_tip(self.stream, self.subject, limits.LEADER_WAIT_S)
+            last = await self._reader.leader_last(self.stream, self.subject, limits.LEADER_WAIT_S)
         except (UnavailableError, nats.errors.Error) as exc:
             self._log.warning("feed_not_opened", user=self.subject, error=str(storage_error(exc)))
             return
         now = time.monotonic()
         self.verify_at = now + limits.VERIFY_FIRST_S
-        self._splice.opened(tip, now)
+        self._splice.opened(last.seq if last else 0, now, age_s=age_s(last.time, time.time()) if last else 0.0)
         self._advance()
 
     async def close(self) -> None:
@@ -240,7 +258,10 @@ class Feed:
 
     def verified(self, tip: int, now: float) -> None:
         """The slow round found `tip` to be the newest seq."""
+        self._splice.retention_s = self._retention_s
         self._splice.tip(tip, now)
+        if not tip:  # nothing of the user is in the log: nothing is to be in memory
+            self._ring.clear()
         self._advance()
 
     def tick(self, now: float) -> None:
@@ -260,14 +281,15 @@ class Feed:
         elif self._splice.gap and self._filling is None and not self.closed:
             self._filling = self._tasks.create_task(self._fill())
 
-    def end(self, why: str) -> None:
-        """Send all devices away; they come back to a feed that is opened anew."""
+    def end(self, why: str, code: str = "unavailable") -> None:
+        """Send all devices away; they come back to a feed that is opened anew. Nothing of this one is kept."""
         if self.closed:
             return
         self.closed = True
         self._log.warning("feed_ended", user=self.subject, pos=self.pos, why=why)
         for listener in tuple(self.listeners):
-            listener.lost(why)
+            listener.lost(why, code)
+        self._ring.clear()
 
     async def _fill(self) -> None:
         """Read the log until the gap is closed; give up, and send the devices to resume, when it does not move."""
@@ -327,6 +349,8 @@ class Feed:
                 if not await self._reader.leader_holds(self.stream, self.subject, seq):
                     return [], False
                 continue  # a replica with a hole: it is being mended
+            if seq and messages and not self._proves(messages[0]):
+                return [], False
             entries = self._entries(seq, messages)
             for entry in entries:  # the one at `seq` too: an attempt may have begun there
                 self._leave_out(entry)
@@ -357,16 +381,19 @@ class Feed:
                 first = messages[0]
                 if seq not in (0, first.seq) and await self._reader.leader_holds(self.stream, self.subject, seq):
                     continue  # a replica with a hole: it is being mended
-                return seq in (0, first.seq), first.pending + (first.seq != seq)
+                return seq == 0 or (seq == first.seq and self._proves(first)), first.pending + (first.seq != seq)
+            if seq == self.pos and not await self._reader.leader_holds(self.stream, self.subject, seq):
+                return seq == 0, 0
         raise why
 
-    async def stream_first_seq(self) -> int:
-        """Oldest seq in the whole shard; 1 while nothing ever left it.
+    async def shard_whole(self) -> bool:
+        """Whether nothing ever left the shard, neither from its beginning nor from its midst.
 
         Raises:
             UnavailableError: no answer.
         """
         try:
-            return _read_info(await self._bus.leaders.info(self.stream, limits.LEADER_WAIT_S)).state.first_seq
+            state = _read_info(await self._bus.leaders.info(self.stream, limits.LEADER_WAIT_S)).state
+            return state.first_seq <= 1 and not state.num_deleted
         except (StreamMissingError, UnavailableError) as exc:
             raise UnavailableError(f"the stream's state could not be read: {exc}") from exc

@@ -15,6 +15,8 @@ from structlog.stdlib import BoundLogger
 from runcast.bus.connection import Bus
 from runcast.bus.deployment import Shard
 from runcast.bus.direct import DirectReader
+from runcast.bus.erasure_watch import ErasureWatch
+from runcast.bus.retention import RetentionOf
 from runcast.bus.shards import Shards
 from runcast.edge.alarm import Alarm
 from runcast.edge.feed import Feed, Listener
@@ -38,6 +40,8 @@ class Hub:
         alarm: told of feeds whose vigil is overdue.
         edge: id of this edge.
         alert_after_s: how long something critical may stay unacknowledged, seconds.
+        erasures: users who are being erased wait here.
+        retention: of tenants.
     """
 
     def __init__(
@@ -50,6 +54,8 @@ class Hub:
         alarm: Alarm,
         edge: str,
         alert_after_s: float,
+        erasures: ErasureWatch,
+        retention: RetentionOf,
     ) -> None:
         self._bus = bus
         self._reader = reader
@@ -59,6 +65,8 @@ class Hub:
         self._alarm = alarm
         self._edge = edge
         self._alert_after_s = alert_after_s
+        self._erasures = erasures
+        self._retention = retention
         self._feeds: dict[UserKey, Feed] = {}
 
     @property
@@ -78,12 +86,14 @@ class Hub:
             UnavailableError: the feed could not be opened.
         """
         number = self.shard_of(user)
+        await self._erasures.passed(user)
         if self._open_feed(user) is None:
             shard = await self._shards.wait(number, limits.LEADER_WAIT_S)
+            await self._erasures.passed(user)
         feed = self._open_feed(user)
         if feed is None:
             vigil = Vigil(after_s=self._alert_after_s)
-            feed = Feed(user, number, shard, self._bus, self._reader, self._tasks, self._log, self._edge, vigil)
+            feed = Feed(user, number, shard, self._bus, self._reader, self._tasks, self._log, self._edge, vigil, self._retention)
             self._feeds[user] = feed
         if len(feed.listeners) >= limits.DEVICES_PER_USER_MAX:
             raise RuncastError(
@@ -111,6 +121,15 @@ class Hub:
         """The deployment was created anew, with another number of shards."""
         for feed in tuple(self._feeds.values()):
             feed.end("the storage of this stream was recreated")
+
+    def forget(self, user: UserKey) -> int:
+        """The user is erased: all their devices are closed, and what is kept of the stream is dropped; returns how many devices."""
+        feed = self._feeds.pop(user, None)
+        if feed is None:
+            return 0
+        connections = len(feed.listeners)
+        feed.end("an operator has erased what was stored of this user", "disconnected")
+        return connections
 
     async def leave(self, feed: Feed, listener: Listener) -> None:
         """Disconnect a device; the last one closes the feed."""

@@ -3,10 +3,11 @@
 Theory. A live message says `prev -> seq`, `prev` being the message before it on the same subject. A reader at `pos` takes it when
 `prev == pos`; `seq <= pos` is a repeat; anything else is a gap, and history is read from `pos`. `prev == 0` means that nothing of
 the subject is left before it: contiguous when `pos` was known to be the tip less than the retention ago, for then what is gone is
-what had been delivered.
+what had been delivered; but not when `pos` itself is too young to have aged out: then it was erased, and so may have been what came after.
 
 What a replica says may be old. A tip above `pos` proves a loss, whatever others say; a tip of `pos` proves that there was none; a tip
-below `pos` proves nothing. No tip at all (0) carries the knowledge on, as long as it has not run out.
+below `pos` proves nothing. No tip at all (0) carries the knowledge on, as long as it has not run out, and as `pos` may have aged out; else
+history is asked.
 
 History is always asked for from `pos` itself, not one past it: getting that message back proves that nothing after it has left the log.
 At 0 no message can prove it, and the retention must: there, what left the log for the number of messages alone goes unnoticed.
@@ -15,6 +16,7 @@ Rules: `take()` hands entries on in order, each once, none left out; what can't 
 Invariants: pos never falls; pending is bounded (past the bound it is dropped, and read from the log instead).
 """
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
@@ -24,6 +26,8 @@ from runcast.wire import limits
 from runcast.wire.errors import PositionMalformedError
 from runcast.wire.position import EARLIEST, LATEST, SNAPSHOT_EPOCH, Position, parse_position
 
+_YOUNG_SHARE: Final = 0.9
+"""What is younger than this share of the retention can't have aged out, whatever clocks say."""
 SUSPICION_S: Final = 0.5
 """A tip ahead of what was delivered may just be under way; after this long it is a loss."""
 
@@ -33,23 +37,28 @@ class Splice:
 
     Args:
         retention_s: age at which messages leave the log.
+
+    Attributes:
+        retention_s: the same; it may be changed.
     """
 
     def __init__(self, retention_s: float) -> None:
-        self._retention_s = retention_s
+        self.retention_s = retention_s
         self._ready: deque[Entry] = deque()
         self._pending: deque[Entry] = deque()
         self._pending_dropped = False
         self._known = 0
         self._suspicious_since = 0.0
         self._verified_at = 0.0
+        self._stored_at = -math.inf  # what is at `pos`, at the earliest
         self.pos: int | None = None
         self.gap = False
         self.broken = False
 
-    def opened(self, tip: int, now: float) -> None:
-        """Begin at `tip`, the newest seq as the leader told it (0: none), after the live subscription was made."""
+    def opened(self, tip: int, now: float, *, age_s: float = math.inf) -> None:
+        """Begin at `tip`, the newest seq as the leader told it (0: none), and its age, after the live subscription was made."""
         self.pos = tip
+        self._stored_at = now - age_s
         self._verified_at = now
         self._drain_pending(now)
 
@@ -62,6 +71,7 @@ class Splice:
         elif entry.seq > self.pos:
             if self._follows(entry, now):
                 self._advance(entry, now)
+                self._stored_at = now
             else:
                 self.gap = True
                 self._keep(entry)
@@ -88,6 +98,8 @@ class Splice:
             if not self.suspicious:
                 self._suspicious_since = now
             self._known = max(self._known, seq)
+        elif seq == 0 and self._young(now):
+            self.gap = True
         elif (seq == self.pos and seq) or (seq == 0 and self._fresh(now)):
             self._verified_at = now
 
@@ -115,16 +127,21 @@ class Splice:
 
     def _fresh(self, now: float) -> bool:
         """Nothing that came after `pos` can have aged out: `pos` was the tip less than the retention ago."""
-        return now - self._verified_at < self._retention_s
+        return now - self._verified_at < self.retention_s
+
+    def _young(self, now: float) -> bool:
+        """What is at `pos` can't have aged out."""
+        return bool(self.pos) and now - self._stored_at < self.retention_s * _YOUNG_SHARE
 
     def _follows(self, entry: Entry, now: float) -> bool:
-        return entry.prev == self.pos if entry.prev else self._fresh(now)
+        return entry.prev == self.pos if entry.prev else self._fresh(now) and not self._young(now)
 
     def _advance(self, entry: Entry, now: float) -> None:
         assert self.pos is not None  # noqa: S101 # both callers have checked it
         entry.prev = self.pos
         self.pos = entry.seq
         self._verified_at = now
+        self._stored_at = -math.inf
         self._ready.append(entry)
 
     def _keep(self, entry: Entry) -> None:
@@ -168,7 +185,7 @@ def place_asked(wanted: str, cursor: Position | None) -> Position | None:
         return None
 
 
-def plan_resume(wanted: str, cursor: Position | None, epoch: str, tip: int) -> Plan:
+def plan_resume(wanted: str, cursor: Position | None, epoch: str, tip: int, *, short: bool = False) -> Plan:
     """Decide where a device goes on.
 
     Args:
@@ -176,6 +193,7 @@ def plan_resume(wanted: str, cursor: Position | None, epoch: str, tip: int) -> P
         cursor: what the device acknowledged last, as far as is known; used when `wanted` is "".
         epoch: of the user's shard.
         tip: newest seq of the user's stream; 0 for none.
+        short: what is stored of this tenant is kept for less than the stream's age: what is newest may have left, and be the tip no more.
     """
     if wanted == LATEST:
         return Plan("resumed", "", tip, proof=False)
@@ -193,19 +211,18 @@ def plan_resume(wanted: str, cursor: Position | None, epoch: str, tip: int) -> P
     if position.seq > tip:
         # Everything aged out, or a place that never was: either way it can't be continued.
         return Plan("reset", "expired" if tip == 0 else "future", 0, proof=False)
-    return Plan("resumed", "", position.seq, proof=position.seq < tip)
+    return Plan("resumed", "", position.seq, proof=position.seq < tip or (short and position.seq > 0))
 
 
-def prove_resume(plan: Plan, first_seq: int, stream_first_seq: int) -> Plan:
+def prove_resume(plan: Plan, first_seq: int, *, whole: bool) -> Plan:
     """Turn a plan that needs proof into its outcome.
 
     Args:
         plan: of `plan_resume`, with `proof`.
         first_seq: the first message that the log gave when asked from `plan.base` on; 0 for none.
-        stream_first_seq: the oldest seq in the whole shard; only looked at when `plan.base` is 0, where no message can
-            prove anything: then nothing may ever have left the shard.
+        whole: nothing ever left the shard; only looked at when `plan.base` is 0, where no message can prove anything.
     """
-    covered = stream_first_seq <= 1 if plan.base == 0 else first_seq == plan.base
+    covered = whole if plan.base == 0 else first_seq == plan.base
     return plan._replace(proof=False) if covered else Plan("reset", "expired", 0, proof=False)
 
 

@@ -62,14 +62,14 @@ async def begin(feed: Feed, wanted: str, cursor: Position | None, *, snapshot: b
     asked = place_asked(wanted, cursor)
     if asked is not None and asked.epoch == feed.epoch and asked.seq > feed.pos:
         await feed.reach(asked.seq)
-    plan = plan_resume(wanted, cursor, feed.epoch, feed.pos)
+    plan = plan_resume(wanted, cursor, feed.epoch, feed.pos, short=feed.short)
     missed = 0
-    if plan.base < feed.pos:
+    if plan.base < feed.pos or plan.proof:
         proved, missed = await feed.look(plan.base)
         if plan.proof:
             before = plan
-            plan = prove_resume(plan, plan.base if proved else 0, 1 if plan.base else await feed.stream_first_seq())
-            if plan.base != before.base:
+            plan = prove_resume(plan, plan.base if proved else 0, whole=not plan.base and await feed.shard_whole())
+            if plan.base != before.base and feed.pos:
                 _, missed = await feed.look(plan.base)
     if wants_snapshot(snapshot, missed):
         return await _fold(feed, plan, room)

@@ -40,8 +40,19 @@ class Ring:
         while self.cost > self._bytes_max or len(self._entries) > self._entries_max:
             self.cost -= self._entries.popleft()[1]
 
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._entries.clear()
+        self.cost = 0
+
     def after(self, seq: int) -> list[Entry] | None:
-        """All entries after `seq`; None when the ring does not reach back so far."""
+        """All entries after `seq`; None when the ring does not know the place: it lies before, or is no place that this feed has been at.
+
+        (A feed that opened when nothing of the user was left goes from 0 to its first entry; a place in between is from before, and what
+        came after it is gone.)
+        """
         if not self._entries or seq < self._entries[0][0].prev:
             return None
-        return [entry for entry, _ in self._entries if entry.seq > seq]
+        after = [entry for entry, _ in self._entries if entry.seq > seq]
+        known = after[0].prev if after else self._entries[-1][0].seq
+        return after if known == seq else None

@@ -70,6 +70,7 @@ class Connection:
         self._tip = 0  # of the stream, when the session opened
         self._since = 0  # what the device acknowledges begins after this: what `latest` skipped, or a snapshot stood for, was never shown
         self._told_since = 0  # the same, but a snapshot tells of what it stands for
+        self._unproved = False  # it begins where the log does, wherever that is
         self._cursor: Acknowledged | None = None  # as it was last written, or noted
         self.unacknowledged = Unacknowledged(edge.statistics)
         self._wake = asyncio.Event()
@@ -104,9 +105,11 @@ class Connection:
         self.session.offer(entry)
         self._carry()
 
-    def lost(self, why: str) -> None:
-        """See `feed.Listener`."""
-        self.session.close("unavailable", f"{why}; connect again")
+    def lost(self, why: str, code: str) -> None:
+        """See `feed.Listener`. What is not written yet is not sent any more."""
+        self._queued -= sum(map(len, self._data))
+        self._data.clear()
+        self.session.close(code, f"{why}; connect again")
         self._carry()
 
     def hurry(self, seq: int) -> None:
@@ -198,6 +201,9 @@ class Connection:
     def _note_sent(self, events: int, entries: Sequence[Entry]) -> None:
         feed = self._feed
         if feed is not None and entries:  # a snapshot says nothing about delivery
+            if self._unproved:  # nobody knows what left the log before the first that is there: it was never shown
+                self._unproved = False
+                self._since = max(self._since, entries[0].seq - 1)
             last = entries[-1]
             new = last.seq > self._tip
             if not new:
@@ -281,6 +287,7 @@ class Connection:
             plan, snapshot, self._held = await begin(feed, hello.position, place, snapshot=hello.snapshot, room=self._edge.room)
             self._tip = feed.pos
             self._since = 0 if known else plan.base
+            self._unproved = plan.base == 0 and plan.outcome != "snapshot"
             self._begin(hello, cursor, feed.epoch, plan)
             self._told_since = 0 if plan.outcome == "snapshot" else self._since
             self.session.opened(user, feed.epoch, plan, feed.pos, snapshot, expires_at=_deadline(identity))
@@ -324,7 +331,9 @@ class Connection:
             self._since = plan.base
         if hello.position == LATEST:
             self._since = plan.base
-            if self._feed is not None and plan.base:  # noted, so that the next connection knows what this one skipped
+            if (
+                self._feed is not None and plan.base and not self._feed.closed
+            ):  # noted, so that the next connection knows what this one skipped
                 self._cursor = Acknowledged(epoch, plan.base, plan.base)
                 self._edge.cursors.note(self._feed.user, self._feed.shard, hello.device, self._cursor, urgent=True)
 
@@ -344,7 +353,8 @@ class Connection:
             self.session.refused(send.id, RuncastError("the session is not open yet; wait for welcome", code="hello_expected"))
         else:
             try:
-                duplicate = await self._edge.upstream.store(feed.user, feed.shard, self.session.device, send, feed.requests)
+                with self._edge.erasures.storing(feed.user):
+                    duplicate = await self._edge.upstream.store(feed.user, feed.shard, self.session.device, send, feed.requests)
                 self.session.stored(send.id, duplicate=duplicate)
             except RuncastError as exc:
                 self.session.refused(send.id, exc)

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from runcast.bus.connection import Bus
 from runcast.bus.keys import Bucket, RevisionError
+from runcast.bus.retention import RetentionOf, shorter, ttl_s
 from runcast.bus.storage import store
 from runcast.edge.open_requests import OpenRequests
 from runcast.v1.event_pb2 import Batch, Event, User, UserMessage
@@ -29,10 +30,14 @@ class Upstream:
     Args:
         bus: an open connection.
         wall_ms: the time of day, milliseconds since the Unix epoch.
+        retention: of tenants.
+        age_s: of a shard's stream, by its number, seconds.
     """
 
-    def __init__(self, bus: Bus, wall_ms: Callable[[], int]) -> None:
+    def __init__(self, bus: Bus, wall_ms: Callable[[], int], retention: RetentionOf, age_s: Callable[[int], float]) -> None:
         self._bus = bus
+        self._retention = retention
+        self._age_s = age_s
         self._runs = Bucket(bus, subjects.RUNS_BUCKET)
         self._wall_ms = wall_ms
 
@@ -68,6 +73,7 @@ class Upstream:
             time_unix_ms=now_ms,
         )
         msg_id = subjects.send_msg_id(user, send.id)
+        lives_s = ttl_s(self._retention(user.tenant), self._age_s(shard))
         if send.kind == "message":
             if not send.text and not data:
                 raise RuncastError("the message is empty; give text or data", code="send_invalid")
@@ -75,12 +81,12 @@ class Upstream:
             echo = UserMessage(text=send.text, data_json=data, device=device, group=send.group)
             event = Event(id=send.id, thread=send.thread, time_unix_ms=now_ms, user_message=echo)
             batch = Batch(user=message.user, producer=f"device.{device}", events=[event])
-            await self._put(subjects.event_subject(user, shard), batch.SerializeToString(), msg_id)
+            await self._put(subjects.event_subject(user, shard), batch.SerializeToString(), msg_id, lives_s)
         else:
             check_id(send.run_id, "run_id")
             check_id(send.request_id, "request_id")
             message.answer.CopyFrom(Answer(run_id=send.run_id, request_id=send.request_id, value_json=data))
-        return await self._put(subjects.inbox_subject(send.group, user, shard), message.SerializeToString(), msg_id)
+        return await self._put(subjects.inbox_subject(send.group, user, shard), message.SerializeToString(), msg_id, lives_s)
 
     async def _store_cancel(self, user: UserKey, shard: int, device: str, send: Send) -> bool:
         check_id(send.run_id, "run_id")
@@ -96,7 +102,7 @@ class Upstream:
             self._bus,
             subjects.kv_subject(subjects.RUNS_BUCKET, key),
             request.SerializeToString(),
-            ttl_s=int(limits.CANCEL_AGE_S),
+            ttl_s=shorter(limits.CANCEL_AGE_S, self._retention(user.tenant)),
             timeout_s=limits.SEND_TIMEOUT_S,
         )
         return False
@@ -126,6 +132,7 @@ class Upstream:
             id=send.id,
             time_unix_ms=self._wall_ms(),
         )
+        kept_s = shorter(limits.ANSWER_AGE_S, self._retention(user.tenant))
         for _ in range(limits.CLAIM_TRIES_MAX):
             found = await self._runs.get(key)
             if found is not None and found.value:
@@ -134,14 +141,14 @@ class Upstream:
                 raise RuncastError("another answer came first; drop the question", code="request_closed")
             try:
                 expected = 0 if found is None else found.revision  # a marker, where an old answer's time was over
-                await self._runs.put(key, answer.SerializeToString(), expected=expected, ttl_s=limits.ANSWER_AGE_S)
+                await self._runs.put(key, answer.SerializeToString(), expected=expected, ttl_s=kept_s)
             except RevisionError:
                 continue
             return False
         raise UnavailableError("others answer this at the same time; send it again", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
 
-    async def _put(self, subject: str, payload: bytes, msg_id: str) -> bool:
-        stored = await store(self._bus, subject, payload, msg_id=msg_id, timeout_s=limits.SEND_TIMEOUT_S)
+    async def _put(self, subject: str, payload: bytes, msg_id: str, ttl_s: int) -> bool:
+        stored = await store(self._bus, subject, payload, msg_id=msg_id, ttl_s=ttl_s, timeout_s=limits.SEND_TIMEOUT_S)
         return stored.duplicate
 
 

@@ -235,7 +235,7 @@ class ListAuditResponse(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[AuditEntry, _Mapping]]] = ...) -> None: ...
 
 class AuditEntry(_message.Message):
-    __slots__ = ("at_ms", "by", "address", "action", "target", "reason", "outcome")
+    __slots__ = ("at_ms", "by", "address", "action", "target", "reason", "outcome", "id")
     AT_MS_FIELD_NUMBER: _ClassVar[int]
     BY_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -243,6 +243,7 @@ class AuditEntry(_message.Message):
     TARGET_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
     at_ms: int
     by: str
     address: str
@@ -250,4 +251,5 @@ class AuditEntry(_message.Message):
     target: str
     reason: str
     outcome: str
-    def __init__(self, at_ms: _Optional[int] = ..., by: _Optional[str] = ..., address: _Optional[str] = ..., action: _Optional[str] = ..., target: _Optional[str] = ..., reason: _Optional[str] = ..., outcome: _Optional[str] = ...) -> None: ...
+    id: str
+    def __init__(self, at_ms: _Optional[int] = ..., by: _Optional[str] = ..., address: _Optional[str] = ..., action: _Optional[str] = ..., target: _Optional[str] = ..., reason: _Optional[str] = ..., outcome: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...

@@ -323,10 +323,6 @@ ISSUERS_MAX: Final = 64
 """Issuers in an auth file. More: a problem of the file."""
 AGENTS_MAX: Final = 4096
 """Agents in an auth file. More: a problem of the file."""
-ADMINS_MAX: Final = 1024
-"""Operators in an auth file. More: the file is refused."""
-ADMIN_STOP_S: Final = 1.0
-"""For calls that an admin process has under way when it stops. Then they are cut off."""
 AGENT_TOKEN_RENEW_S: Final = 10.0
 """So long before an agent's token is over its streams are sent away, to come back with a new one."""
 PRINCIPALS_CHECK_S: Final = 1.0

@@ -39,3 +39,12 @@ INBOX_RETRY_S: Final = 5.0
 """What a device is told whose user has too many messages waiting."""
 LIMITED_TENANTS_TOLD_MAX: Final = 64
 """Tenants that statistics name of those who were over a limit. The others are counted together, as "*"."""
+REFUSED_BYTES_PER_S: Final = 2 * MIB
+"""Bytes of refused batches that a router reads of one caller a second: reading them takes 3 % of a processor. Past it, and a burst, the
+caller's streams are read more slowly, and HTTP/2 holds it up."""
+REFUSED_BATCH_BYTES_MIN: Final = 4 * KIB
+"""What a refused batch counts there at least: the smallest costs as much as so many bytes."""
+REFUSED_PAUSE_MAX_S: Final = 2.0
+"""The longest that such a stream is not read at a time: below ROUTER_QUIET_S, past which a client would leave."""
+REFUSED_CALLERS_MAX: Final = 4_096
+"""Callers of whom a router remembers that. Past it the longest unused is forgotten, and is given a burst again."""

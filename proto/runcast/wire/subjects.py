@@ -12,6 +12,7 @@ from runcast.wire.ids import UserKey, decode_token, encode_token
 
 INBOX_STREAM: Final = "RUNCAST_INBOX"
 PARKED_STREAM: Final = "RUNCAST_PARKED"
+AUDIT_STREAM: Final = "RUNCAST_AUDIT"
 CURSORS_BUCKET: Final = "RUNCAST_CURSORS"
 RUNS_BUCKET: Final = "RUNCAST_RUNS"
 META_BUCKET: Final = "RUNCAST_META"
@@ -21,6 +22,8 @@ REVOKED_BUCKET: Final = "RUNCAST_REVOKED"
 """Who is kept out; keys are those of `runcast.wire.targets`."""
 DISCONNECT: Final = "ctl.disconnect"
 """Where edges and routers hear whose connections they are to close."""
+ERASE: Final = "ctl.erase"
+"""Where edges and routers hear which user they are to forget."""
 LEADER_ADVISORY: Final = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.*"
 """Where NATS tells of new stream leaders; the last token is the stream."""
 
@@ -63,6 +66,8 @@ def stream_of(subject: str) -> str:
             return INBOX_STREAM
         case "parked":
             return PARKED_STREAM
+        case "audit":
+            return AUDIT_STREAM
         case "$KV":
             return f"KV_{parts[1]}"
         case "$JS" if subject.startswith("$JS.API.STREAM."):
@@ -129,6 +134,11 @@ def inbox_offers(group: str) -> str:
 def parked_subject(subject: str) -> str:
     """Where a message of the inbox is put aside, by its subject there."""
     return f"parked.{subject.partition('.')[2]}"
+
+
+def audit_subject(action: str) -> str:
+    """Where it is kept that an operator did, or was refused, something."""
+    return f"audit.{encode_token(action)}"
 
 
 def run_cancels() -> str:
@@ -217,6 +227,32 @@ def lease_subjects() -> tuple[str, str]:
 def revoked_subjects() -> tuple[str, str]:
     """Source and destination of the republish rule by which edges and routers hear of revocations once they are stored."""
     return kv_subject(REVOKED_BUCKET, ">"), "revoked.>"
+
+
+class UserPlace(NamedTuple):
+    """Where something of a user is stored: a name for people, the stream, and the subjects in it that are the user's alone."""
+
+    name: str
+    stream: str
+    subjects: str
+
+
+def user_places(user: UserKey, shard: int) -> tuple[UserPlace, ...]:
+    """Everything that is stored under the user's name, in all streams and buckets but those that are about access and audit."""
+    whose = f"{shard}.{user.token}"
+    kinds = ("run", "cancel", "answer", "alert")
+    return (
+        UserPlace("stream", event_stream(shard), event_subject(user, shard)),
+        UserPlace("cursors", f"KV_{CURSORS_BUCKET}", kv_subject(CURSORS_BUCKET, f"{whose}.*")),
+        UserPlace("inbox", INBOX_STREAM, f"in.*.{whose}"),
+        UserPlace("parked", PARKED_STREAM, f"parked.*.{whose}"),
+        *(UserPlace("runs", f"KV_{RUNS_BUCKET}", kv_subject(RUNS_BUCKET, f"{kind}.{whose}.>")) for kind in kinds),
+    )
+
+
+def is_of_user(subject: str, user: UserKey, shard: int) -> bool:
+    """Whether an `in.` or `parked.` subject is the user's."""
+    return subject.endswith(f".{shard}.{user.token}")
 
 
 class RunPlace(NamedTuple):

@@ -7,6 +7,8 @@ Rules:
     - A run that has begun is never stopped by a limit of open runs: it counts, wherever it began, and only a new one is refused.
     - An event that is larger than the tier allows is never taken; all else that is refused here may come again.
     - Tiers are asked for each time: another policy counts at once.
+    - Refusing costs, too: whoever sends more that is refused than a little is read more slowly, so that a caller who heeds no answer does
+      not take the processor from the others.
 
 Invariants: meters of at most `METERED_TENANTS_MAX` tenants and `METERED_USERS_MAX` users are kept, and the longest unused is forgotten,
 which gives it a burst at most; open runs are counted only while there are any, so they are bounded by what the streams hold.
@@ -19,8 +21,9 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from runcast.bus.policy.bucket import Bucket
 from runcast.bus.policy.meter import Meter
-from runcast.bus.policy.tiers import Tier
+from runcast.bus.policy.tiers import Tier, rate
 from runcast.v1.event_pb2 import Batch
 from runcast.wire import limits, limits_policy
 from runcast.wire.errors import RuncastError
@@ -28,6 +31,8 @@ from runcast.wire.ids import UserKey
 
 OTHERS: Final = "*"
 """Stands for the tenants that statistics do not name. No token is that."""
+
+_REFUSED: Final = rate(limits_policy.REFUSED_BYTES_PER_S)
 
 K = TypeVar("K")
 M = TypeVar("M")
@@ -58,6 +63,7 @@ class Allowances:
         self._tier_of = tier_of
         self._tenants: OrderedDict[str, _TenantMeters] = OrderedDict()
         self._users: OrderedDict[UserKey, Meter] = OrderedDict()
+        self._callers: OrderedDict[str, Bucket] = OrderedDict()
         self._tenant_runs: Counter[str] = Counter()
         self._user_runs: Counter[UserKey] = Counter()
 
@@ -84,11 +90,11 @@ class Allowances:
             (tenant.events, tier.events, events, "events_per_s"),
             (tenant.volume, tier.volume, size, "bytes_per_s"),
         )
-        for meter, rate, cost, name in meters:
-            if meter.wait_s(now, rate, cost):
-                raise self._refused(user, tier, name, meter.refuse(now, rate, cost))
-        for meter, rate, cost, _ in meters:
-            meter.spend(now, rate, cost)
+        for meter, most, cost, name in meters:
+            if meter.wait_s(now, most, cost):
+                raise self._refused(user, tier, name, meter.refuse(now, most, cost))
+        for meter, most, cost, _ in meters:
+            meter.spend(now, most, cost)
 
     def check_events(self, tenant: str, batch: Batch, size: int) -> None:
         """See that no event of a batch, which has `size` bytes, is larger than the tenant's tier allows.
@@ -106,6 +112,13 @@ class Allowances:
                     f" {tier.event_bytes_max}",
                     code="event_too_large",
                 )
+
+    def pause_s(self, now: float, caller: str, size: int) -> float:
+        """A batch of `size` bytes was refused; for how long the stream that it came on should not be read, seconds."""
+        bucket = _touch(self._callers, caller, Bucket, limits_policy.REFUSED_CALLERS_MAX)
+        bucket.spend(now, _REFUSED, max(size, limits_policy.REFUSED_BATCH_BYTES_MIN))
+        over_s = (bucket.spent(now, _REFUSED) - _REFUSED.burst) / _REFUSED.per_s
+        return min(max(over_s, 0.0), limits_policy.REFUSED_PAUSE_MAX_S)
 
     # --- open runs ---
 

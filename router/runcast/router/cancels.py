@@ -83,6 +83,11 @@ class CancelWatch:
                 del self._streams[run]
                 self._unseen.pop(run, None)
 
+    def forget(self, user: UserKey) -> None:
+        """The user is erased: what they wished to stop is not known any more."""
+        for run in [run for run in self._recent if run.user == user]:
+            del self._recent[run]
+
     async def run(self) -> None:
         """Look up what opens; never returns."""
         wait_s = limits.BACKOFF_FIRST_S

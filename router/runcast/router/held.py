@@ -21,9 +21,10 @@ class Held:
         tries: how often it was handed to workers, this time included.
         until: end of the lease, monotonic seconds.
         lost: the lease ended; somebody else may have it.
+        erased: its user was erased, and it with them.
     """
 
-    __slots__ = ("delivery", "delivery_id", "disposition", "lost", "message", "parked", "tries", "until")
+    __slots__ = ("delivery", "delivery_id", "disposition", "erased", "lost", "message", "parked", "tries", "until")
 
     def __init__(self, delivery: Delivery, now: float) -> None:
         self.delivery = delivery
@@ -33,6 +34,7 @@ class Held:
         self.parked = ""
         self.tries = 0
         self.lost = False
+        self.erased = False
         self.until = 0.0
         self.renew(now)
 

@@ -19,6 +19,7 @@ Rules:
       request, the stream. Scopes are asked for each time: they may change while the stream is open.
     - What the tenant's tier does not allow is refused (`rate_limited`, `event_too_large`) before anything is looked at that costs more;
       what begins no run is not held up by those that are open (`runcast.router.allowances`, shared by all streams of a router).
+    - Who sends much that is refused is read more slowly (`read_at`).
     - An attempt that storage refuses for good, or that its producer gave up, goes on here no more.
     - Nothing follows a run's end, as long as the stream remembers it (`limits.STREAM_ENDED_MAX`).
 
@@ -93,6 +94,7 @@ class ProducerStream:
         producer: the id from hello; "" before.
         unanswered: batches that storage has not answered.
         unanswered_bytes: serialized bytes of them.
+        read_at: the next request should not be read before, monotonic seconds.
         runs_seen: runs that were opened, for the log.
         refused: refusals given, for the log.
     """
@@ -107,10 +109,12 @@ class ProducerStream:
         answers_max: int = limits.ANSWERS_AWAITED_MAX,
         scopes: Callable[[], Scopes] = lambda: EVERYTHING,
         allowances: Allowances | None = None,
+        caller: str = "",
     ) -> None:
         self.producer = ""
         self.unanswered = 0
         self.unanswered_bytes = 0
+        self.read_at = 0.0
         self.runs_seen = 0
         self.refused = 0
         self._window_batches = window_batches
@@ -120,6 +124,7 @@ class ProducerStream:
         self._answers_max = answers_max
         self._scopes = scopes
         self._allowances = allowances or Allowances(lambda _: BUILT_IN["unlimited"])
+        self._caller = caller
         self._effects: list[Effect] = []
         self._open: OrderedDict[AttemptKey, Attempt] = OrderedDict()
         self._ended: OrderedDict[AttemptKey, Attempt] = OrderedDict()
@@ -273,6 +278,7 @@ class ProducerStream:
         try:
             self._take(batch, payload, now)
         except RuncastError as exc:
+            self.read_at = max(self.read_at, now + self._allowances.pause_s(now, self._caller, len(payload)))
             self._refuse(batch.run_id, batch.attempt, batch.number, exc)
 
     def _receive_abandon(self, abandon: RunAbandon) -> None:

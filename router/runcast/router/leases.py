@@ -27,6 +27,7 @@ from runcast.router.effects import BatchKey, RunKey
 from runcast.router.lost import Claim, RunRecord, judge_claim, parse_record, taken_error
 from runcast.wire import limits, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
+from runcast.wire.ids import UserKey
 from runcast.wire.subjects import RunPlace
 
 _Attempt = tuple[RunKey, int]
@@ -65,6 +66,11 @@ class Holder:
         self.lease = lease
         self.producer = lease.producer
         self.claims: OrderedDict[_Attempt, _Claimed] = OrderedDict()
+
+    def forget(self, user: UserKey) -> None:
+        """The user is erased, and the keys of their runs with them: what comes of a run has to be claimed anew, which can't be done."""
+        for attempt in [attempt for attempt in self.claims if attempt[0].user == user]:
+            del self.claims[attempt]
 
     def remember(self, attempt: _Attempt, claimed: _Claimed) -> None:
         """Keep a claim; past the bound the longest unused one is forgotten, and made again when it is needed."""

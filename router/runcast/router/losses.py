@@ -26,6 +26,7 @@ from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
 from runcast.bus.direct import DirectReader
+from runcast.bus.erasure_watch import ErasureWatch
 from runcast.bus.keys import Bucket, RevisionError
 from runcast.bus.storage import store
 from runcast.router.effects import RunKey
@@ -46,11 +47,15 @@ class Losses:
     Args:
         bus: the connection.
         log: told of each producer that went away.
+        erasures: users who are being erased: nothing is said to them.
+        ttl_s: the time to live of what is stored of a user, by their shard.
     """
 
-    def __init__(self, bus: Bus, log: BoundLogger) -> None:
+    def __init__(self, bus: Bus, log: BoundLogger, erasures: ErasureWatch, ttl_s: Callable[[UserKey, int], int]) -> None:
         self._bus = bus
         self._log = log
+        self._erasures = erasures
+        self._ttl_s = ttl_s
         self._bucket = Bucket(bus, subjects.RUNS_BUCKET)
         self._reader = DirectReader(bus)
         self._shards = 0
@@ -233,14 +238,19 @@ class Losses:
         for entry in lost:
             by_user[entry[0].shard, entry[0].user].append(entry)
         for (shard, user), entries in by_user.items():
-            cases = [Case(place) for place, _, _ in entries]
-            await self._read_log(user, shard, min(record.after for _, record, _ in entries), cases)
-            for case, (place, record, revision) in zip(cases, entries, strict=True):
-                if case.outcome is Outcome.LOST:
-                    batch = case.closing(reason, int(time.time() * 1000))
-                    msg_id = subjects.lost_msg_id(user, place.run_id, place.attempt)
-                    await store(self._bus, subjects.event_subject(user, shard), batch.SerializeToString(), msg_id=msg_id)
-                await self._settle_key(place, record, revision, case)
+            with self._erasures.storing(user):
+                await self._finish_of(user, shard, entries, reason)
+
+    async def _finish_of(self, user: UserKey, shard: int, entries: list[tuple[RunPlace, RunRecord, int]], reason: str) -> None:
+        cases = [Case(place) for place, _, _ in entries]
+        await self._read_log(user, shard, min(record.after for _, record, _ in entries), cases)
+        for case, (place, record, revision) in zip(cases, entries, strict=True):
+            if case.outcome is Outcome.LOST:
+                batch = case.closing(reason, int(time.time() * 1000))
+                msg_id = subjects.lost_msg_id(user, place.run_id, place.attempt)
+                ttl_s = self._ttl_s(user, shard)
+                await store(self._bus, subjects.event_subject(user, shard), batch.SerializeToString(), msg_id=msg_id, ttl_s=ttl_s)
+            await self._settle_key(place, record, revision, case)
 
     async def _settle_key(self, place: RunPlace, record: RunRecord, revision: int, case: Case) -> None:
         ended = case.outcome is Outcome.ENDED

@@ -17,9 +17,11 @@ from structlog.stdlib import BoundLogger
 from runcast.bus.connection import Bus
 from runcast.bus.denials import Denials
 from runcast.bus.deployment import Shard
+from runcast.bus.erasure_watch import ErasureWatch
 from runcast.bus.guard import Guard
 from runcast.bus.health import State
 from runcast.bus.policy.book import PolicyBook
+from runcast.bus.retention import retention_of, ttl_s
 from runcast.bus.shards import Shards
 from runcast.bus.storage import store
 from runcast.router.allowances import Allowances
@@ -60,6 +62,8 @@ class Node:
         denials: what was not allowed.
         leases: of the producers whose streams are open here.
         losses: declares runs lost whose producers went away.
+        erasures: users who are being erased.
+        retention: of tenants.
         leaving: the process is about to stop; no new streams.
         guard: keeps out whom operators revoke; set right after the node was made.
     """
@@ -85,7 +89,9 @@ class Node:
         self.receipts = ReceiptWatch(bus, log)
         self.refusals: Counter[str] = Counter()
         self.denials = Denials(log, self.refusals)
-        self.losses = Losses(bus, log)
+        self.erasures = ErasureWatch(bus, "router", node_id, log)
+        self.retention = retention_of(policy.of)
+        self.losses = Losses(bus, log, self.erasures, self.ttl_s)
         self.leases = Leases(bus, node_id, log, time.monotonic, self.losses.distrust)
         self._left = asyncio.Event()
         self._begun = False
@@ -159,6 +165,23 @@ class Node:
         self.require_storage()
         return subjects.shard_of(user, self.shards.count)
 
+    def ttl_s(self, user: UserKey, shard: int) -> int:
+        """The time to live that something of the user is stored with, whole seconds; 0 for the stream's own age.
+
+        Raises:
+            UnavailableError: the shard is not verified just now.
+        """
+        return ttl_s(self.retention(user.tenant), self.shards.get(shard).retention_s)
+
+    async def forget(self, user: UserKey) -> int:
+        """The user is erased (`runcast.bus.erasure_watch`): their runs end here, and nothing of theirs is kept."""
+        await self.erasures.settled(user)
+        for stream in self.streams:
+            stream.forget(user)
+        self.cancels.forget(user)
+        self.receipts.forget_user(user)
+        return 0
+
     def collect(self) -> dict[str, object]:
         """The statistics of this router, for `stats.router.<id>`."""
         now = time.monotonic()
@@ -195,6 +218,10 @@ class Node:
             RuncastError: `run_lost`, `attempt_taken`, `unavailable`, `indeterminate`, `storage_full` or `internal`.
             LifecycleError: the run has ended.
         """
+        with self.erasures.storing(key.run.user):
+            return await self._store_batch(holder, key, payload, events, ends=ends)
+
+    async def _store_batch(self, holder: Holder, key: BatchKey, payload: bytes, events: int, *, ends: bool) -> tuple[str, bool]:
         user = key.run.user
         shard = self.shard_of(user)
         self.shards.get(shard)  # if it is not there, a claim would be in vain
@@ -203,7 +230,8 @@ class Node:
         msg_id = subjects.batch_msg_id(user, holder.producer, key.run.run_id, key.attempt, key.number)
         storage = self.bus.health.storage
         try:
-            seq, duplicate = await store(self.bus, subjects.event_subject(user, shard), payload, msg_id=msg_id)
+            ttl = self.ttl_s(user, shard)
+            seq, duplicate = await store(self.bus, subjects.event_subject(user, shard), payload, msg_id=msg_id, ttl_s=ttl)
         except RuncastError as exc:
             if exc.code.name == "storage_full":
                 storage.failed(time.monotonic(), exc.message)
@@ -248,6 +276,10 @@ class Leavable:
 
     def refuse(self, error: RuncastError) -> None:
         """The peer may go on no longer: end the stream with `error`, as soon as what is under way is finished."""
+        raise NotImplementedError
+
+    def forget(self, user: UserKey) -> None:
+        """The user is erased: nothing of theirs goes on here, or is kept."""
         raise NotImplementedError
 
 

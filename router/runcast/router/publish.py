@@ -126,7 +126,7 @@ class _Stream(Publishing):
         self._node = node
         self._context = context
         self._peer = principal.name
-        self._machine = ProducerStream(scopes=lambda: principal.scopes, allowances=node.allowances)
+        self._machine = ProducerStream(scopes=lambda: principal.scopes, allowances=node.allowances, caller=principal.name)
         self._answers = _Answers()
         self._group = asyncio.TaskGroup()
         self._reader: asyncio.Task[None] | None = None
@@ -182,6 +182,15 @@ class _Stream(Publishing):
         self._machine.end(error)
         self._carry_out()
 
+    def forget(self, user: UserKey) -> None:
+        """See `Leavable`: the runs end. Their agents are told to stop now; what they still send is refused with `run_lost`."""
+        if self._holder is not None:
+            self._holder.forget(user)
+        for run in self._machine.open_runs:
+            if run.user == user:
+                self._machine.cancel(run, "an operator has erased this user")
+        self._carry_out()
+
     def cancel(self, run: RunKey, reason: str) -> None:
         """The user wants a run to stop."""
         self._machine.cancel(run, reason)
@@ -235,6 +244,8 @@ class _Stream(Publishing):
                     return
                 machine.receive(request, time.monotonic())
             self._carry_out()
+            if (wait_s := machine.read_at - time.monotonic()) > 0.0:
+                await asyncio.sleep(wait_s)  # HTTP/2 holds the producer up meanwhile
             while self._answers.waiting > limits.STREAM_WINDOW_BATCHES:
                 self._written.clear()
                 await self._written.wait()

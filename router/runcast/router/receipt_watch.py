@@ -84,6 +84,11 @@ class ReceiptWatch:
         self._tracker.forget(asker, time.monotonic())
         self._wake.set()
 
+    def forget_user(self, user: UserKey) -> None:
+        """The user is erased: nobody will acknowledge what is awaited."""
+        self._tracker.abandon(user, time.monotonic())
+        self._wake.set()
+
     async def run(self) -> None:
         """Carry out what is decided; never returns."""
         async with self._tasks:

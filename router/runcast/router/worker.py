@@ -49,9 +49,9 @@ from runcast.v1.inbox_pb2 import (
     ReceiveRequest,
     ReceiveResponse,
 )
-from runcast.wire import limits
-from runcast.wire.errors import RuncastError, UnavailableError
-from runcast.wire.ids import check_id
+from runcast.wire import limits, subjects
+from runcast.wire.errors import IdInvalidError, RuncastError, UnavailableError
+from runcast.wire.ids import UserKey, check_id
 
 ReceiveContext = grpc.aio.ServicerContext[ReceiveRequest, ReceiveResponse]
 
@@ -137,6 +137,15 @@ class WorkerStream(Leavable):
         if self._reader is not None:
             self._reader.cancel()
 
+    def forget(self, user: UserKey) -> None:
+        """See `Leavable`: of what is held nothing is handed out any more, nor put aside; what the worker has is its own matter."""
+        shard = self._node.shard_of(user)
+        for held in list(self._held.values()):
+            if subjects.is_of_user(held.delivery.subject, user, shard):
+                held.erased = True
+                self._release(held, settled=True)
+        self._waiting = [each for each in self._waiting if (each.message.user.tenant, each.message.user.id) != user]
+
     def _end_if_left(self) -> None:
         """A stream that was sent away and holds nothing is over, once the worker was told."""
         if self._leaving and not self._go_away and not self._held:
@@ -213,9 +222,11 @@ class WorkerStream(Leavable):
         wait_s = limits.BACKOFF_FIRST_S
         settled = False
         for _ in range(limits.INBOX_SETTLE_TRIES_MAX):
+            if held.erased:
+                break
             try:
                 if held.parked:
-                    await self._queue.park(held.delivery, held.tries, held.parked)
+                    await self._put_aside(held)
                 elif held.disposition == DISPOSITION_ACK:
                     await self._queue.done(held.delivery)
                 else:
@@ -228,6 +239,12 @@ class WorkerStream(Leavable):
         else:
             self._log.warning("message_not_settled", seq=held.delivery.seq)
         self._release(held, settled=settled)
+
+    async def _put_aside(self, held: Held) -> None:
+        user = _user_of(held)
+        with self._node.erasures.storing(user):
+            ttl_s = self._node.ttl_s(user, self._node.shard_of(user))
+            await self._queue.park(held.delivery, held.tries, held.parked, ttl_s=ttl_s)
 
     async def _retry(self, held: Held) -> None:
         with contextlib.suppress(UnavailableError):  # it is delivered again after its time
@@ -300,6 +317,9 @@ class WorkerStream(Leavable):
             self._node.denials.note(self._peer, exc.code.name, exc.message)
             self._start(held, DISPOSITION_RETRY)
             return
+        if self._node.erasures.holds(_user_of(held)):  # it is being removed
+            self._release(held)
+            return
         if self._leaving or len(self._held) > self._in_flight_max + limits.INBOX_BLOCKED_MAX:  # a late answer to a pull that was given up
             self._start(held, DISPOSITION_RETRY)
             return
@@ -347,6 +367,8 @@ class WorkerStream(Leavable):
         held.tries += 1
         with contextlib.suppress(UnavailableError):  # then this one is not counted
             await self._queue.note_hand_out(delivery, held.tries)
+        if held.erased:
+            return
         if held.lost:  # meanwhile; whoever gets it now hands it out
             self._release(held)
             return
@@ -404,3 +426,11 @@ class WorkerStream(Leavable):
                 changed.set()
         self._puller.wake()
         self._end_if_left()
+
+
+def _user_of(held: Held) -> UserKey:
+    """Whose message it is; nobody's when its subject is not an edge's."""
+    try:
+        return subjects.user_of_subject(held.delivery.subject)
+    except IdInvalidError:
+        return UserKey("", "")

@@ -22,6 +22,7 @@ from runcast.testkit.plugin import ClusterFactory
 from runcast.testkit.ports import HOST, pick_port
 from runcast.testkit.processes import Process
 from runcast.wire import limits, subjects
+from runcast.wire.errors import UnavailableError
 from runcast.wire.ids import UserKey
 from runcast.wire.position import Position, parse_position
 
@@ -129,6 +130,21 @@ async def test_what_operators_may_tune_is_taken_as_found(bus: Bus, log: Log) -> 
     assert (await provision(bus, shards=0, replicas=1, log=log)).shards[0].retention_s == 3600.0
     await bus.js.update_stream(info.config.evolve(max_age=0))
     assert (await provision(bus, shards=0, replicas=1, log=log)).shards[0].retention_s == float("inf")
+
+
+async def test_streams_of_older_deployments_get_message_ttls_and_stay_what_they_are(bus: Bus, log: Log) -> None:
+    before = await provision(bus, shards=1, replicas=1, log=log)
+    for name in (subjects.event_stream(0), subjects.INBOX_STREAM, subjects.PARKED_STREAM):
+        config = (await bus.js.stream_info(name)).config
+        await bus.js.delete_stream(name)
+        await bus.js.add_stream(config.evolve(allow_msg_ttl=False))
+    await store(bus, subjects.event_subject(UserKey("t", "u"), 0), b"x")
+    with pytest.raises(UnavailableError, match="allow-msg-ttl"):
+        await store(bus, subjects.event_subject(UserKey("t", "u"), 0), b"x", ttl_s=5)
+    assert await provision(bus, shards=1, replicas=1, log=log) == before
+    for subject in (subjects.event_subject(UserKey("t", "u"), 0), "in.g.0.t.u", "parked.g.0.t.u"):
+        await store(bus, subject, b"y", ttl_s=5)
+    assert (await bus.js.stream_info(subjects.event_stream(0))).state.messages == 2
 
 
 async def test_the_resend_horizon_follows_from_the_dedupe_window(bus: Bus, log: Log) -> None:

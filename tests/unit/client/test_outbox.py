@@ -423,3 +423,42 @@ def test_many_open_runs_are_named_some_at_a_time() -> None:
     connect(outbox)
     counts = [len(outbox.take_open_runs()) for _ in range(3)]
     assert counts == [limits.OPEN_RUNS_TOLD_MAX, 1, 0]
+
+
+def test_a_batch_over_a_limit_waits_as_long_as_it_was_told_and_keeps_its_place() -> None:
+    outbox, run = opened()
+    outbox.append(0.0, run, said("a"))
+    [batch] = outbox.take_batches(0.0)
+    refuse(outbox, batch, 1.0, code="rate_limited", retry=True, after_ms=4000)
+    outbox.append(1.0, run, said("b"))
+    outbox.disconnected()
+    connect(outbox, 2.0)
+    assert outbox.take_batches(4.9) == [], "not sooner for being on another stream"
+    [again] = outbox.take_batches(5.0)
+    assert again == batch
+    ack(outbox, again, 5.0)
+    [after] = outbox.take_batches(5.0)
+    assert [event.seq for event in after.events] == [3]
+    assert (outbox.counts.refused, outbox.counts.limited, outbox.counts.denied, outbox.counts.limit) == (1, 1, 0, "because")
+
+
+def test_a_limit_that_lasts_longer_than_the_horizon_makes_nothing_uncertain() -> None:
+    outbox, run = opened()
+    outbox.append(0.0, run, said("a"))
+    now = 0.0
+    for _ in range(100):
+        [batch] = outbox.take_batches(now)
+        refuse(outbox, batch, now, code="rate_limited", retry=True, after_ms=5000)
+        now += 5.0
+    [batch] = outbox.take_batches(now)
+    ack(outbox, batch, now)
+    assert [type(result) for result in outbox.take_results()] == [Stored]
+    assert outbox.counts.limited == 100
+
+
+def test_what_is_not_granted_is_counted() -> None:
+    outbox, run = opened()
+    outbox.append(0.0, run, said("a"))
+    [batch] = outbox.take_batches(0.0)
+    refuse(outbox, batch, code="permission_denied")
+    assert (outbox.counts.denied, outbox.counts.limited, outbox.counts.limit) == (1, 0, "")

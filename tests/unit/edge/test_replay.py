@@ -193,6 +193,26 @@ class TestRetention:
         splice.live(link(0, 9), max(tips[-1][0], RETENTION_S) + 10)
         assert splice.gap is not follows
 
+    @pytest.mark.parametrize(("age_s", "follows"), [(0.0, False), (79.0, False), (80.0, True)])
+    def test_what_is_too_young_to_have_aged_out_was_erased(self, age_s: float, *, follows: bool) -> None:
+        splice = Splice(RETENTION_S)
+        splice.opened(5, 0.0, age_s=age_s)
+        splice.live(link(0, 9), 10.0)
+        assert splice.gap is not follows
+        if not follows:
+            splice.history(chain(9), 10.0)
+            assert splice.broken
+
+    def test_no_tip_where_one_must_be_is_looked_into(self) -> None:
+        splice = opened_at(5)
+        splice.live(link(5, 7), 10.0)
+        splice.tip(0, 90.0)
+        assert splice.gap
+        splice.history(chain(7), 91.0)  # a replica had lagged
+        assert (splice.gap, splice.broken) == (False, False)
+        splice.tip(0, 180.0)
+        assert not splice.gap  # it has aged out
+
     def test_delivery_renews_it(self) -> None:
         splice = opened_at(5)
         splice.live(link(5, 7), 90.0)
@@ -278,22 +298,21 @@ def test_where_a_device_goes_on(wanted: str, cursor: Position | None, tip: int, 
 
 
 @pytest.mark.parametrize(
-    ("base", "first_seq", "stream_first_seq", "covered"),
+    ("base", "first_seq", "whole", "covered"),
     [
-        (5, 5, 1, True),
-        (5, 5, 5, True),
-        (5, 7, 1, False),  # 5 has gone
-        (5, 0, 1, False),  # everything has
-        (0, 0, 0, True),  # nothing was ever stored
-        (0, 0, 1, True),
-        (0, 0, 2, False),  # something left the shard: it may have been this user's
-        (0, 3, 3, False),
+        (5, 5, True, True),
+        (5, 5, False, True),
+        (5, 7, True, False),  # 5 has gone
+        (5, 0, True, False),  # everything has
+        (0, 0, True, True),
+        (0, 0, False, False),  # something left the shard: it may have been this user's
+        (0, 3, False, False),
     ],
 )
-def test_what_proves_a_resume(base: int, first_seq: int, stream_first_seq: int, *, covered: bool) -> None:
+def test_what_proves_a_resume(base: int, first_seq: int, *, whole: bool, covered: bool) -> None:
     plan = Plan("resumed", "", base, proof=True)
     expected = plan._replace(proof=False) if covered else Plan("reset", "expired", 0, proof=False)
-    assert prove_resume(plan, first_seq, stream_first_seq) == expected
+    assert prove_resume(plan, first_seq, whole=whole) == expected
 
 
 @pytest.mark.parametrize(

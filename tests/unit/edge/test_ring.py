@@ -87,3 +87,14 @@ print((resident() - before) / rings)
 def test_a_full_ring_holds_about_what_it_may(events: int, size: int) -> None:
     measured = subprocess.run([sys.executable, "-c", MEASURE, str(events), str(size)], capture_output=True, text=True, check=True)
     assert float(measured.stdout) < 1.3 * limits.RING_BYTES_MAX
+
+
+def test_a_place_between_two_entries_is_from_before_the_feed_and_proves_nothing() -> None:
+    ring = Ring()
+    first = entry(9)
+    first.prev = 0  # nothing of the user was left when the feed opened
+    ring.add(first)
+    assert ring.after(0) == [first]
+    assert ring.after(5) is None
+    assert ring.after(9) == []
+    assert ring.after(10) is None

@@ -111,15 +111,28 @@ def test_open_runs_of_a_user_and_of_a_tenant():
     mine.check_run(ALICE)
 
 
+def test_who_heeds_no_answer_is_read_more_slowly_and_no_other():
+    mine = made()
+    pauses = [mine.pause_s(0.0, "deaf", 100) for _ in range(3_000)]
+    burst = 4 * 1024 // 4
+    assert pauses[:burst] == [0.0] * burst, "who waits for his turn is refused now and then"
+    assert pauses[burst] > 0.0
+    assert max(pauses) == limits_policy.REFUSED_PAUSE_MAX_S
+    assert mine.pause_s(0.0, "another", 100) == 0.0
+    assert mine.pause_s(60.0, "deaf", 100) == 0.0
+
+
 def test_what_is_kept_is_bounded(monkeypatch):
     monkeypatch.setattr(module.limits_policy, "METERED_TENANTS_MAX", 10)
     monkeypatch.setattr(module.limits_policy, "METERED_USERS_MAX", 20)
     monkeypatch.setattr(module.limits_policy, "LIMITED_TENANTS_TOLD_MAX", 5)
+    monkeypatch.setattr(module.limits_policy, "REFUSED_CALLERS_MAX", 7)
     mine = made()
     for number in range(100):
+        mine.pause_s(0.0, f"c{number}", 1)
         for _ in range(3):
             code(mine.take_batch, 0.0, UserKey(f"t{number}", "alice"), 50, 1)
-    assert (len(mine._tenants), len(mine._users)) == (10, 20)
+    assert (len(mine._tenants), len(mine._users), len(mine._callers)) == (10, 20, 7)
     assert len(mine.limited) == 6
     assert mine.limited[OTHERS] == 2 * 95
     assert mine.limited.total() == mine.limited_by.total() == 200

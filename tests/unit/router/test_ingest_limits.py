@@ -9,6 +9,7 @@ from runcast.router.allowances import Allowances
 from runcast.router.effects import Acked, BatchKey, Refused, RunKey, Store
 from runcast.v1.event_pb2 import Batch, User
 from runcast.v1.ingest_pb2 import AnswerAsk, OpenRun, PublishRequest, RunAbandon
+from runcast.wire import limits_policy
 from runcast.wire.errors import RuncastError
 from runcast.wire.ids import UserKey
 from tests.unit.router.test_ingest import END, START, WORK, Stream, make_batch, of
@@ -166,3 +167,15 @@ def test_what_is_not_granted_costs_the_tenant_nothing():
     for _ in range(100):
         assert stranger.at(0.0, make_batch(1, 1, START, *[WORK] * 9)) == [("permission_denied", 0)]
     assert Limited(allowances=allowances).at(0.0, make_batch(1, 1, START, *[WORK] * 9)) == [("", 0)]
+
+
+def test_a_stream_of_refusals_is_read_more_slowly():
+    stream = Limited()
+    assert stream.at(0.0, make_batch(1, 1, START, *[WORK] * 9)) == [("", 0)]
+    second = make_batch(2, 11, *[WORK] * 9)
+    while not stream.machine.read_at:
+        assert stream.at(0.0, second)[0][0] == "rate_limited"
+    assert 0.0 < stream.machine.read_at < 0.01, "just over"
+    for _ in range(10_000):
+        stream.at(0.0, second)
+    assert stream.machine.read_at == limits_policy.REFUSED_PAUSE_MAX_S

@@ -2,21 +2,24 @@
 
 import ast
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from runcast.v1.event_pb2 import AgentResponse, Event
-from runcast.wire import limits
+from runcast.wire import limits, limits_admin
 from runcast.wire.frames import CODECS, JSON_SUBPROTOCOL, PROTO_SUBPROTOCOL, Batch
 from runcast.wire.position import Position
 from runcast.wire.window import AckWindow
 
 NATS_PAYLOAD_BYTES = limits.MIB
+MODULES = [limits, limits_admin]
 UNITS = ("_S", "_BYTES", "_BYTES_MAX", "_MAX", "_EVENTS", "_BATCHES", "_EMBEDDED", "_CLUSTER", "_CHUNK", "_AT_ONCE", "_TRIES", "_LINES")
 
 
-def test_every_bound_says_what_it_is() -> None:
-    body = ast.parse(Path(limits.__file__).read_text()).body
+@pytest.mark.parametrize("limits", MODULES)
+def test_every_bound_says_what_it_is(limits: ModuleType) -> None:
+    body = ast.parse(Path(str(limits.__file__)).read_text()).body
     names = []
     for node, after in zip(body, [*body[1:], None], strict=True):
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name) or node.target.id in ("KIB", "MIB"):
@@ -29,8 +32,10 @@ def test_every_bound_says_what_it_is() -> None:
     assert set(names) == {name for name in vars(limits) if name.isupper()} - {"KIB", "MIB"}
 
 
-@pytest.mark.parametrize("name", [name for name in vars(limits) if name.isupper() and name not in ("KIB", "MIB")])
-def test_every_bound_is_positive_and_named_by_its_unit(name: str) -> None:
+@pytest.mark.parametrize(
+    ("limits", "name"), [(module, name) for module in MODULES for name in vars(module) if name.isupper() and name not in ("KIB", "MIB")]
+)
+def test_every_bound_is_positive_and_named_by_its_unit(limits: ModuleType, name: str) -> None:
     value = getattr(limits, name)
     assert value > 0
     assert isinstance(value, float if name.endswith("_S") else int)

@@ -32,7 +32,7 @@ from runcast.bus.identity.agents import Agent, Agents, make_agents
 from runcast.bus.identity.claims import ClaimPath, Expected
 from runcast.bus.identity.keys import KINDS, SECRET, Key, KeyUnusableError, pem_keys, secret_key
 from runcast.bus.identity.tables import read_table, read_tables
-from runcast.wire import limits
+from runcast.wire import limits, limits_admin
 from runcast.wire.errors import IdInvalidError
 from runcast.wire.ids import check_id
 
@@ -199,8 +199,8 @@ class _Reader:
             agents = []
         known = make_agents(agents, {issuer.name for issuer in issuers if issuer.peers == "agents"}, self.problems)
         admins = read_tables(Admin, document.get("admins", []), "admins", self.problems)
-        if len(admins) > limits.ADMINS_MAX:
-            self.problems.append(f"[[admins]]: there are {len(admins)}; use {limits.ADMINS_MAX} or fewer")
+        if len(admins) > limits_admin.ADMINS_MAX:
+            self.problems.append(f"[[admins]]: there are {len(admins)}; use {limits_admin.ADMINS_MAX} or fewer")
             admins = []
         operators = make_admins(admins, known, self.problems)
         hook = self._hook(document.get("http"))

@@ -1,0 +1,179 @@
+"""Tenants at their limits, at a real router: what is over waits and nothing of it is lost, and others do not notice."""
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from runcast.client import Runcast, RunRefusedError
+from runcast.testkit import Cluster
+from runcast.testkit.device import Device
+from runcast.testkit.plugin import ClusterFactory, DeviceFactory
+
+HOSTILE = Path(__file__).parent / "hostile_agent.py"
+POLICY = """
+default = "unlimited"
+[tenants]
+hostile = "small"
+busy = "steady"
+narrow = "narrow"
+[tiers.small]
+events_per_s = 500
+[tiers.steady]
+user_events_per_s = 1000
+[tiers.narrow]
+open_runs_per_user = 2
+event_bytes_max = 4096
+"""
+
+
+@pytest.fixture
+async def limited(runcast_cluster_factory: ClusterFactory, tmp_path: Path) -> Cluster:
+    file = tmp_path / "policy.toml"
+    file.write_text(POLICY)
+    return await runcast_cluster_factory(routers=1, edges=1, environ={"RUNCAST_POLICY_FILE": str(file)})
+
+
+def latencies_ms(device: Device, start: int) -> list[float]:
+    return sorted(received.time_s * 1000 - received.event.time_unix_ms for received in device.received[start:])
+
+
+@contextlib.asynccontextmanager
+async def flood(cluster: Cluster, seconds: float) -> AsyncIterator[dict[str, int]]:
+    """A hostile agent of tenant "hostile", and what it learned, once it is through."""
+    address = cluster.router_addresses()[0]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(HOSTILE), address, "hostile", "4", str(seconds), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"ready\n"
+    told: dict[str, int] = {}
+    try:
+        yield told
+        told |= json.loads(await process.stdout.readline())
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        await process.wait()
+
+
+async def test_a_tenant_that_heeds_no_limit_costs_another_nothing(
+    limited: Cluster, user: str, device: DeviceFactory, record_property: Callable[[str, object], None]
+) -> None:
+    good = await device(cluster=limited, tenant="good")
+    seconds = 4.0
+
+    async def speak(run, rc) -> list[float]:
+        start = len(good.received)
+        began = time.monotonic()
+        number = 0
+        while time.monotonic() - began < seconds:
+            await run.custom("n", {"n": number})
+            number += 1
+            await asyncio.sleep(0.02)
+        await run.flush()
+        await good.wait_count(start + number)
+        return latencies_ms(good, start)
+
+    async with Runcast(limited.router_addresses()[0], agent="good", tenant="good") as rc, rc.run(user=user) as run:
+        await run.flush()
+        await good.wait_kind("agent_started")
+        alone = await speak(run, rc)
+        async with flood(limited, seconds + 0.5) as told:
+            beside = await speak(run, rc)
+        assert rc.stats().limited == 0
+    await good.wait_kind("agent_completed")
+    assert [received.event.seq for received in good.received] == list(range(1, len(good.received) + 1))
+    assert told["rate_limited"] > 100, told
+    assert told["events_stored"] <= 500 * (seconds + 0.5 + 2.0) + 200 * 4, "what its tier allows: burst, rate, and a batch a stream"
+    assert told["sent"] < 4_000, "each stream is read more slowly when all that it brings is refused"
+    p99 = [each[int(0.99 * len(each))] for each in (alone, beside)]
+    record_property("p99 ms, alone and beside the flood", p99)
+    record_property("the flood", told)
+    assert p99[1] < 250.0 + 3 * p99[0]
+
+
+async def test_what_is_over_the_limit_comes_later_in_order_and_whole(limited: Cluster, user: str, device: DeviceFactory) -> None:
+    watcher = await device(cluster=limited, tenant="busy")
+    runs, each = 4, 1_000
+    began = time.monotonic()
+
+    async def work(rc: Runcast) -> str:
+        async with rc.run(user=user) as run:
+            for number in range(each):
+                await run.custom("n", {"n": number})
+        return run.id
+
+    async with Runcast(limited.router_addresses()[0], agent="busy", tenant="busy") as rc:
+        ids = await asyncio.gather(*(work(rc) for _ in range(runs)))
+        stats = rc.stats()
+    took_s = time.monotonic() - began
+    await watcher.wait_count(runs * (each + 2), timeout=20)
+    for run_id in ids:
+        mine = [event for event in watcher.events if event.run_id == run_id]
+        assert [event.seq for event in mine] == list(range(1, each + 3))
+    assert (runs * (each + 2) - 2_000) / 1_000 - 0.3 < took_s < 15
+    assert stats.limited > 0
+    assert "over user_events_per_s of its tier (steady)" in stats.limit
+    assert (stats.failed, stats.denied, stats.reconnects) == (0, 0, 0)
+
+
+async def test_a_run_waits_until_another_of_its_user_ends(limited: Cluster, user: str, device: DeviceFactory) -> None:
+    watcher = await device(cluster=limited, tenant="narrow")
+    async with Runcast(limited.router_addresses()[0], agent="a", tenant="narrow") as rc:
+        async with rc.run(user=user) as first, rc.run(user=user) as second:
+            await asyncio.gather(first.flush(), second.flush())
+            third = rc.run(user=user)
+            async with third:
+                flushing = asyncio.ensure_future(third.flush())
+                while not rc.stats().limited:  # noqa: ASYNC110 # a count, told to nobody
+                    await asyncio.sleep(0.02)
+                assert not flushing.done()
+                await first.complete("done")
+                await asyncio.wait_for(flushing, 5)
+        assert "open_runs_per_user" in rc.stats().limit
+    for run in (first, second, third):
+        await watcher.wait_kind("agent_completed", run_id=run.id)
+
+
+async def test_an_event_that_can_never_fit_fails_its_run_and_ends_it_on_the_screen(
+    limited: Cluster, user: str, device: DeviceFactory
+) -> None:
+    watcher = await device(cluster=limited, tenant="narrow")
+    async with Runcast(limited.router_addresses()[0], agent="a", tenant="narrow") as rc:
+        run = rc.run(user=user)
+
+        async def say_too_much() -> None:
+            async with run:
+                await run.flush()
+                await run.custom("big", {"text": "x" * 5000})
+                await run.flush()
+
+        with pytest.raises(RunRefusedError, match=r"tier \(narrow\) allows is 4096") as caught:
+            await say_too_much()
+        assert caught.value.code.name == "event_too_large"
+        assert len(caught.value.dropped) == 1
+        await watcher.wait_kind("agent_error", run_id=run.id)
+        async with rc.run(user=user) as other:
+            await other.respond("still here")
+        await watcher.wait_kind("agent_completed", run_id=other.id)
+
+
+async def test_another_policy_counts_without_a_restart(limited: Cluster, user: str, tmp_path: Path) -> None:
+    async with Runcast(limited.router_addresses()[0], agent="a", tenant="good") as rc, rc.run(user=user) as run:
+        await run.flush()
+        other = tmp_path / "other.toml"
+        other.write_text('default = "free"\n')
+        other.replace(tmp_path / "policy.toml")
+        async with asyncio.timeout(10):
+            while not rc.stats().limited:
+                for _ in range(200):
+                    await run.custom("n", {})
+                await run.flush()
+        assert "(free)" in rc.stats().limit
