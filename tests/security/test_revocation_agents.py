@@ -5,6 +5,7 @@ import contextlib
 import time
 from pathlib import Path
 
+import grpc.aio
 import pytest
 
 from runcast.client import RefusedError, Runcast, RunRefusedError
@@ -12,6 +13,8 @@ from runcast.testkit import Cluster
 from runcast.testkit.plugin import ClusterFactory
 from runcast.v1 import admin_pb2 as pb
 from runcast.v1.event_pb2 import User
+from runcast.v1.inbox_pb2 import ReceiveRequest, WorkerHello
+from runcast.v1.inbox_pb2_grpc import InboxServiceStub
 from tests.security.test_admin import OPERATOR, VIEWER, admin, bearer, code_of, key, write
 
 pytestmark = pytest.mark.timeout(90)
@@ -107,6 +110,18 @@ async def test_a_key_and_an_agent_are_out_on_all_routers(tmp_path: Path, runcast
             assert not (await stub.Lift(pb.LiftRequest(id=each.id), metadata=ACTS)).found
         async with Runcast(routers[0], agent="a", token=FIRST.text) as back, back.run(user=user) as run:
             await run.respond("back")
+
+
+async def test_who_was_revoked_before_its_hello_gets_nothing(tmp_path: Path, runcast_cluster_factory: ClusterFactory) -> None:
+    cluster = await start(tmp_path, runcast_cluster_factory)
+    async with admin(cluster) as stub, grpc.aio.insecure_channel(cluster.router_addresses()[0]) as channel:
+        inbox = InboxServiceStub(channel)
+        other, later = (inbox.Receive(metadata=bearer(FIRST.text)) for _ in range(2))
+        await later.write(ReceiveRequest())
+        assert await code_of(later.read()) == "hello_expected"  # so the one before it has been let in, too
+        await stub.Revoke(pb.RevokeRequest(target=pb.Target(agent="analyst")), metadata=ACTS)
+        await other.write(ReceiveRequest(hello=WorkerHello(group="support", worker="w", in_flight_max=1)))
+        assert await code_of(other.read()) == "revoked"
 
 
 async def test_a_disconnected_agent_comes_back_and_loses_nothing(
