@@ -6,7 +6,9 @@ from collections import defaultdict
 
 import pytest
 
+from runcast.bus.settings import ServiceSettings
 from runcast.cli import doctor
+from runcast.cli.entry import TlsFiles
 from runcast.testkit.cluster import Cluster
 from runcast.testkit.plugin import ClusterFactory
 from runcast.v1.inbox_pb2 import DISPOSITION_REJECT, DISPOSITION_RETRY, InboxDelivery, InboxMessage
@@ -159,7 +161,7 @@ async def test_poison_is_parked_and_the_next_message_goes_on(runcast_cluster: Cl
         assert InboxMessage.FromString(parked.data).id == "poison"
         assert parked.headers[subjects.HEADER_TRIES] == str(limits.INBOX_TRIES_MAX)
         assert "no worker settled it" in parked.headers[subjects.HEADER_REASON]
-    checks, _ = await doctor.examine(runcast_cluster.nats_url, [], [])
+    checks, _ = await doctor.examine(ServiceSettings(nats_url=runcast_cluster.nats_url), [], [], TlsFiles())
     (told,) = [check for check in checks if check.what == "parked"]
     assert (told.state, told.where) == ("note", subjects.PARKED_STREAM)
 

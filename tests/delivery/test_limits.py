@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runcast.client import Runcast, RunRefusedError
+from runcast.client import RefusedError, Runcast, RunRefusedError
 from runcast.testkit import Cluster
 from runcast.testkit.device import Device
 from runcast.testkit.plugin import ClusterFactory, DeviceFactory
@@ -29,6 +29,8 @@ user_events_per_s = 1000
 [tiers.narrow]
 open_runs_per_user = 2
 event_bytes_max = 4096
+inbox_per_user = 3
+send_bytes_max = 1000
 """
 
 
@@ -67,7 +69,7 @@ async def test_a_tenant_that_heeds_no_limit_costs_another_nothing(
     limited: Cluster, user: str, device: DeviceFactory, record_property: Callable[[str, object], None]
 ) -> None:
     good = await device(cluster=limited, tenant="good")
-    seconds = 4.0
+    seconds = 3.0
 
     async def speak(run, rc) -> list[float]:
         start = len(good.received)
@@ -163,6 +165,36 @@ async def test_an_event_that_can_never_fit_fails_its_run_and_ends_it_on_the_scre
         async with rc.run(user=user) as other:
             await other.respond("still here")
         await watcher.wait_kind("agent_completed", run_id=other.id)
+
+
+async def test_messages_that_wait_are_bounded_for_all_groups_together_and_a_resend_is_known(
+    limited: Cluster, user: str, device: DeviceFactory
+) -> None:
+    page = await device(cluster=limited, tenant="narrow")
+    other = await device(cluster=limited, tenant="narrow", user=f"{user}-other")
+    with pytest.raises(RefusedError, match="text and data are over 1000 bytes") as refused:
+        await page.send_message("a", "t", "x" * 600, data="y" * 500)
+    assert refused.value.code.name == "send_too_large"
+    for group in ("a", "b", "c"):
+        assert not (await page.send_message(group, "t", f"for {group}", id=f"id-{group}")).duplicate
+    for group in ("a", "d"):
+        with pytest.raises(RefusedError, match="3 messages of this user wait") as caught:
+            await page.send_message(group, "t", "one more", id="late")
+        assert (caught.value.code.name, caught.value.retry_after_s) == ("rate_limited", 5.0)
+    assert (await page.send_message("b", "t", "for b", id="id-b")).duplicate, "it was stored, and is not refused for being full"
+    assert not (await other.send_message("a", "t", "another user's")).duplicate
+    async with Runcast(limited.router_addresses()[0], agent="a", tenant="narrow") as rc:
+        inbox = rc.inbox("b")
+        async with asyncio.timeout(10):
+            message = await anext(inbox)
+            await message.ack()
+        async with asyncio.timeout(10):
+            while True:  # until the worker's word has reached the inbox
+                with contextlib.suppress(RefusedError):
+                    await page.send_message("d", "t", "one more", id="late")
+                    break
+    await page.wait_for(lambda event: event.user_message.text == "one more")
+    assert [event.user_message.text for event in page.events] == ["for a", "for b", "for c", "one more"], "what is refused is not shown"
 
 
 async def test_another_policy_counts_without_a_restart(limited: Cluster, user: str, tmp_path: Path) -> None:

@@ -9,15 +9,22 @@ import grpc.aio
 import nats
 import nats.errors
 import pytest
+import structlog
+import structlog.testing
 from nats.aio.client import Client
+from nats.js.api import StreamConfig
 from pytest_asyncio import fixture
 
+from runcast.bus.connection import Bus
+from runcast.bus.upgrade import allow_message_ttl
+from runcast.router.settings import RouterSettings
 from runcast.testkit import Cluster, Process, UserDevice
 from runcast.testkit.node import find_nats_server
 from runcast.testkit.plugin import ClusterFactory
 from runcast.testkit.ports import HOST, pick_port
 from runcast.v1.admin_pb2 import (
     DisconnectRequest,
+    EraseRequest,
     GetPresenceRequest,
     GetStatusRequest,
     LiftRequest,
@@ -96,6 +103,10 @@ async def test_all_that_they_do_is_allowed(port: int, runcast_cluster_factory: C
             done = await stub.Revoke(RevokeRequest(target=target, reason="a test"))
             assert (await stub.ListRevocations(ListRevocationsRequest())).revocations == [done.revocation]
             assert (await stub.Lift(LiftRequest(id=done.revocation.id))).found
+            erased = await stub.Erase(EraseRequest(user=User(tenant=device.tenant, id=user), reason="asked for"))
+            assert erased.removed["stream"] > 0
+            again = await stub.Erase(EraseRequest(user=User(tenant=device.tenant, id=user), reason="to be sure"))
+            assert not any(again.removed.values())
     for node in (*routers.services, *edges.services, *admins.services):
         assert "Violation" not in node.log_path.read_text(), node.log_path.read_text()
 
@@ -111,7 +122,7 @@ AUDIT = [
     "$JS.API.DIRECT.GET.RUNCAST_AUDIT.audit.Erase",
     "$JS.API.STREAM.MSG.GET.RUNCAST_AUDIT",
 ]
-PURGES = ["$JS.API.STREAM.PURGE.RUNCAST_EV_0", "$JS.API.STREAM.PURGE.RUNCAST_INBOX", "$JS.API.STREAM.PURGE.KV_RUNCAST_CURSORS"]
+PURGES = ["ctl.erase", "$JS.API.STREAM.PURGE.RUNCAST_EV_0", "$JS.API.STREAM.PURGE.RUNCAST_INBOX", "$JS.API.STREAM.PURGE.KV_RUNCAST_CURSORS"]
 NEVER += ["$JS.API.STREAM.MSG.DELETE.RUNCAST_EV_0", "$JS.API.CONSUMER.CREATE.RUNCAST_EV_0.c", "live.0.default.alice", "lease.p"]
 NEVER += ["revoked.user.default.alice"]
 REVOKES = ["$KV.RUNCAST_REVOKED.user.default.alice", "ctl.disconnect"]
@@ -151,8 +162,8 @@ REVOKES = ["$KV.RUNCAST_REVOKED.user.default.alice", "ctl.disconnect"]
                 "turn.g",
                 "stats.router.r",
                 *PURGES,
-                *REVOKES,
                 *AUDIT,
+                *REVOKES,
             ],
         ),
         (
@@ -216,6 +227,17 @@ async def test_what_a_role_need_not_hear_is_refused(port: int, role: str, subjec
         await client.subscribe(subject)
     assert await next_of(refused, len(subjects)) == {f'subscription to "{subject.lower()}"' for subject in subjects}
     await client.close()
+
+
+async def test_who_may_not_update_streams_says_what_an_operator_has_to_do(port: int) -> None:
+    bus = Bus(structlog.stdlib.get_logger())
+    await bus.open(RouterSettings(nats_url=url("router", port), auth="dev", id="test"))
+    await bus.js.add_stream(StreamConfig(name="RUNCAST_EV_0", subjects=["ev.0.>"]))
+    with structlog.testing.capture_logs() as told:
+        assert not await allow_message_ttl(bus, "RUNCAST_EV_0", structlog.stdlib.get_logger())
+    (line,) = [each for each in told if each["event"] == "message_ttl_not_allowed"]
+    assert "nats stream edit RUNCAST_EV_0 --allow-msg-ttl" in line["advice"]
+    await bus.close()
 
 
 async def test_others_do_not_get_in(port: int) -> None:

@@ -56,7 +56,7 @@ async def run_admin(settings: AdminSettings, log: BoundLogger, stop: asyncio.Eve
     health.add_to(server)
     certificates = Certificates(settings.tls_cert, settings.tls_key, settings.tls_ca) if settings.tls_cert else None
     port = open_port(server, settings, certificates)
-    runner = await open_pages(Pages(node, settings), settings, certificates)
+    runner = await open_pages(Pages(node, desk, settings), settings, certificates)
     await server.start()
     try:
         async with asyncio.TaskGroup() as group:

@@ -157,10 +157,14 @@ class Audit:
         beyond, self._refusals.beyond = self._refusals.beyond, 0
         if beyond:
             entry = msgspec.structs.replace(entry, reason=f"{beyond} more were refused since the entry before, and not written")
+        await self.note(entry)
+
+    async def note(self, entry: Entry) -> None:
+        """Store what may be missing; what can't be stored is logged."""
         try:
             await self._store(entry)
         except RuncastError as exc:
-            self._log.warning("refusal_not_audited", action=entry.action, by=entry.by, error=exc.message)
+            self._log.warning("not_audited", action=entry.action, by=entry.by, outcome=entry.outcome, error=exc.message)
 
     async def newest(self, count: int) -> list[Entry]:
         """The newest entries, one a call, the newest last.

@@ -31,9 +31,9 @@ class Node:
         shards: what storage looks like, as far as it is verified just now.
         board: what all processes tell about themselves.
         presence: asks who is there.
-        revoking: closes connections, and keeps out.
         eraser: removes what is stored of a user.
         audit: what operators did.
+        revoking: closes connections, and keeps out.
         refusals: of calls since the start, by code.
         denials: what was not allowed.
         calls: answered since the start, by name.
@@ -47,9 +47,9 @@ class Node:
         self.shards = Shards()
         self.board = StatisticsBoard(bus)
         self.presence = PresenceReader(bus)
-        self.revoking = Revoking(bus)
         self.eraser = Eraser(bus, log)
         self.audit = Audit(bus, log)
+        self.revoking = Revoking(bus)
         self.refusals: Counter[str] = Counter()
         self.denials = Denials(log, self.refusals)
         self.calls: Counter[str] = Counter()
@@ -60,9 +60,9 @@ class Node:
         """Listen, once the connection is open."""
         await self.board.open()
         await self.presence.open()
-        await self.revoking.open()
         await self.eraser.open()
         await self.audit.open()
+        await self.revoking.open()
 
     def shard_of(self, user: UserKey) -> int:
         """The user's shard.

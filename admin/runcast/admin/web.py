@@ -1,22 +1,22 @@
-"""The HTTP listener of an admin process: health, and the pages for operators."""
+"""The HTTP listener of an admin process: health, and the pages for operators (`static/`)."""
 
 import time
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from aiohttp import web
 
+from runcast.admin.desk import Desk
+from runcast.admin.logins import Logins
 from runcast.admin.node import Node
 from runcast.admin.settings import AdminSettings
+from runcast.admin.web_rules import rules
 from runcast.bus.process import PortInUseError
 from runcast.bus.settings import host_of, port_of
 from runcast.bus.tls import Certificates
-from runcast.wire import VERSION
+from runcast.wire import VERSION, limits_admin
 
-if TYPE_CHECKING:
-    from aiohttp.typedefs import Handler
-
-_STOP_S: Final = 1.0
-"""For requests under way, when the process stops."""
+STATIC: Final = Path(__file__).parent / "static"
 
 
 class Pages:
@@ -24,18 +24,28 @@ class Pages:
 
     Args:
         node: of this process.
+        desk: lets operators in.
         settings: of this process.
+
+    Attributes:
+        logins: who is logged in.
     """
 
-    def __init__(self, node: Node, settings: AdminSettings) -> None:
+    def __init__(self, node: Node, desk: Desk, settings: AdminSettings) -> None:
         self._node = node
         self._settings = settings
+        self.logins = Logins(node, desk, secure=settings.auth != "dev")
 
     def app(self) -> web.Application:
         """The routes."""
-        app = web.Application(middlewares=[_headers])
+        settings = self._settings
+        keep = rules(dev=settings.auth == "dev", tls=bool(settings.tls_cert))
+        app = web.Application(middlewares=[keep], client_max_size=limits_admin.PAGE_BODY_BYTES)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/", _index)
+        app.router.add_static("/static", STATIC)
+        self.logins.add_to(app)
         return app
 
     async def _healthz(self, _: web.Request) -> web.Response:
@@ -56,7 +66,13 @@ async def open_pages(pages: Pages, settings: AdminSettings, certificates: Certif
     Raises:
         PortInUseError: it can't be listened on.
     """
-    runner = web.AppRunner(pages.app(), access_log=None, handle_signals=False, shutdown_timeout=_STOP_S)
+    runner = web.AppRunner(
+        pages.app(),
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=limits_admin.ADMIN_STOP_S,
+        keepalive_timeout=limits_admin.PAGE_KEEPALIVE_S,
+    )
     await runner.setup()
     tls = certificates.context() if certificates is not None else None
     host, port = host_of(settings.http_bind), port_of(settings.http_bind)
@@ -70,10 +86,5 @@ async def open_pages(pages: Pages, settings: AdminSettings, certificates: Certif
     return runner
 
 
-@web.middleware
-async def _headers(request: web.Request, handler: "Handler") -> web.StreamResponse:
-    response = await handler(request)
-    if not response.prepared:
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Cache-Control"] = "no-store"
-    return response
+async def _index(_: web.Request) -> web.FileResponse:
+    return web.FileResponse(STATIC / "index.html")

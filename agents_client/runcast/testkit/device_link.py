@@ -112,6 +112,7 @@ class Link:
         self._rng = random.Random()  # noqa: S311 # jitter, not a secret
         self._refusal: Error | None = None
         self._gave_up = ""
+        self._close_frame: int | None = None
         self.chain_breaks: list[str] = []
         self.close_code: int | None = None
         self.frame_s = 0.0
@@ -254,7 +255,7 @@ class Link:
 
     async def _one_connection(self, url: str) -> None:
         """Connect, read until the end, and note how it ended."""
-        self.close_code, self._refusal, self._gave_up = None, None, ""
+        self.close_code, self._refusal, self._gave_up, self._close_frame = None, None, "", None
         if self._http is None:
             self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         try:
@@ -277,7 +278,9 @@ class Link:
         except (ConnectionError, aiohttp.ClientConnectionError):
             pass  # the other side went away while we wrote; `close_code` says what is known
         finally:
-            self.close_code = ws.close_code if ws.close_code != aiohttp.WSCloseCode.ABNORMAL_CLOSURE else None
+            # What the edge said counts: over TLS aiohttp forgets it when its own close can't be written any more.
+            said = self._close_frame or ws.close_code
+            self.close_code = said if said != aiohttp.WSCloseCode.ABNORMAL_CLOSURE else None
             self._session.lost()
             if not ws.closed:
                 await ws.close()
@@ -296,6 +299,8 @@ class Link:
                 if self.frame_s:
                     await asyncio.sleep(self.frame_s)
                 if message.type not in _DATA:
+                    if message.type is aiohttp.WSMsgType.CLOSE:
+                        self._close_frame = message.data
                     return
                 payload = message.data.encode() if isinstance(message.data, str) else message.data
                 try:
@@ -324,6 +329,10 @@ def reason_of(exc: BaseException) -> str:
         return "what answers there does not speak HTTP"
     if isinstance(exc, aiohttp.ClientConnectorDNSError):
         return f"no host is named {exc.host}"
+    if isinstance(exc, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not believed: {getattr(exc.certificate_error, 'verify_message', '') or exc.certificate_error}"
+    if isinstance(exc, aiohttp.ClientConnectorSSLError):  # its number is OpenSSL's, and would be read as the system's
+        return f"no TLS that both can speak: {getattr(exc.os_error, 'reason', '') or exc.os_error}"
     if isinstance(exc, OSError) and exc.errno and exc.errno > 0:
         return os.strerror(exc.errno).lower()
     return str(exc) or type(exc).__name__

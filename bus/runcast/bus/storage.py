@@ -22,8 +22,8 @@ _FULL = frozenset({10023, 10047, 10077, 10122})
 """nats-server error codes: insufficient resources, storage limits of the account, message or byte limit of the stream or subject."""
 _TOO_LARGE = 10054
 """nats-server's error code for a message above the stream's limit."""
-_WRONG_REVISION = frozenset({10071, 10164})
-"""nats-server error codes: the subject's last sequence is another one."""
+_WRONG_REVISION = frozenset({10070, 10071, 10164})
+"""nats-server error codes: the stream's last message id, or the subject's last sequence, is another one."""
 
 
 _NO_TTL = 10166

@@ -5,16 +5,20 @@ Rules: every check has its own bound and none stops another; a failed check says
 
 import asyncio
 import contextlib
+import functools
 import importlib.metadata
+import os
 import platform
+import ssl
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 import aiohttp
 import grpc
 import msgspec
-import nats
 import nats.errors
 import nats.js.errors
 import typer
@@ -24,8 +28,17 @@ from rich.table import Table
 from rich.text import Text
 
 from runcast.bus.connection import ServerTooOldError, check_version
-from runcast.cli.addresses import DEFAULT_EDGE, DEFAULT_ROUTER, http_url
-from runcast.cli.failures import FAILED, guarded
+from runcast.bus.nats_client import NatsClient
+from runcast.bus.settings import ServiceSettings, masked_urls
+from runcast.cli.addresses import DEFAULT_ADMIN, DEFAULT_EDGE, DEFAULT_ROUTER, http_url
+from runcast.cli.entry import TlsCa, TlsCert, TlsFiles, TlsKey, router_targets
+from runcast.cli.failures import FAILED, NOT_BEGUN, CommandError, guarded
+from runcast.cli.security import report
+from runcast.cli.security.examine import Places, nats_settings, read_environ
+from runcast.cli.security.examine import examine as examine_security
+from runcast.cli.security.findings import OPEN, fails
+from runcast.cli.security.nats_rights import ROLES
+from runcast.client import Tls
 from runcast.testkit.device_link import reason_of
 from runcast.testkit.node import NatsServerMissingError, find_nats_server
 from runcast.wire import subjects
@@ -44,7 +57,17 @@ Examples:
 
   runcast doctor --json | jq '.checks[] | select(.state == "failed")'
 
-Exit status: 0 everything that is needed answers; 1 something does not.
+  runcast doctor --nats-url tls://nats.example.com:4222 --nats-ca ca.pem --router https://router.example.com:7400 \\
+                 --edge https://edge.example.com
+      over TLS; --tls-ca where routers and edges have an authority of their own
+
+  runcast doctor --security
+      what is open, the worst first, and what to do; where a service runs it looks at its settings and files, too
+
+  runcast doctor --security --env-file router.env --router https://router.example.com:7400 --fail-on medium
+      the settings that a file names; exit status 1 from medium on
+
+Exit status: 0 everything that is needed answers, or nothing as bad as --fail-on is open; 1 it is not so; 2 it could not begin.
 """
 
 
@@ -81,27 +104,59 @@ class StreamState(msgspec.Struct):
 @guarded
 def doctor(
     nats_url: str = typer.Option("nats://127.0.0.1:4222", envvar="RUNCAST_NATS_URL", help="NATS server(s), comma-separated."),
-    router: list[str] = typer.Option([DEFAULT_ROUTER], "--router", "-r", help="A router, HOST:PORT; may be given several times."),
+    nats_ca: str = typer.Option("", envvar="RUNCAST_NATS_CA", help="The authority that NATS's certificate is believed by."),
+    router: list[str] = typer.Option(
+        [DEFAULT_ROUTER], "--router", "-r", help="A router, HOST:PORT or https://; several times, if need be."
+    ),
     edge: list[str] = typer.Option([DEFAULT_EDGE], "--edge", "-e", help="An edge; may be given several times."),
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    security: bool = typer.Option(False, "--security", help="Tell what is open, instead."),
+    admin: list[str] = typer.Option([DEFAULT_ADMIN], "--admin", help="With --security: an admin service, HOST:PORT or https://."),
+    env_file: Path | None = typer.Option(None, help="With --security: the service's settings, NAME=VALUE lines; default: the environment."),
+    role: str = typer.Option("", help="With --security: router, edge or admin: whose rights at NATS we should have."),
+    fail_on: str = typer.Option("high", help="With --security: critical, high, medium or low: from there on exit with 1."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="With --security: show what is closed, too."),
     as_json: bool = typer.Option(False, "--json", help="For programs."),
 ) -> int:
-    """Check what is installed, what is configured and what answers."""
-    checks, streams = asyncio.run(examine(nats_url, router, edge))
+    """Check what is installed, what is configured and what answers; or, with --security, what is open."""
+    files = TlsFiles(tls_ca, tls_cert, tls_key)
+    environ = {**os.environ, "RUNCAST_NATS_URL": nats_url, **({"RUNCAST_NATS_CA": nats_ca} if nats_ca else {})}
+    if not security:
+        return _tell(nats_settings(environ), router, edge, files, as_json=as_json)
+    if fail_on not in OPEN or role not in ("", *ROLES):
+        raise CommandError("usage", f"--fail-on takes {', '.join(OPEN)}; --role takes {', '.join(ROLES)}", status=NOT_BEGUN)
+    given = read_environ(env_file) if env_file else environ
+    findings = asyncio.run(examine_security(Places(given, edge, router, admin, role, files)))
+    failed = fails(findings, OPEN[OPEN.index(fail_on)])
+    if as_json:
+        print(report.as_json(findings, failed=failed))
+    else:
+        report.show(findings, verbose=verbose)
+    return FAILED if failed else 0
+
+
+def _tell(nats: ServiceSettings, routers: list[str], edges: list[str], files: TlsFiles, *, as_json: bool) -> int:
+    checks, streams = asyncio.run(examine(nats, routers, edges, files))
     healthy = all(check.state != "failed" for check in checks)
     if as_json:
-        report = {"healthy": healthy, "checks": checks, "streams": streams}
-        print(msgspec.json.format(msgspec.json.encode(report)).decode())
+        found = {"healthy": healthy, "checks": checks, "streams": streams}
+        print(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
         _show(checks, streams)
     return 0 if healthy else FAILED
 
 
-async def examine(nats_url: str, routers: list[str], edges: list[str]) -> tuple[list[Check], list[StreamState]]:
+async def examine(nats: ServiceSettings, routers: list[str], edges: list[str], files: TlsFiles) -> tuple[list[Check], list[StreamState]]:
     """Look at everything; returns the findings, and the streams."""
     streams: list[StreamState] = []
-    probes: list[tuple[str, str, Callable[[], Awaitable[Check]]]] = [("NATS", nats_url, lambda: _nats(nats_url, streams))]
-    probes += [("router", address, lambda address=address: _router(address)) for address in routers]  # type: ignore[misc]
-    probes += [("edge", address, lambda address=address: _edge(address)) for address in edges]  # type: ignore[misc]
+    context = files.context() if files.given else None
+    probes: list[tuple[str, str, Callable[[], Awaitable[Check]]]] = [("NATS", masked_urls(nats.nats_url), lambda: _nats(nats, streams))]
+    for written in routers:
+        target, secure = router_targets(written, files)
+        probes.append(("router", written, functools.partial(_router, target, files.agent() if secure else None)))
+    probes += [("edge", address, functools.partial(_edge, address, context)) for address in edges]
     found = await asyncio.gather(*(_bounded(*probe) for probe in probes))
     return [*_installed(), *found, *_parked(streams)], streams
 
@@ -140,21 +195,29 @@ def _installed() -> list[Check]:
     return checks
 
 
-async def _nats(url: str, streams: list[StreamState]) -> Check:
-    async def quiet(_: Exception) -> None:
-        return
+async def _nats(settings: ServiceSettings, streams: list[StreamState]) -> Check:
+    refused: list[str] = []
 
+    async def note(exc: Exception) -> None:
+        refused.append(str(exc))
+
+    url = masked_urls(settings.nats_url)
+    nc = NatsClient(settings)
+    user = next((urlsplit(each).username for each in settings.nats_servers), "") or ""
     try:
-        nc = await nats.connect(
-            [part.strip() for part in url.split(",")],
+        await nc.connect(
+            servers=settings.nats_servers,
             connect_timeout=1,
             allow_reconnect=False,
             max_reconnect_attempts=1,  # 0 would be for ever
-            reconnect_time_wait=0.1,
-            error_cb=quiet,
+            reconnect_time_wait=0.1,  # type: ignore[arg-type] # any number of seconds will do
+            error_cb=note,
+            inbox_prefix=f"_INBOX_{user.upper()}".encode() if user in ROLES else b"_INBOX",
+            **nc.credentials(),
         )
     except (OSError, nats.errors.Error, TimeoutError) as exc:
-        return Check("NATS", url, "failed", f"can't be reached: {_words(exc)}", "start it, or `runcast up`; or correct RUNCAST_NATS_URL")
+        said = refused[-1] if refused else _words(exc)
+        return Check("NATS", url, "failed", f"can't be reached: {said}", "start it, or `runcast up`; or correct RUNCAST_NATS_URL")
     try:
         v = nc.connected_server_version
         version = f"{v.major}.{v.minor}.{v.patch}"
@@ -187,13 +250,16 @@ async def _nats(url: str, streams: list[StreamState]) -> Check:
     except ServerTooOldError as exc:
         return Check("NATS", url, "failed", str(exc), "use a newer server")
     except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as exc:
+        if any("permissions violation" in text.lower() for text in refused):
+            found = f"{version}; {user or 'our user'} may not list streams"
+            return Check("NATS", url, "note", found, "`runcast admin status` tells of them")
         return Check("NATS", url, "failed", f"JetStream does not answer: {_words(exc)}", "start nats-server with -js")
     finally:
         await nc.close()
 
 
-async def _router(address: str) -> Check:
-    async with grpc.aio.insecure_channel(address) as channel:
+async def _router(address: str, tls: Tls | None) -> Check:
+    async with _channel(address, tls) as channel:
         try:
             health = await _health(channel)
         except grpc.aio.AioRpcError as exc:
@@ -202,6 +268,13 @@ async def _router(address: str) -> Check:
     if health.status != health_pb2.HealthCheckResponse.SERVING:
         return Check("router", address, "failed", "not serving", "look at its log: NATS may be out of reach")
     return Check("router", address, "ok", "serving; `runcast admin status` tells more")
+
+
+def _channel(address: str, tls: Tls | None) -> grpc.aio.Channel:
+    if tls is None:
+        return grpc.aio.insecure_channel(address)
+    ca, cert, key = tls.read()
+    return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(ca, key, cert))
 
 
 async def _health(channel: grpc.aio.Channel) -> health_pb2.HealthCheckResponse:
@@ -214,14 +287,14 @@ async def _health(channel: grpc.aio.Channel) -> health_pb2.HealthCheckResponse:
     return answer
 
 
-async def _edge(address: str) -> Check:
-    base = http_url(address)
+async def _edge(address: str, tls: ssl.SSLContext | None) -> Check:
+    base = http_url(address, tls=tls is not None)
     advice = "start one with `runcast up`, or give its address by --edge"
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CHECK_TIMEOUT_S)) as http:
-            async with http.get(f"{base}/readyz") as answer:
+            async with http.get(f"{base}/readyz", ssl=tls or True) as answer:
                 ready = await answer.json(content_type=None)
-            async with http.get(f"{base}/healthz") as answer:
+            async with http.get(f"{base}/healthz", ssl=tls or True) as answer:
                 health = await answer.json(content_type=None)
     except (aiohttp.ClientError, OSError, ValueError) as exc:
         return Check("edge", base, "failed", f"can't be reached: {_words(exc)}", advice)

@@ -13,12 +13,14 @@ from google.protobuf.message import DecodeError
 
 from runcast.bus.connection import Bus
 from runcast.bus.keys import Bucket, RevisionError
+from runcast.bus.policy.tiers import Tier
 from runcast.bus.retention import RetentionOf, shorter, ttl_s
 from runcast.bus.storage import store
+from runcast.bus.waiting import count_waiting, is_stored
 from runcast.edge.open_requests import OpenRequests
 from runcast.v1.event_pb2 import Batch, Event, User, UserMessage
 from runcast.v1.inbox_pb2 import Answer, CancelRequest, InboxMessage, KeptAnswer, TextMessage
-from runcast.wire import limits, subjects
+from runcast.wire import limits, limits_policy, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.frames import Send
 from runcast.wire.ids import UserKey, check_id
@@ -30,12 +32,16 @@ class Upstream:
     Args:
         bus: an open connection.
         wall_ms: the time of day, milliseconds since the Unix epoch.
+        tier_of: the tier of a tenant, by its id.
         retention: of tenants.
         age_s: of a shard's stream, by its number, seconds.
     """
 
-    def __init__(self, bus: Bus, wall_ms: Callable[[], int], retention: RetentionOf, age_s: Callable[[int], float]) -> None:
+    def __init__(
+        self, bus: Bus, wall_ms: Callable[[], int], tier_of: Callable[[str], Tier], retention: RetentionOf, age_s: Callable[[int], float]
+    ) -> None:
         self._bus = bus
+        self._tier_of = tier_of
         self._retention = retention
         self._age_s = age_s
         self._runs = Bucket(bus, subjects.RUNS_BUCKET)
@@ -52,7 +58,7 @@ class Upstream:
             requests: what the user is asked, as far as it is known here.
 
         Raises:
-            RuncastError: `id_invalid`, `send_invalid`, `send_too_large`, `storage_full`, `request_closed`.
+            RuncastError: `id_invalid`, `send_invalid`, `send_too_large`, `storage_full`, `rate_limited`, `request_closed`.
             UnavailableError: `unavailable` or `indeterminate`; the same may be sent again.
         """
         if send.kind == "cancel":
@@ -62,7 +68,7 @@ class Upstream:
         check_id(send.group, "group")
         if send.thread:
             check_id(send.thread, "thread")
-        data = _checked_json(send)
+        data = _checked_json(send, self._tier_of(user.tenant).send_bytes_max)
         now_ms = self._wall_ms()
         message = InboxMessage(
             id=send.id,
@@ -73,10 +79,19 @@ class Upstream:
             time_unix_ms=now_ms,
         )
         msg_id = subjects.send_msg_id(user, send.id)
+        subject = subjects.inbox_subject(send.group, user, shard)
+        if send.kind == "message" and not send.text and not data:
+            raise RuncastError("the message is empty; give text or data", code="send_invalid")
+        if await self._is_full(user, shard):
+            if await is_stored(self._bus, subject, msg_id):
+                return True
+            raise RuncastError(
+                f"{self._tier_of(user.tenant).inbox_per_user} messages of this user wait for agents; send it again after retry_after_ms",
+                code="rate_limited",
+                retry_after_s=limits_policy.INBOX_RETRY_S,
+            )
         lives_s = ttl_s(self._retention(user.tenant), self._age_s(shard))
         if send.kind == "message":
-            if not send.text and not data:
-                raise RuncastError("the message is empty; give text or data", code="send_invalid")
             message.text.CopyFrom(TextMessage(text=send.text, data_json=data))
             echo = UserMessage(text=send.text, data_json=data, device=device, group=send.group)
             event = Event(id=send.id, thread=send.thread, time_unix_ms=now_ms, user_message=echo)
@@ -86,7 +101,12 @@ class Upstream:
             check_id(send.run_id, "run_id")
             check_id(send.request_id, "request_id")
             message.answer.CopyFrom(Answer(run_id=send.run_id, request_id=send.request_id, value_json=data))
-        return await self._put(subjects.inbox_subject(send.group, user, shard), message.SerializeToString(), msg_id, lives_s)
+        return await self._put(subject, message.SerializeToString(), msg_id, lives_s)
+
+    async def _is_full(self, user: UserKey, shard: int) -> bool:
+        """Whether the user's tier lets no more messages wait."""
+        most = self._tier_of(user.tenant).inbox_per_user
+        return most < limits_policy.COUNT_MAX and await count_waiting(self._bus, user, shard) >= most
 
     async def _store_cancel(self, user: UserKey, shard: int, device: str, send: Send) -> bool:
         check_id(send.run_id, "run_id")
@@ -110,7 +130,7 @@ class Upstream:
     async def _store_answer(self, user: UserKey, shard: int, device: str, send: Send, requests: OpenRequests) -> bool:
         check_id(send.run_id, "run_id")
         check_id(send.request_id, "request_id")
-        value = _checked_json(send)
+        value = _checked_json(send, self._tier_of(user.tenant).send_bytes_max)
         if not value:
             raise RuncastError("the answer has no value; give one as data", code="send_invalid")
         key = subjects.answer_key(user, shard, send.run_id, send.request_id)
@@ -160,10 +180,10 @@ def _sent_by(value: bytes) -> str:
         return ""
 
 
-def _checked_json(send: Send) -> bytes:
+def _checked_json(send: Send, bytes_max: int) -> bytes:
     data = bytes(send.data)
-    if len(send.text.encode()) + len(data) > limits.TEXT_BYTES_MAX:
-        raise RuncastError(f"text and data are over {limits.TEXT_BYTES_MAX} bytes; send a reference instead", code="send_too_large")
+    if len(send.text.encode()) + len(data) > bytes_max:
+        raise RuncastError(f"text and data are over {bytes_max} bytes; send a reference instead", code="send_too_large")
     if data:
         try:
             msgspec.json.decode(data)

@@ -53,6 +53,8 @@ _ROWS: Final = (
     # Devices, at the edge.
     Code("frame_invalid", "INVALID_ARGUMENT", 4503, False, True, "send frames as PROTOCOL.md describes them"),
     Code("frame_too_large", "INVALID_ARGUMENT", 1009, False, True, "send frames of at most 64 KiB"),
+    Code("protocol_broken", "ABORTED", 1002, True, True, "send WebSocket frames as RFC 6455 describes them"),
+    Code("text_invalid", "ABORTED", 1007, True, True, "send text in UTF-8"),
     Code("position_malformed", "INVALID_ARGUMENT", 4504, False, True, "send positions exactly as frames gave them"),
     Code("hello_timeout", "DEADLINE_EXCEEDED", 4008, True, True, "send hello within 10 s of connecting"),
     Code("origin_refused", "PERMISSION_DENIED", 4505, False, True, "serve the page from an origin that the edge allows (RUNCAST_ORIGINS)"),

@@ -27,3 +27,22 @@ REFUSALS_AUDITED_EVERY_S: Final = 10.0
 above, what operators did. Those between are counted, and the next entry says how many they were."""
 REFUSALS_AUDITED_BURST_MAX: Final = 20
 """That burst."""
+
+# --- pages ---
+SESSION_S: Final = 8 * 3600.0
+"""A login, at most: a working day. Then the operator logs in again."""
+SESSION_IDLE_S: Final = 15 * 60.0
+"""A login that is not used: somebody left their desk. Then it is over."""
+SESSIONS_MAX: Final = 256
+"""Logins of one process at once. The next takes the place of the longest unused."""
+LOGIN_BURST_MAX: Final = 10
+"""Wrong logins from one address (IPv6: one /64 network) at once. Then it waits, also with what is right (`rate_limited`): keys can't be
+guessed, but logs can be filled."""
+LOGIN_EVERY_S: Final = 30.0
+"""Until that address may be wrong once more."""
+LOGIN_ADDRESSES_MAX: Final = 4096
+"""Addresses whose wrong logins are remembered. Past it the longest unused is forgotten."""
+PAGE_BODY_BYTES: Final = 4096
+"""What a page may send in one request: a key, an action. More: refused with 413."""
+PAGE_KEEPALIVE_S: Final = 15.0
+"""A silent HTTP connection is closed after this."""

@@ -18,12 +18,12 @@ RUNS_BUCKET: Final = "RUNCAST_RUNS"
 META_BUCKET: Final = "RUNCAST_META"
 META_DEPLOYMENT: Final = "deployment"
 """Key of the deployment's record in META."""
+ERASE: Final = "ctl.erase"
+"""Where edges and routers hear which user they are to forget."""
 REVOKED_BUCKET: Final = "RUNCAST_REVOKED"
 """Who is kept out; keys are those of `runcast.wire.targets`."""
 DISCONNECT: Final = "ctl.disconnect"
 """Where edges and routers hear whose connections they are to close."""
-ERASE: Final = "ctl.erase"
-"""Where edges and routers hear which user they are to forget."""
 LEADER_ADVISORY: Final = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.*"
 """Where NATS tells of new stream leaders; the last token is the stream."""
 
@@ -113,6 +113,11 @@ def statistics_subject(role: str, process_id: str) -> str:
 def inbox_subject(group: str, user: UserKey, shard: int) -> str:
     """Where a user's messages to an agent group are stored."""
     return f"in.{encode_token(group)}.{shard}.{user.token}"
+
+
+def inbox_user_subjects(user: UserKey, shard: int) -> str:
+    """All messages of one user, to whatever agent group."""
+    return f"in.*.{shard}.{user.token}"
 
 
 def inbox_group_subjects(group: str) -> str:
@@ -224,11 +229,6 @@ def lease_subjects() -> tuple[str, str]:
     return kv_subject(RUNS_BUCKET, "lease.>"), "lease.>"
 
 
-def revoked_subjects() -> tuple[str, str]:
-    """Source and destination of the republish rule by which edges and routers hear of revocations once they are stored."""
-    return kv_subject(REVOKED_BUCKET, ">"), "revoked.>"
-
-
 class UserPlace(NamedTuple):
     """Where something of a user is stored: a name for people, the stream, and the subjects in it that are the user's alone."""
 
@@ -253,6 +253,11 @@ def user_places(user: UserKey, shard: int) -> tuple[UserPlace, ...]:
 def is_of_user(subject: str, user: UserKey, shard: int) -> bool:
     """Whether an `in.` or `parked.` subject is the user's."""
     return subject.endswith(f".{shard}.{user.token}")
+
+
+def revoked_subjects() -> tuple[str, str]:
+    """Source and destination of the republish rule by which edges and routers hear of revocations once they are stored."""
+    return kv_subject(REVOKED_BUCKET, ">"), "revoked.>"
 
 
 class RunPlace(NamedTuple):

@@ -93,8 +93,8 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
                 group.create_task(tell_statistics(bus, "router", node.id, node.collect, log), name="statistics"),
                 group.create_task(node.losses.run(), name="losses"),
                 group.create_task(principals.run(), name="principals"),
-                group.create_task(node.guard.run(), name="revocations"),
                 group.create_task(node.erasures.run(node.forget), name="erasing"),
+                group.create_task(node.guard.run(), name="revocations"),
                 group.create_task(policy.run(), name="policy file"),
             ]
             if trust is not None:
@@ -138,8 +138,8 @@ async def _keep_connected(node: Node, health: Health, settings: RouterSettings, 
     await node.answers.open()
     await node.receipts.open()
     await node.losses.open()
-    await node.guard.open()
     await node.erasures.open()
+    await node.guard.open()
     announced = False
     while True:
         lost.clear()

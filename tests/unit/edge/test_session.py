@@ -612,7 +612,7 @@ def test_refreshes_are_checked_one_at_a_time() -> None:
     device.session.reauthenticated()
     device.carry()
     assert device.effects == [Reauthenticate("a"), Reauthenticate("c")]
-    device.session.receive(Refresh("d"), 0.0)
+    device.session.receive(Refresh("d"), 40.0)
     device.session.gone()
     device.session.reauthenticated()
     device.carry()

@@ -53,6 +53,7 @@ def test_names_are_pinned() -> None:
     assert subjects.event_subject(user, 3) == "ev.3.acme.a_2Eb"
     assert subjects.live_subject(user, 3) == "live.3.acme.a_2Eb"
     assert subjects.inbox_subject("my group", user, 3) == "in.my_20group.3.acme.a_2Eb"
+    assert subjects.inbox_user_subjects(user, 3) == "in.*.3.acme.a_2Eb"
     assert subjects.inbox_group_subjects("my group") == "in.my_20group.>"
     assert subjects.inbox_consumer("my group") == "group_my_20group"
     assert subjects.cursor_key(user, 3, "tab 1") == "3.acme.a_2Eb.tab_201"

@@ -65,7 +65,8 @@ def test_who_waits_as_told_is_let_pass(rate, first, second, start):
     assert wait_s >= 0.0
     if wait_s:
         early = start + wait_s * 0.98
-        assert bucket.wait_s(early, rate, second) > 0.0 or early == start
+        missing = 0.02 * wait_s * rate.per_s
+        assert bucket.wait_s(early, rate, second) > 0.0 or early == start or missing < 2e-9 * rate.burst, "what is as good as nothing"
         assert bucket.take(start + wait_s + 1e-6, rate, second) == 0.0
     else:
         assert bucket.take(start, rate, second) == 0.0

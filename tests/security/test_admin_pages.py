@@ -1,0 +1,211 @@
+"""The pages for operators: who gets in, what a browser is told, and what another site can do with it."""
+
+import asyncio
+import contextlib
+import re
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from runcast.admin.web import STATIC
+from runcast.testkit import Cluster
+from runcast.testkit.plugin import ClusterFactory
+from runcast.wire import limits_admin
+from tests.certificates import Authority
+from tests.security.test_admin import AGENT, OPERATOR, VIEWER, key, people, start, write
+
+pytestmark = pytest.mark.timeout(90)
+
+
+@contextlib.asynccontextmanager
+async def browser(cluster: Cluster, **options: Any) -> AsyncIterator["Visitor"]:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), **options) as http:
+        yield Visitor(http, cluster.admins[0].http_url)
+
+
+class Visitor:
+    """A browser as far as it matters: it keeps what is set, and says which page asks."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+        self.http = http
+        self.url = url
+        self.cookies: dict[str, str] = {}
+        self.headers: dict[str, str] = {}
+        self.set_cookie = ""
+
+    async def ask(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
+        headers = {"Origin": self.url} if method != "GET" else {}
+        headers |= options.pop("headers", {})
+        if self.cookies:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        async with self.http.request(method, self.url + path, headers=headers, **options) as answer:
+            self.headers = dict(answer.headers)
+            self.set_cookie = answer.headers.get("Set-Cookie", "")
+            for name, morsel in answer.cookies.items():
+                self.cookies[name] = morsel.value
+            if answer.content_type == "application/json":
+                return answer.status, await answer.json()
+            return answer.status, await answer.text()
+
+    async def log_in(self, key: str = "") -> tuple[int, Any]:
+        return await self.ask("POST", "/api/session", json={"key": key})
+
+    async def who(self) -> tuple[int, Any]:
+        return await self.ask("GET", "/api/session")
+
+
+async def test_logging_in_and_out(tmp_path: Path, runcast_cluster_factory: ClusterFactory) -> None:
+    cluster = await start(runcast_cluster_factory, people(tmp_path))
+    async with browser(cluster) as visitor:
+        assert await visitor.who() == (401, {"code": "unauthenticated", "message": (await visitor.who())[1]["message"], "by": "token"})
+        for wrong in ("", key("viewer").text, AGENT.text, VIEWER.kept):
+            status, told = await visitor.log_in(wrong)
+            assert (status, told["code"]) == (401, "unauthenticated")
+            assert not visitor.cookies
+        status, told = await visitor.log_in(OPERATOR.text)
+        assert (status, told["name"], told["roles"]) == (200, "ops", ["view", "operate"])
+        for part in ("__Host-runcast-admin=", "HttpOnly", "Path=/", "SameSite=Strict", "Secure"):
+            assert part in visitor.set_cookie
+        assert "Domain" not in visitor.set_cookie
+        first = dict(visitor.cookies)
+        assert (await visitor.who())[1]["name"] == "ops"
+        await visitor.log_in(VIEWER.text)
+        assert visitor.cookies != first
+        assert (await visitor.who())[1]["name"] == "auditor"
+        async with browser(cluster) as thief:  # the session of before is over
+            thief.cookies = first
+            assert (await thief.who())[0] == 401
+            thief.cookies = dict(visitor.cookies)
+            assert (await visitor.ask("DELETE", "/api/session"))[0] == 200
+            assert "Max-Age=0" in visitor.set_cookie
+            assert (await thief.who())[0] == 401
+    log = cluster.admins[0].log_path.read_text()
+    for made in (VIEWER, OPERATOR, AGENT):
+        assert made.text[-40:] not in log
+    assert next(iter(first.values())) not in log
+
+
+async def test_a_session_ends_with_its_credentials(tmp_path: Path, runcast_cluster_factory: ClusterFactory) -> None:
+    cluster = await start(runcast_cluster_factory, people(tmp_path))
+    async with browser(cluster) as ops, browser(cluster) as auditor:
+        await ops.log_in(OPERATOR.text)
+        await auditor.log_in(VIEWER.text)
+        new = key("newer")
+        write(tmp_path, ("admins", {"name": "ops", "keys": [OPERATOR.kept]}), ("admins", {"name": "auditor", "keys": [new.kept]}))
+        async with asyncio.timeout(15):
+            while (await auditor.who())[0] != 401:  # noqa: ASYNC110 # the file is looked at every two seconds
+                await asyncio.sleep(0.1)
+        assert (await ops.who())[1]["roles"] == ["view"]
+
+
+async def test_pages_of_other_sites_can_do_nothing(tmp_path: Path, runcast_cluster_factory: ClusterFactory) -> None:
+    cluster = await start(runcast_cluster_factory, people(tmp_path))
+    async with browser(cluster) as visitor:
+        await visitor.log_in(OPERATOR.text)
+        port = cluster.admins[0].page_port
+        for origin in (
+            "https://evil.test",
+            "null",
+            "",
+            f"http://127.0.0.1:{port + 1}",
+            f"http://127.0.0.1:{port}.evil.test",
+            f"127.0.0.1:{port}",
+        ):
+            for method, path in (("POST", "/api/session"), ("DELETE", "/api/session"), ("POST", "/"), ("PUT", "/static/index.js")):
+                status, told = await visitor.ask(method, path, headers={"Origin": origin}, json={"key": VIEWER.text})
+                assert (status, told["code"]) == (403, "permission_denied"), origin
+        assert (await visitor.who())[1]["name"] == "ops"
+        assert "Access-Control-Allow-Origin" not in visitor.headers
+
+
+async def test_wrong_logins_are_limited(tmp_path: Path, runcast_cluster_factory: ClusterFactory) -> None:
+    cluster = await start(runcast_cluster_factory, people(tmp_path))
+    async with browser(cluster) as visitor, browser(cluster) as inside:
+        await inside.log_in(OPERATOR.text)
+        codes = [(await visitor.log_in("rk_wrong"))[1]["code"] for _ in range(limits_admin.LOGIN_BURST_MAX + 3)]
+        assert codes == ["unauthenticated"] * limits_admin.LOGIN_BURST_MAX + ["rate_limited"] * 3
+        status, told = await visitor.log_in(OPERATOR.text)  # what is right waits, too
+        assert (status, told["code"]) == (429, "rate_limited")
+        assert 0 < told["retry_after_ms"] <= limits_admin.LOGIN_EVERY_S * 1000
+        assert int(visitor.headers["Retry-After"]) > 0
+        assert (await inside.who())[0] == 200  # who is in stays in
+    log = cluster.admins[0].log_path.read_text()
+    assert len([line for line in log.splitlines() if "refused" in line]) == 1
+
+
+async def test_what_a_browser_is_told(tmp_path: Path, runcast_cluster_factory: ClusterFactory) -> None:
+    cluster = await start(runcast_cluster_factory, people(tmp_path))
+    files = [f"/static/{path.name}" for path in STATIC.iterdir()]
+    async with browser(cluster) as visitor:
+        for path in (
+            "/",
+            *files,
+            "/healthz",
+            "/readyz",
+            "/api/session",
+            "/nothing",
+            "/static/../web.py",
+            "/static/%2e%2e/web.py",
+        ):
+            status, text = await visitor.ask("GET", path)
+            assert (status == 200) == (path in ("/", *files, "/healthz", "/readyz")), path
+            policy = visitor.headers["Content-Security-Policy"]
+            assert "default-src 'none'" in policy
+            assert "unsafe" not in policy
+            assert visitor.headers["X-Content-Type-Options"] == "nosniff"
+            assert visitor.headers["Cache-Control"] == "no-store"
+            assert visitor.headers["Server"] == "runcast"
+            assert "def " not in str(text)
+        assert (await visitor.ask("POST", "/api/session", data=b"x" * (limits_admin.PAGE_BODY_BYTES + 1)))[0] == 413
+        for body in (b"", b"[]", b'{"key":1}', b"\xff", b"{"):
+            assert (await visitor.ask("POST", "/api/session", data=body))[1]["code"] == "request_invalid"
+
+
+def test_no_page_has_script_or_style_of_its_own() -> None:
+    for page in STATIC.glob("*.html"):
+        text = page.read_text()
+        assert not re.search(r"<style|<script(?![^>]*\bsrc=)|\son\w+=|\sstyle=|javascript:", text, re.IGNORECASE), page
+    for script in STATIC.glob("*.js"):
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|localStorage", script.read_text()
+        )
+
+
+async def test_development_mode_is_for_this_machine(runcast_cluster_factory: ClusterFactory) -> None:
+    cluster = await runcast_cluster_factory(routers=1, edges=0, admins=1)
+    port = cluster.admins[0].page_port
+    async with browser(cluster) as visitor:
+        assert (await visitor.who())[1]["by"] == "dev"
+        assert (await visitor.log_in())[1]["roles"] == ["view", "operate"]
+        assert "Secure" not in visitor.set_cookie
+        assert "HttpOnly" in visitor.set_cookie
+        assert (await visitor.who())[0] == 200
+        for host in ("evil.test", f"evil.test:{port}", f"127.0.0.1.evil.test:{port}", "[", ""):  # a name that was pointed at loopback
+            status, _ = await visitor.ask("GET", "/api/session", headers={"Host": host})
+            assert status in (400, 403), host
+            status, _ = await visitor.ask("POST", "/api/session", headers={"Host": host, "Origin": f"http://{host}"}, json={})
+            assert status in (400, 403), host
+        assert (await visitor.ask("GET", "/api/session", headers={"Host": f"localhost:{port}"}))[0] == 200
+
+
+async def test_a_certificate_logs_in(tmp_path: Path, runcast_cluster_factory: ClusterFactory) -> None:
+    authority = Authority(tmp_path)
+    ours, stranger = authority.sign("ops", uris=("spiffe://test/ops",)), authority.sign("stranger")
+    file = write(tmp_path, ("admins", {"name": "ops", "certificates": ["spiffe://test/ops"]}))
+    environ = {"RUNCAST_AUTH": "mtls", "RUNCAST_AUTH_FILE": str(file)}
+    cluster = await runcast_cluster_factory(routers=1, edges=0, admins=1, tls=authority.cluster(mutual=True, nats=False), environ=environ)
+    told = []
+    for cert, key_ in (ours, stranger):
+        context = ssl.create_default_context(cafile=str(authority.path))
+        context.load_cert_chain(cert, key_)
+        async with browser(cluster, connector=aiohttp.TCPConnector(ssl=context)) as visitor:
+            told.append((await visitor.log_in())[1])
+            assert visitor.headers["Strict-Transport-Security"].startswith("max-age=")
+    assert (told[0]["name"], told[1]["code"]) == ("ops", "unauthenticated")
+    async with browser(cluster, connector=aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(authority.path)))) as visitor:
+        with pytest.raises(aiohttp.ClientError):
+            await visitor.who()

@@ -1,0 +1,181 @@
+"""`runcast doctor --security` of real deployments: one in development mode, and one that is closed; and the command line over TLS."""
+
+import json
+import os
+import random
+import re
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from pytest_asyncio import fixture
+
+from runcast.bus.identity.apikeys import make_key
+from runcast.testkit import Cluster, Process
+from runcast.testkit.node import find_nats_server
+from runcast.testkit.plugin import ClusterFactory
+from runcast.testkit.ports import HOST, pick_port
+from tests.certificates import Authority
+from tests.delivery.test_cli import RUN, Done, runcast
+
+pytestmark = pytest.mark.timeout(120)
+
+ROOT = Path(__file__).parents[2]
+SECRET = "not-for-production-" * 3
+PASSWORDS = {f"RUNCAST_{role}_PASSWORD": f"{role.lower()}-pass-word" for role in ("ROUTER", "EDGE", "ADMIN")}
+KEY = make_key("agent1", os.urandom(32))
+OPERATOR = make_key("admin1", os.urandom(32))
+AUTH = f"""
+[[issuers]]
+name = "login"
+issuer = "https://login.test/"
+audience = ["runcast"]
+algorithms = ["HS256"]
+secret = "{SECRET}"
+tenant = "default"
+lifetime_max_s = 3600
+[[agents]]
+name = "shell"
+keys = ["{KEY.kept}"]
+tenants = ["default"]
+agents = ["shell"]
+groups = ["support"]
+[[admins]]
+name = "ops"
+keys = ["{OPERATOR.kept}"]
+"""
+
+
+class Deployment:
+    """Routers, an edge and an admin, each with its own rights at NATS; TLS on their ports."""
+
+    def __init__(self, authority: Authority, port: int, clusters: dict[str, Cluster], auth_file: Path) -> None:
+        self.ca = str(authority.path)
+        self.router = f"https://{clusters['router'].routers[0].address}"
+        self.edge = f"https://{clusters['edge'].edges[0].address}"
+        self.admin = f"https://{clusters['admin'].admins[0].address}"
+        self.nats = {role: nats_url(role, port) for role in clusters}
+        self.environ = {
+            "RUNCAST_AUTH": "token",
+            "RUNCAST_AUTH_FILE": str(auth_file),
+            "RUNCAST_TLS_CERT": str(auth_file.parent / "node.crt"),
+            "RUNCAST_TLS_KEY": str(auth_file.parent / "node.key"),
+            "RUNCAST_KEYS_FILE": str(auth_file),
+            "RUNCAST_POLICY_FILE": str(auth_file),
+            "RUNCAST_NATS_URL": self.nats["router"],
+        }
+
+
+def nats_url(role: str, port: int) -> str:
+    return f"nats://{role}:{PASSWORDS[f'RUNCAST_{role.upper()}_PASSWORD']}@{HOST}:{port}"
+
+
+@fixture
+async def deployment(tmp_path: Path, runcast_cluster_factory: ClusterFactory) -> AsyncIterator[Deployment]:
+    authority = Authority(tmp_path)
+    tls = authority.cluster(nats=False)
+    tls.key.chmod(0o600)
+    auth_file = tmp_path / "auth.toml"
+    auth_file.write_text(AUTH)
+    auth_file.chmod(0o600)
+    port = pick_port(random.Random())
+    (tmp_path / "permissions.conf").write_text((ROOT / "deploy/nats/permissions.conf").read_text())
+    config = tmp_path / "nats.conf"
+    config.write_text(f'listen: "{HOST}:{port}"\njetstream {{ store_dir: "{tmp_path / "data"}" }}\ninclude "permissions.conf"\n')
+    args = [find_nats_server(), "-c", str(config)]
+    server = Process("nats", args, directory=tmp_path, ready="Server is ready", ready_on="stderr", environ=PASSWORDS)
+    await server.start()
+    clusters = {}
+    for role, mode in (("router", "token"), ("edge", "jwt"), ("admin", "token")):
+        counts = {"routers": 0, "edges": 0, "admins": 0} | {f"{role}s": 1}
+        environ = {"RUNCAST_AUTH": mode, "RUNCAST_AUTH_FILE": str(auth_file)}
+        clusters[role] = await runcast_cluster_factory(**counts, nats_url=nats_url(role, port), environ=environ, tls=tls)
+    yield Deployment(authority, port, clusters, auth_file)
+    for cluster in clusters.values():
+        await cluster.stop()
+    await server.stop()
+
+
+def severities(done: Done) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for finding in json.loads(done.out)["findings"]:
+        found.setdefault(finding["severity"], set()).add(finding["id"])
+    return found
+
+
+async def test_development_mode_is_open_and_said(runcast_cluster: Cluster) -> None:
+    where = ("--nats-url", runcast_cluster.nats_url, "-r", runcast_cluster.routers[0].address, "-e", runcast_cluster.edges[0].url)
+    done = await runcast("doctor", "--security", *where, "--admin", "127.0.0.1:9", "--json")
+    found = severities(done)
+    assert done.status == 1
+    assert found["high"] == {"router_open", "edge_dev", "nats_rights", "nats_nobody"}
+    assert found["unknown"] == {"settings", "admin"}
+    assert {"edge_origins", "router_admin", "line_plain", "nats_old"} <= found["ok"]
+    advised = [finding for finding in json.loads(done.out)["findings"] if finding["severity"] == "high"]
+    assert all(finding["advice"] for finding in advised)
+    shown = await runcast("doctor", "--security", *where, "--admin", "127.0.0.1:9")
+    assert shown.status == 1
+    assert "4 high" in shown.out.splitlines()[-1]
+    assert "development mode: everybody is believed" in shown.out
+
+
+async def test_a_closed_deployment_is_found_closed(deployment: Deployment, tmp_path: Path) -> None:
+    env_file = tmp_path / "router.env"
+    env_file.write_text("".join(f"{name}={value}\n" for name, value in deployment.environ.items()))
+    where = ("--env-file", str(env_file), "--tls-ca", deployment.ca, "-r", deployment.router, "-e", deployment.edge)
+    where += ("--admin", deployment.admin)
+    done = await runcast("doctor", "--security", *where, "--json", "--fail-on", "medium")
+    found = severities(done)
+    closed = {"nats_rights", "nats_strangers", "router_open", "router_admin", "edge_dev", "edge_origins", "admin_open", "admin_reach"}
+    assert closed <= found["ok"], done.out
+    assert {"port_plain", "nats_plain", "token_life", "scopes", "file_mode"} <= found["ok"]
+    assert not found.keys() & {"critical", "high", "unknown"}, done.out
+    # Certificates of an hour; one secret for all; and the tests may run as root.
+    assert found["low"] == {"certificate", "shared_secret"}
+    assert found.get("medium", set()) <= {"root"}
+    assert done.status == (1 if "medium" in found else 0)
+    for secret in (*PASSWORDS.values(), SECRET, KEY.kept[-40:], OPERATOR.kept[-40:]):
+        assert secret not in done.out
+    (tmp_path / "auth.toml").chmod(0o644)
+    done = await runcast("doctor", "--security", *where, "--json")
+    assert (done.status, severities(done)["high"]) == (1, {"file_mode"})
+
+
+@pytest.mark.parametrize(("role", "severity"), [("edge", "ok"), ("admin", "ok")])
+async def test_every_role_has_its_rights_and_no_more(deployment: Deployment, role: str, severity: str) -> None:
+    where = ("--nats-url", deployment.nats[role], "-r", "127.0.0.1:9", "-e", "127.0.0.1:9", "--admin", "127.0.0.1:9")
+    done = await runcast("doctor", "--security", *where, "--json")
+    assert "nats_rights" in severities(done)[severity], done.out
+    # Another's rights are too many.
+    done = await runcast("doctor", "--security", *where, "--role", "router", "--json")
+    assert "nats_rights" in severities(done)["high"], done.out
+
+
+async def test_the_command_line_goes_over_tls_with_a_token(deployment: Deployment, user: str) -> None:
+    claims: dict[str, Any] = {"iss": "https://login.test/", "aud": "runcast", "sub": user, "exp": int(time.time()) + 600}
+    token = jwt.encode(claims | {"iat": int(time.time())}, SECRET, "HS256")
+    ca = ("--tls-ca", deployment.ca)
+    published = await runcast("publish", "-r", deployment.router, "-u", user, *ca, stdin=RUN, environ={"RUNCAST_TOKEN": KEY.text})
+    assert (published.status, published.err) == (0, "4 events of 1 runs stored\n")
+    edge = deployment.edge.replace("https", "wss")
+    tail = ("tail", "-e", edge, "--from", "earliest", "--until-end", "--json")
+    tailed = await runcast(*tail, *ca, environ={"RUNCAST_TOKEN": token})
+    assert [line["kind"] for line in tailed.lines] == ["agent_started", "tool_executing", "tool_completed", "agent_completed"]
+    well = await runcast("doctor", "--nats-url", deployment.nats["router"], "-r", deployment.router, "-e", deployment.edge, *ca, "--json")
+    checks = {check["what"]: check for check in json.loads(well.out)["checks"]}
+    assert (well.status, checks["router"]["state"], checks["edge"]["state"], checks["NATS"]["state"]) == (0, "ok", "ok", "note"), well.out
+    assert "pass-word" not in well.out
+    # Without the authority nobody is believed; without the token nobody gets in; and neither is said aloud.
+    stranger = await runcast(*tail, environ={"RUNCAST_TOKEN": token})
+    assert stranger.status == 1
+    assert re.search("certificate", stranger.err, re.IGNORECASE)
+    nobody = await runcast("publish", "-r", deployment.router, "-u", user, *ca, stdin=RUN)
+    assert nobody.status == 1
+    assert "unauthenticated" in nobody.err
+    stolen = await runcast(*tail, *ca, "--token", token[:-2])  # a close code that says "do not come back", over TLS, too
+    assert stolen.status == 1
+    assert "unauthenticated" in stolen.err
+    assert token not in tailed.err + stranger.err + tailed.out
