@@ -414,8 +414,23 @@ describe("sends", () => {
 
 describe("coming back", () => {
   test("close codes count by their range", () => {
-    for (const code of [1000, 1001, 1006, 1011, 1012, 4000, 4001, 4029, 4499]) assert.ok(comesBack(code), String(code));
-    for (const code of [1009, 4500, 4501, 4999]) assert.ok(!comesBack(code), String(code));
+    for (const code of [1000, 1001, 1006, 1011, 1012, 4000, 4001, 4013, 4029, 4499]) assert.ok(comesBack(code), String(code));
+    for (const code of [1009, 4500, 4501, 4506, 4999]) assert.ok(!comesBack(code), String(code));
+  });
+
+  test("an operator's disconnect is come back from, a revocation is not, and both keep the position", () => {
+    for (const [code, state] of [
+      [4013, "offline"],
+      [4506, "closed"],
+    ]) {
+      const session = liveSession();
+      const position = session.position;
+      session.closed(code, "an operator has ended this access: stolen laptop", 0);
+      assert.equal(session.state, state);
+      assert.equal(session.position, position);
+      session.tick(1e6);
+      assert.equal(session.state, code === 4013 ? "connecting" : "closed");
+    }
   });
 
   test("waits double up to the bound, with full jitter", () => {

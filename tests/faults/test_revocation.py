@@ -51,12 +51,9 @@ async def test_who_was_revoked_while_an_edge_was_cut_off_is_out_when_it_is_back(
             _, done = await revoking.revoke(user_target(user), by="me", expected=["edge-0"])
             assert done == Closed(0, 0, ("edge-0",)), "it is told who did not answer"
             assert device.connected
-        began = time.monotonic()
-        assert await refused(cluster, user, device="another", position="earliest") in (4506, None)
+        assert await refused(cluster, user, device="another", position="earliest") == 4506
         assert await closed(device, 10.0) == 4506
-        assert time.monotonic() - began < 8.0
         await cluster.recovered()
-        assert await refused(cluster, user, position="earliest") == 4506
         assert other.connected
 
 
@@ -85,19 +82,19 @@ async def test_a_flood_is_bounded_and_costs_others_little(runcast_cluster_factor
         mine = [UserDevice(cluster, f"{user}-{number}", reconnect=False) for number in range(50)]
         for each in mine:
             await each.connect()
-        memory = rss(cluster.edges[0].pid)
+        before, memory = await latency(agent, device), rss(cluster.edges[0].pid)
         flooding = asyncio.create_task(flood(revoking, user))
         during = await latency(agent, device)
-        stored, refusals, _ = await flooding
+        stored, refusals, took_s = await flooding
         assert stored == limits.REVOCATIONS_MAX
         assert refusals == {"storage_full"}
         for each in mine:
             assert await closed(each) == 4506
             await each.close()
-        grown = rss(cluster.edges[0].pid) - memory
         assert device.connected
-        assert grown < 32 * 1024
-        assert during < 2.0, "on a machine that does other things too"
+        figures = f"{took_s:.1f} s; {before:.3f} s before, {during:.3f} s during"
+        assert rss(cluster.edges[0].pid) - memory < 32 * 1024, figures
+        assert during < 2.0, f"{figures}; on a machine that does other things too"
         with pytest.raises(RuncastError, match="storage_full"):
             await revoking.revoke(make_target("agent", "one more"), by="me")
         assert await revoking.lift(user_target(f"{user}-0").key)

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from runcast.bus.policy.tiers import BUILT_IN, Tier
-from runcast.wire import eventjson, limits
+from runcast.wire import eventjson, limits, limits_revocation
 from runcast.wire import limits_floods as floods
 from runcast.wire.codes import CODES
 
@@ -68,6 +68,8 @@ def test_the_limits_are_the_ones_in_code():
     assert shown["devices of a user on one edge"] == str(limits.DEVICES_PER_USER_MAX)
     assert shown["messages waiting for a group, per user"] == str(limits.INBOX_PER_USER_MAX)
     assert shown["batches kept per user"] == f"{limits.MESSAGES_PER_USER_MAX:,}"
+    days = limits_revocation.REVOCATION_MAX_S / 86_400
+    assert shown["revocations in force"] == f"{limits_revocation.REVOCATIONS_MAX:,}, {days:.0f} days each"
     assert shown["age of what is kept"] == f"{limits.RETENTION_S / 3600:.0f} h"
 
 

@@ -78,10 +78,6 @@ class Node:
         """Role and id of the routers and edges that were heard of in the last seconds."""
         return [(heard.role, heard.id) for heard in self.board.newest(time.monotonic()) if heard.role in ("router", "edge")]
 
-    def doors(self) -> list[str]:
-        """Ids of the edges and routers that told of themselves in the last seconds."""
-        return [name for _, name in self.others()]
-
     def collect(self) -> dict[str, object]:
         """The statistics of this process, for `stats.admin.<id>`."""
         now = time.monotonic()

@@ -3,11 +3,12 @@
 from typing import Any
 
 from runcast.admin.calls import Calls
+from runcast.admin.node import Node
 from runcast.bus.revocations import Revocation
 from runcast.v1 import admin_pb2 as pb
 from runcast.v1.event_pb2 import User
 from runcast.wire.errors import RuncastError
-from runcast.wire.targets import Target, make_target
+from runcast.wire.targets import Target, make_target, parse_target
 
 
 class RevocationCalls(Calls):
@@ -17,7 +18,8 @@ class RevocationCalls(Calls):
         """Close connections, which may come back at once."""
         async with self._desk.acting(context, "Disconnect", target=_shown(request.target), reason=request.reason):
             node = self._node
-            done = await node.revoking.disconnect(_read(request.target), reason=request.reason, expected=node.doors())
+            target = _read(request.target)
+            done = await node.revoking.disconnect(target, reason=request.reason, expected=_ids(node))
         return pb.DisconnectResponse(processes=done.processes, connections=done.connections)
 
     async def Revoke(self, request: pb.RevokeRequest, context: Any) -> pb.RevokeResponse:  # noqa: N802 # gRPC's name
@@ -30,15 +32,15 @@ class RevocationCalls(Calls):
                 reason=request.reason,
                 lasts_s=float(request.lasts_s),
                 until_new_token=request.until_new_token,
-                expected=node.doors(),
+                expected=_ids(node),
             )
         return pb.RevokeResponse(revocation=_written(revocation), connections=done.connections)
 
     async def Lift(self, request: pb.LiftRequest, context: Any) -> pb.LiftResponse:  # noqa: N802 # gRPC's name
         """Let in again."""
-        async with self._desk.acting(context, "Lift", target=request.id, reason=request.reason):
+        async with self._desk.acting(context, "Lift", target=_named(request.id), reason=request.reason):
             node = self._node
-            found = await node.revoking.lift(request.id, expected=node.doors())
+            found = await node.revoking.lift(request.id, expected=_ids(node))
         return pb.LiftResponse(found=found)
 
     async def ListRevocations(self, request: pb.ListRevocationsRequest, context: Any) -> pb.ListRevocationsResponse:  # noqa: ARG002, N802 # gRPC's
@@ -67,11 +69,28 @@ def _read(target: pb.Target) -> Target:
 
 
 def _shown(target: pb.Target) -> str:
-    """The same, for the audit log."""
+    """The same, for people."""
     try:
-        return _read(target).key
+        return _said(_read(target))
     except RuncastError as exc:
         return f"({exc.code.name})"
+
+
+def _named(key: str) -> str:
+    """Whom a revocation's id is about, for people."""
+    try:
+        return _said(parse_target(key))
+    except RuncastError as exc:
+        return f"({exc.code.name})"
+
+
+def _said(target: Target) -> str:
+    return f"{target.kind} {'/'.join(target.names)}"
+
+
+def _ids(node: Node) -> list[str]:
+    """Of the edges and routers that are there."""
+    return [process for _, process in node.others()]
 
 
 def _written(revocation: Revocation) -> pb.Revocation:

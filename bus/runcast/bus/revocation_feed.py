@@ -135,7 +135,7 @@ class RevocationFeed:
         self._heard: list[Change] | None = None  # while the bucket is read
         self._created = ""  # of the bucket that a leader has confirmed; "" while none has
         self._losses = 0  # of the connection
-        self._said = ""
+        self._said = False  # that it can't be read
 
     @property
     def current(self) -> bool:
@@ -221,7 +221,7 @@ class RevocationFeed:
         for change in heard:
             self.book.hear(change, now_ms)
         self._created = mark.created if mark is not None else ""
-        self._said = "" if mark is not None else self._said
+        self._said = self._said and mark is None
         if self.book.left_out:
             self._log.error("revocations_left_out", count=self.book.left_out, advice="lift some; the bucket was made larger than programs")
         self._current.set()
@@ -258,8 +258,8 @@ class RevocationFeed:
         self._changed()
 
     def _complain(self, why: str) -> None:
-        if why != self._said:
-            self._said = why
+        if not self._said:
+            self._said = True
             self._log.warning("revocations_not_read", error=why)
 
     def _now_ms(self) -> int:

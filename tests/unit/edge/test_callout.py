@@ -88,6 +88,16 @@ async def test_the_service_says_who_it_is(auth, service):
     assert service.asked == [{"token": "t", "headers": {"x-forwarded-user": "alice"}}]
     assert service.headers == ["Bearer from-an-edge"]
     assert auth.report()["state"] == "ok"
+    assert (identity.term.issued_at, identity.term.token_id) == (0.0, ""), "it did not say: that it was asked just now is no login"
+
+
+async def test_the_service_may_say_by_what_it_can_be_revoked(auth, service):
+    service.answer = {**ALICE, "token_id": "s-1", "issued_at": 1_800_000_000}
+    term = (await auth.authenticate("t", {})).term
+    assert (term.issued_at, term.token_id) == (1_800_000_000.0, "s-1")
+    for wrong in (-1, "yesterday"):
+        service.answer = {**ALICE, "issued_at": wrong}
+        await refused(auth, f"t{wrong}")
 
 
 async def test_good_answers_are_kept_by_all_that_was_asked_and_bad_ones_are_not(auth, service):

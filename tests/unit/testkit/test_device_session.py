@@ -21,6 +21,7 @@ from runcast.testkit.device_session import (
 )
 from runcast.v1.event_pb2 import AgentStarted, Event
 from runcast.wire import limits
+from runcast.wire.codes import CODES
 from runcast.wire.frames import Ack, Batch, Drain, Error, Hello, Limits, Ping, Pong, Send, Sent, Welcome
 from runcast.wire.position import SNAPSHOT_EPOCH, Position
 
@@ -234,6 +235,8 @@ def test_backoff_drain_and_not_coming_back() -> None:
     assert waits[0] == limits.BACKOFF_FIRST_S
     assert waits[-1] == limits.BACKOFF_MAX_S
     assert session.reconnect_wait(4501, 0.5) is None
+    assert session.reconnect_wait(CODES["revoked"].close, 0.5) is None
+    assert session.reconnect_wait(CODES["disconnected"].close, 1.0) == limits.BACKOFF_MAX_S
     assert session.reconnect_wait(1009, 0.5) is None
     session.connected(0.0)
     session.receive_frame(welcome(0, 0), 0.0)
