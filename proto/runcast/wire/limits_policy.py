@@ -24,9 +24,11 @@ RETENTION_MIN_S: Final = 600.0
 """The shortest retention that a tier can set: longer than anything is sent again, or a connection is away without being missed."""
 BURST_S: Final = 2.0
 """What a rate lets pass at once is what comes in this time: agents send in gusts, and who has to wait comes again after 0.25 s or more."""
+RATES_CACHED_MAX: Final = 512
+"""Rates that a process keeps with their bursts: a tier has five. Past it the longest unused is made anew."""
 METERED_TENANTS_MAX: Final = 4_096
-"""Tenants whose use a process meters. Past it the longest unused is forgotten: within `BURST_S` of its last use it is given a burst
-again."""
+"""Tenants whose use a process meters. Past it half of them, the longest unused, are forgotten: who used something within `BURST_S` is given
+a burst again."""
 METERED_USERS_MAX: Final = 16_384
 """Users whose use a process meters; the same. Their tenant's meter bounds them too."""
 LIMIT_RETRY_MIN_S: Final = 0.05
@@ -47,4 +49,4 @@ REFUSED_BATCH_BYTES_MIN: Final = 4 * KIB
 REFUSED_PAUSE_MAX_S: Final = 2.0
 """The longest that such a stream is not read at a time: below ROUTER_QUIET_S, past which a client would leave."""
 REFUSED_CALLERS_MAX: Final = 4_096
-"""Callers of whom a router remembers that. Past it the longest unused is forgotten, and is given a burst again."""
+"""Callers of whom a router remembers that. Past it half of them, the longest unused, are forgotten, and are given a burst again."""

@@ -10,19 +10,20 @@ Rules:
     - Refusing costs, too: whoever sends more that is refused than a little is read more slowly, so that a caller who heeds no answer does
       not take the processor from the others.
 
-Invariants: meters of at most `METERED_TENANTS_MAX` tenants and `METERED_USERS_MAX` users are kept, and the longest unused is forgotten,
-which gives it a burst at most; open runs are counted only while there are any, so they are bounded by what the streams hold.
+Invariants: meters of at most `METERED_TENANTS_MAX` tenants and `METERED_USERS_MAX` users are kept, and the longest unused are forgotten,
+which gives them a burst at most; open runs are counted only while there are any, so they are bounded by what the streams hold.
 
 Pure: imports no asyncio, clock, random, logging, grpc, nats.
 """
 
 import math
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 from runcast.bus.policy.bucket import Bucket
 from runcast.bus.policy.meter import Meter
+from runcast.bus.policy.recent import Recent
 from runcast.bus.policy.tiers import Tier, rate
 from runcast.v1.event_pb2 import Batch
 from runcast.wire import limits, limits_policy
@@ -35,7 +36,6 @@ OTHERS: Final = "*"
 _REFUSED: Final = rate(limits_policy.REFUSED_BYTES_PER_S)
 
 K = TypeVar("K")
-M = TypeVar("M")
 
 
 class _TenantMeters:
@@ -61,81 +61,53 @@ class Allowances:
         self.limited: Counter[str] = Counter()
         self.limited_by: Counter[str] = Counter()
         self._tier_of = tier_of
-        self._tenants: OrderedDict[str, _TenantMeters] = OrderedDict()
-        self._users: OrderedDict[UserKey, Meter] = OrderedDict()
-        self._callers: OrderedDict[str, Bucket] = OrderedDict()
+        self._tenants: Recent[str, _TenantMeters] = Recent(_TenantMeters, limits_policy.METERED_TENANTS_MAX)
+        self._users: Recent[UserKey, Meter] = Recent(Meter, limits_policy.METERED_USERS_MAX)
+        self._callers: Recent[str, Bucket] = Recent(Bucket, limits_policy.REFUSED_CALLERS_MAX)
         self._tenant_runs: Counter[str] = Counter()
         self._user_runs: Counter[UserKey] = Counter()
 
-    def take_batch(self, now: float, user: UserKey, events: int, size: int) -> None:
+    def take_batch(self, now: float, user: UserKey, batch: Batch, size: int, *, begins: bool = False) -> None:
         """A batch came.
 
         Args:
             now: monotonic seconds.
             user: whose stream it is for.
-            events: in it.
+            batch: it.
             size: its serialized bytes.
+            begins: it begins a run that will be open.
 
         Raises:
-            RuncastError: `rate_limited`, with the time after which it should come again; nothing was counted.
+            RuncastError: `rate_limited`, with the time after which it should come again, or `event_too_large`; nothing was counted.
         """
         tier = self._tier_of(user.tenant)
+        if size > tier.event_bytes_max and tier.event_bytes_max < limits.EVENT_BYTES_MAX:  # no event can be larger than its batch
+            _check_events(tier, batch)
+        if begins:  # before anything is counted: what waits for this must not use up what open runs need to end
+            self._check_run(user, tier)
         if math.inf == tier.events_per_s == tier.bytes_per_s == tier.user_events_per_s:
             return
-        tenant = _touch(self._tenants, user.tenant, _TenantMeters, limits_policy.METERED_TENANTS_MAX)
-        own = _touch(self._users, user, Meter, limits_policy.METERED_USERS_MAX)
-        events = max(events, 1)  # of a batch without events, too, something has to be looked at
-        meters = (
-            (own, tier.user_events, events, "user_events_per_s"),
-            (tenant.events, tier.events, events, "events_per_s"),
-            (tenant.volume, tier.volume, size, "bytes_per_s"),
-        )
-        for meter, most, cost, name in meters:
-            if meter.wait_s(now, most, cost):
-                raise self._refused(user, tier, name, meter.refuse(now, most, cost))
-        for meter, most, cost, _ in meters:
-            meter.spend(now, most, cost)
-
-    def check_events(self, tenant: str, batch: Batch, size: int) -> None:
-        """See that no event of a batch, which has `size` bytes, is larger than the tenant's tier allows.
-
-        Raises:
-            RuncastError: `event_too_large`.
-        """
-        tier = self._tier_of(tenant)
-        if size <= tier.event_bytes_max or tier.event_bytes_max >= limits.EVENT_BYTES_MAX:  # no event can be larger than its batch
-            return
-        for event in batch.events:
-            if (event_size := event.ByteSize()) > tier.event_bytes_max:
-                raise RuncastError(
-                    f"event seq {event.seq} has {event_size} bytes; the most that this tenant's tier ({tier.name}) allows is"
-                    f" {tier.event_bytes_max}",
-                    code="event_too_large",
-                )
+        count = len(batch.events) or 1  # of a batch without events, too, something has to be looked at
+        own, own_rate = self._users.get(user), tier.user_events
+        tenant, events_rate, volume_rate = self._tenants.get(user.tenant), tier.events, tier.volume
+        if own.wait_s(now, own_rate, count):
+            raise self._refused(user, tier, "user_events_per_s", own.refuse(now, own_rate, count))
+        if tenant.events.wait_s(now, events_rate, count):
+            raise self._refused(user, tier, "events_per_s", tenant.events.refuse(now, events_rate, count))
+        if tenant.volume.wait_s(now, volume_rate, size):
+            raise self._refused(user, tier, "bytes_per_s", tenant.volume.refuse(now, volume_rate, size))
+        own.spend(now, own_rate, count)
+        tenant.events.spend(now, events_rate, count)
+        tenant.volume.spend(now, volume_rate, size)
 
     def pause_s(self, now: float, caller: str, size: int) -> float:
         """A batch of `size` bytes was refused; for how long the stream that it came on should not be read, seconds."""
-        bucket = _touch(self._callers, caller, Bucket, limits_policy.REFUSED_CALLERS_MAX)
+        bucket = self._callers.get(caller)
         bucket.spend(now, _REFUSED, max(size, limits_policy.REFUSED_BATCH_BYTES_MIN))
         over_s = (bucket.spent(now, _REFUSED) - _REFUSED.burst) / _REFUSED.per_s
         return min(max(over_s, 0.0), limits_policy.REFUSED_PAUSE_MAX_S)
 
     # --- open runs ---
-
-    def check_run(self, user: UserKey) -> None:
-        """See whether one more run of a user may begin.
-
-        Raises:
-            RuncastError: `rate_limited`.
-        """
-        tier = self._tier_of(user.tenant)
-        name = ""
-        if self._user_runs[user] >= tier.open_runs_per_user:
-            name = "open_runs_per_user"
-        elif self._tenant_runs[user.tenant] >= tier.open_runs:
-            name = "open_runs"
-        if name:
-            raise self._refused(user, tier, name, limits_policy.OPEN_RUNS_RETRY_S)
 
     def open_run(self, user: UserKey) -> None:
         """A run goes on here; `close_run` must follow."""
@@ -153,6 +125,17 @@ class Allowances:
 
     # --- inside ---
 
+    def _check_run(self, user: UserKey, tier: Tier) -> None:
+        """See whether one more run of a user may begin.
+
+        Raises:
+            RuncastError: `rate_limited`.
+        """
+        if self._user_runs[user] >= tier.open_runs_per_user:
+            raise self._refused(user, tier, "open_runs_per_user", limits_policy.OPEN_RUNS_RETRY_S)
+        if self._tenant_runs[user.tenant] >= tier.open_runs:
+            raise self._refused(user, tier, "open_runs", limits_policy.OPEN_RUNS_RETRY_S)
+
     def _refused(self, user: UserKey, tier: Tier, name: str, wait_s: float) -> RuncastError:
         token = user.token.partition(".")[0]
         known = token in self.limited or len(self.limited) < limits_policy.LIMITED_TENANTS_TOLD_MAX
@@ -165,16 +148,18 @@ class Allowances:
         )
 
 
-def _touch(kept: "OrderedDict[K, M]", key: K, make: Callable[[], M], most: int) -> M:
-    """What is kept under `key`, new if there is none; the longest unused is forgotten past `most`."""
-    found = kept.get(key)
-    if found is None:
-        found = kept[key] = make()
-        if len(kept) > most:
-            kept.popitem(last=False)
-    else:
-        kept.move_to_end(key)
-    return found
+def _check_events(tier: Tier, batch: Batch) -> None:
+    """See that no event of a batch is larger than the tier allows.
+
+    Raises:
+        RuncastError: `event_too_large`.
+    """
+    for event in batch.events:
+        if (size := event.ByteSize()) > tier.event_bytes_max:
+            raise RuncastError(
+                f"event seq {event.seq} has {size} bytes; the most that this tenant's tier ({tier.name}) allows is {tier.event_bytes_max}",
+                code="event_too_large",
+            )
 
 
 def _count_down(counts: "Counter[K]", key: K) -> None:

@@ -73,7 +73,7 @@ from runcast.v1.ingest_pb2 import (
 )
 from runcast.wire import limits
 from runcast.wire.errors import RuncastError
-from runcast.wire.ids import check_id
+from runcast.wire.ids import UserKey, check_id
 from runcast.wire.lifecycle import State, ends_run
 
 
@@ -321,8 +321,8 @@ class ProducerStream:
         """Pass the batch on to storage, if it may come now."""
         if self._leaving:
             raise RuncastError("this router is about to stop; send it to another one", code="draining")
-        self._allow(batch, len(payload), now)
-        user = check_batch(batch, len(payload), self.producer)
+        user = self._allow(batch, len(payload), now)
+        check_batch(batch, len(payload), self.producer)
         self._scopes().check_batch(batch)
         run = RunKey(user, batch.run_id)
         place = (run, batch.attempt)
@@ -342,19 +342,19 @@ class ProducerStream:
         key = BatchKey(run, batch.attempt, batch.number)
         self._effects.append(Store(key, payload, len(batch.events), ending, batch.receipt_deadline_ms))
 
-    def _allow(self, batch: Batch, size: int, now: float) -> None:
-        """See whether the tenant may send this just now; it is counted.
+    def _allow(self, batch: Batch, size: int, now: float) -> UserKey:
+        """See whether the tenant may send this just now, which is counted; returns whose stream it is for.
 
         Raises:
             RuncastError: `permission_denied`, `id_invalid`, `event_too_large` or `rate_limited`.
         """
         user = read_user(batch.user)
         self._scopes().check_tenant(user.tenant)
-        self._allowances.check_events(user.tenant, batch, size)
-        run = RunKey(user, batch.run_id)
-        if batch.number == 1 and run not in self._runs and batch.events and not ends_run(batch.events[-1]):
-            self._allowances.check_run(user)  # before anything is counted: what waits for this must not use up what open runs need to end
-        self._allowances.take_batch(now, user, len(batch.events), size)
+        begins = (
+            batch.number == 1 and bool(batch.events) and not ends_run(batch.events[-1]) and RunKey(user, batch.run_id) not in self._runs
+        )
+        self._allowances.take_batch(now, user, batch, size, begins=begins)
+        return user
 
     def _refuse(self, run_id: str, attempt: int, number: int, error: RuncastError) -> None:
         self.refused += 1

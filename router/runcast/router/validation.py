@@ -17,7 +17,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from runcast.v1.event_pb2 import Batch, Event
 from runcast.wire import limits
 from runcast.wire.errors import RuncastError
-from runcast.wire.ids import UserKey, check_id, event_id
+from runcast.wire.ids import check_id, event_id
 
 JSON_FIELDS: Final[dict[str, str]] = {
     "agent_started": "input_json",
@@ -41,16 +41,13 @@ _KIND_NUMBER_MIN: Final = 33
 """Field numbers of kinds to come (event.proto reserves 33 to 63 for them)."""
 
 
-def check_batch(batch: Batch, size: int, producer: str) -> UserKey:
-    """Check a batch by itself, without knowing its run.
+def check_batch(batch: Batch, size: int, producer: str) -> None:
+    """Check a batch by itself, without knowing its run; whose it is was read before (`runcast.router.asks.read_user`).
 
     Args:
         batch: as it came.
         size: bytes of its serialized form.
         producer: the id given in the stream's hello.
-
-    Returns:
-        The user whose stream it belongs to.
 
     Raises:
         RuncastError: `batch_too_large`, `event_too_large`, `id_invalid` or `batch_invalid`.
@@ -60,7 +57,6 @@ def check_batch(batch: Batch, size: int, producer: str) -> UserKey:
         raise RuncastError(f"the batch has {count} events; send at most {limits.BATCH_EVENTS_MAX}", code="batch_too_large")
     if size > limits.EVENT_BYTES_MAX:  # no event can be larger than its batch
         _check_sizes(batch, size)
-    user = UserKey(check_id(batch.user.tenant, "tenant id"), check_id(batch.user.id, "user id"))
     check_id(batch.run_id, "run id")
     if batch.producer != producer:
         check_id(batch.producer, "producer id")
@@ -88,7 +84,6 @@ def check_batch(batch: Batch, size: int, producer: str) -> UserKey:
         if event.traceparent:
             check_id(event.traceparent, "traceparent")
         check_kind(event)
-    return user
 
 
 def _check_sizes(batch: Batch, size: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from runcast.router.asks import read_user
 from runcast.router.validation import JSON_FIELDS, NOT_FOR_AGENTS, check_batch
 from runcast.v1.event_pb2 import Batch, Event, User
 from runcast.wire import limits
@@ -40,7 +41,9 @@ def make_batch(*events: Event, number: int = 1) -> Batch:
 
 
 def check(batch: Batch) -> UserKey:
-    return check_batch(batch, batch.ByteSize(), "p")
+    user = read_user(batch.user)
+    check_batch(batch, batch.ByteSize(), "p")
+    return user
 
 
 def refusal(batch: Batch) -> RuncastError:

@@ -42,22 +42,27 @@ class Bucket:
 
     def spent(self, now: float, rate: Rate) -> float:
         """What was taken and has not come back, units; `now` in monotonic seconds."""
-        if now > self._at:
-            self._spent = max(0.0, self._spent - rate.per_s * (now - self._at)) if self._spent else 0.0
+        elapsed_s = now - self._at
+        if elapsed_s > 0.0:
             self._at = now
+            if self._spent:
+                left = self._spent - rate.per_s * elapsed_s
+                self._spent = left if left > 0.0 else 0.0
         return self._spent
 
     def wait_s(self, now: float, rate: Rate, cost: float = 1.0) -> float:
         """How long until `cost` fits, seconds; 0.0: it does now. Takes nothing."""
-        if rate.per_s == math.inf:
+        per_s, burst = rate
+        if per_s == math.inf:
             return 0.0
-        over = self.spent(now, rate) + min(cost, rate.burst) - rate.burst
-        return over / rate.per_s if over > rate.burst * _SLACK else 0.0
+        spent = self.spent(now, rate)
+        over = spent + cost - burst if cost < burst else spent
+        return over / per_s if over > burst * _SLACK else 0.0
 
     def spend(self, now: float, rate: Rate, cost: float = 1.0) -> None:
         """Take `cost`, whether it fits or not."""
         if rate.per_s != math.inf:
-            self._spent = self.spent(now, rate) + cost
+            self._spent = (self._spent if now == self._at else self.spent(now, rate)) + cost
 
     def take(self, now: float, rate: Rate, cost: float = 1.0) -> float:
         """Take `cost` if it fits.

@@ -10,26 +10,19 @@ from runcast.bus.policy.bucket import Bucket, Rate
 from runcast.wire import limits_policy as policy_limits
 
 
-class Meter:
+class Meter(Bucket):
     """One limit of one tenant or user."""
 
-    __slots__ = ("_bucket", "_line")
+    __slots__ = ("_line",)
 
     def __init__(self) -> None:
-        self._bucket = Bucket()
-        self._line = Bucket()
-
-    def wait_s(self, now: float, rate: Rate, cost: float) -> float:
-        """How long until `cost` fits, seconds; 0.0: it does now. Takes nothing."""
-        return self._bucket.wait_s(now, rate, cost)
-
-    def spend(self, now: float, rate: Rate, cost: float) -> None:
-        """Take `cost`."""
-        self._bucket.spend(now, rate, cost)
+        super().__init__()
+        self._line: Bucket | None = None  # most never need it
 
     def refuse(self, now: float, rate: Rate, cost: float) -> float:
         """Put `cost` in line; returns after how many seconds it should come again."""
-        wait_s = self._bucket.wait_s(now, rate, cost) + self._line.spent(now, rate) / rate.per_s
+        line = self._line = self._line or Bucket()
+        wait_s = self.wait_s(now, rate, cost) + line.spent(now, rate) / rate.per_s
         if wait_s < policy_limits.LIMIT_RETRY_MAX_S:
-            self._line.spend(now, rate, cost)
+            line.spend(now, rate, cost)
         return min(max(wait_s, policy_limits.LIMIT_RETRY_MIN_S), policy_limits.LIMIT_RETRY_MAX_S)

@@ -6,6 +6,7 @@ stream is bounded by anyway (`runcast.wire.limits`).
 """
 
 import math
+from functools import lru_cache
 from typing import Annotated, Final
 
 import msgspec
@@ -80,6 +81,7 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True):
         return rate(self.egress_bytes_per_s)
 
 
+@lru_cache(maxsize=policy_limits.RATES_CACHED_MAX)
 def rate(per_s: float) -> Rate:
     """A rate with the burst that all have: what comes in `BURST_S`, and 1 at least."""
     return Rate(per_s, max(1.0, per_s * policy_limits.BURST_S))
