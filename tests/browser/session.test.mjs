@@ -479,6 +479,24 @@ describe("coming back", () => {
     assert.deepEqual(waits, [100, 200, 400, 800]);
   });
 
+  test("an edge that closes and says when to come back is not asked sooner, not even by a nudge", () => {
+    const said = { type: "error", code: "rate_limited", message: "", retry: true, retry_after_ms: 5_000 };
+    const session = liveSession();
+    session.receive(said, 0, 0);
+    session.closed(4029, "", 0);
+    session.nudge(0);
+    session.tick(4_999);
+    assert.equal(session.state, "offline");
+    session.tick(5_000 + LIMITS.backoffFirstMs);
+    assert.equal(session.state, "connecting");
+    // What was said of something else does not count when the line breaks.
+    const other = liveSession();
+    other.receive(said, 0, 0);
+    other.closed(1006, "", 0);
+    other.tick(LIMITS.backoffFirstMs);
+    assert.equal(other.state, "connecting");
+  });
+
   test("a draining edge is left when it says, without backoff, even if it goes first", () => {
     for (const goesFirst of [false, true]) {
       const session = liveSession();

@@ -151,6 +151,7 @@ class DeviceSession:
         self._pending: dict[str, Send] = {}
         self._failures = 0
         self._leave_at: float | None = None
+        self._retry_after_s = 0.0  # of the newest error about the connection; it counts when the edge closes
         self._left = False
         self._handled = False  # something was delivered, so the position is one that the application has
 
@@ -204,6 +205,8 @@ class DeviceSession:
             case Error():
                 if frame.id:
                     self._answer(frame.id, False, frame)
+                else:
+                    self._retry_after_s = frame.retry_after_ms / 1000
             case Drain():
                 self._leave_at = now + frame.reconnect_in_ms / 1000
             case Pong():
@@ -282,7 +285,8 @@ class DeviceSession:
             self._left, self._leave_at = False, None
             return 0.0  # it was the edge's own word when to come back
         bound: float = min(limits.BACKOFF_FIRST_S * 2 ** min(self._failures - 1, 16), limits.BACKOFF_MAX_S)
-        return bound * jitter
+        told_s, self._retry_after_s = self._retry_after_s, 0.0
+        return bound * jitter + (told_s if close_code is not None and close_code >= 4000 else 0.0)
 
     def _move(self, step: Step) -> None:
         after = TABLE[self.phase].get(step)

@@ -252,6 +252,15 @@ def test_backoff_drain_and_not_coming_back() -> None:
     assert session.reconnect_wait(None, 1.0) > 0.0
 
 
+@pytest.mark.parametrize(("close_code", "wait_s"), [(4029, 5.0), (1006, 0.0)])
+def test_an_edge_that_closes_says_when_to_come_back(close_code: int, wait_s: float) -> None:
+    session = opened()
+    session.receive_frame(Error("rate_limited", "", retry=True, retry_after_ms=5000), 0.0)
+    session.lost()
+    assert session.reconnect_wait(close_code, 0.0) == wait_s
+    assert session.reconnect_wait(4029, 0.0) == 0.0, "it was said once"
+
+
 class LossyEdge(RuleBasedStateMachine):
     """An edge that is right, over a connection that drops and repeats: whatever happens, the device has a gapless prefix of the log."""
 

@@ -83,6 +83,8 @@ export class Session {
   #heardAt = 0;
   /** What the edge said last about this connection, before it ended it. @type {ErrorInfo | null} */
   #blame = null;
+  /** When the edge wants this client back, should it close now: not sooner. */
+  #notBefore = 0;
   /** When the unanswered ping is given up. @type {number | null} */
   #pongUntil = null;
   #acks = new Acks();
@@ -183,7 +185,7 @@ export class Session {
    */
   nudge(now) {
     if (this.#state === "offline") {
-      this.#until = Math.min(this.#until, now + this.#random() * LIMITS.backoffFirstMs);
+      this.#until = Math.min(this.#until, Math.max(now, this.#notBefore) + this.#random() * LIMITS.backoffFirstMs);
     } else if (this.#welcomed && this.#pongUntil === null && now - this.#heardAt > LIMITS.probeMs) {
       this.#ping(now, LIMITS.probeMs);
     }
@@ -240,7 +242,7 @@ export class Session {
   closed(code, reason, now) {
     if (this.#state === "closed" || this.#state === "offline") return;
     if (comesBack(code)) {
-      this.#offline(now, { code, reason });
+      this.#offline(now, { code, reason }, code >= 4000 ? this.#notBefore : now);
       return;
     }
     this.#welcomed = false;
@@ -345,6 +347,7 @@ export class Session {
     const { code, message, id = "", retry = false, definite = true, retry_after_ms = 0 } = frame;
     if (!this.#sends.has(id)) {
       this.#blame = { code, message, id, retry, definite };
+      this.#notBefore = now + Math.min(LIMITS.drainMaxMs, Math.max(0, Number(retry_after_ms) || 0));
       this.#effects.push({ do: "error", error: this.#blame });
     } else if (retry) {
       this.#sends.postpone(id, now, definite, retry_after_ms);
@@ -388,6 +391,7 @@ export class Session {
     this.#move("due", {});
     this.#until = now + LIMITS.connectTimeoutMs;
     this.#blame = null;
+    this.#notBefore = 0;
     this.counts.connects += 1;
     this.#effects.push({ do: "connect" });
   }
@@ -405,15 +409,16 @@ export class Session {
     this.#offline(now, { code: 0, reason });
   }
 
-  /** @param {number} now @param {{code: number, reason: string}} why */
-  #offline(now, why) {
+  /** @param {number} now @param {{code: number, reason: string}} why @param {number} [notBefore] */
+  #offline(now, why, notBefore = now) {
     if (this.#welcomed && now - this.#welcomedAt >= LIMITS.stableMs) this.#attempts = 0;
     if (this.#drainAt !== null) {
       this.#until = Math.max(now, this.#drainAt); // the edge spreads its clients over time; its word replaces the backoff
     } else {
-      this.#until = now + this.#jitter(this.#attempts);
+      this.#until = Math.max(now, notBefore) + this.#jitter(this.#attempts);
       this.#attempts += 1;
     }
+    this.#notBefore = notBefore;
     this.#welcomed = false;
     this.#acknowledge();
     this.#drainAt = null;
