@@ -7,6 +7,7 @@ import msgspec
 
 from runcast.bus.policy.tiers import BUILT_IN, Tier
 from runcast.wire import eventjson, limits
+from runcast.wire import limits_floods as floods
 from runcast.wire.codes import CODES
 
 PROTOCOL = (Path(__file__).parents[2] / "PROTOCOL.md").read_text()
@@ -44,6 +45,24 @@ def test_the_limits_are_the_ones_in_code():
     )
     assert shown["tool calls open in a run"] == str(limits.OPEN_TOOLS_MAX)
     assert shown["a WebSocket message from a client"] == f"{limits.FRAME_BYTES_MAX // 1024} KiB"
+    assert shown["the same, before it is known who it is"] == f"{floods.HELLO_BYTES_MAX // 1024} KiB"
+    assert shown["frames that make one message"] == str(floods.FRAGMENTS_MAX)
+    assert shown["from a message's first byte to its last"] == f"{floods.MESSAGE_S:.0f} s"
+    frames = shown[f"frames from a device, ping, pong and close counting {floods.CONTROL_FRAME_COST}"]
+    assert frames == f"{floods.FRAMES_PER_S:.0f} a second, {floods.FRAMES_BURST:,.0f} at once"
+    rate, burst = floods.INGRESS_BYTES_PER_S // 1024, floods.INGRESS_BURST_BYTES // limits.MIB
+    assert shown["bytes from a device"] == f"{rate} KiB a second, {burst} MiB at once"
+    assert shown["frames from a device before it is known who it is"] == f"{floods.STRANGER_FRAMES}, in one message: `hello`"
+    assert shown["`refresh` of a device"] == f"1 in {1 / floods.REFRESHES_PER_S:.0f} s, {floods.REFRESHES_BURST:.0f} at once"
+    assert shown["a handshake"] == (
+        f"{floods.HEADERS_MAX} headers, {floods.HEADER_BYTES_MAX // 1024} KiB each, {floods.HEAD_BYTES_MAX // 1024} KiB in all,"
+        f" {floods.SUBPROTOCOLS_MAX} subprotocols in one header"
+    )
+    connects = shown["connections and requests of an address (IPv6: /64), on one edge"]
+    assert connects == f"{floods.CONNECTS_PER_S:.0f} a second, {floods.CONNECTS_PER_S * floods.CONNECTS_BURST_S:.0f} at once"
+    assert shown["connections of an address that have not proved who they are"] == str(floods.STRANGERS_PER_ADDRESS_MAX)
+    strangers = shown["connections of an edge that have not proved who they are"]
+    assert strangers == f"{floods.STRANGERS_MAX:,}, {floods.STRANGER_S:.0f} s each"
     assert shown["text and data of a send"] == f"{limits.TEXT_BYTES_MAX // 1024} KiB"
     assert shown["unanswered sends of a connection"] == str(limits.SENDS_IN_FLIGHT_MAX)
     assert shown["devices of a user on one edge"] == str(limits.DEVICES_PER_USER_MAX)

@@ -32,6 +32,9 @@ from runcast.wire.ids import encode_token
 if TYPE_CHECKING:
     from runcast.client import Runcast
 
+_ONE_ADDRESS = {"RUNCAST_CONNECTS_PER_S": "0", "RUNCAST_STRANGERS_PER_ADDRESS": "0", "RUNCAST_STRANGERS_MAX": "100000"}
+"""All devices of a cluster come from this machine: bounds by address would be bounds of the test."""
+
 
 class Cluster(Chaos):
     """Nodes that are started together and ended together.
@@ -102,7 +105,7 @@ class Cluster(Chaos):
         self._servers = nats_servers
         self._proxied = proxied
         self.tls = tls
-        self._environ = {"RUNCAST_AUTH": "dev", **(tls.environ() if tls else {}), **(environ or {})}
+        self._environ = {**_ONE_ADDRESS, "RUNCAST_AUTH": "dev", **(tls.environ() if tls else {}), **(environ or {})}
         if shards:
             self._environ["RUNCAST_SHARDS"] = str(shards)
         self._held: list[HeldPort] = []

@@ -2,6 +2,9 @@
 
 import typer
 
+from runcast.cli.admin.command import app as admin
+from runcast.cli.admin.command import erase
+from runcast.cli.bench.at_rest import at_rest
 from runcast.cli.bench.client import client
 from runcast.cli.bench.command import bench
 from runcast.cli.demo import demo
@@ -25,6 +28,7 @@ HELP = """Every event of an AI agent's run reaches the person watching: in order
   runcast up                    the system without the demo agent
   runcast tail --user alice     a user's stream, as it comes
   runcast token --user alice    a token for development and tests
+  runcast admin status          what operators see; and do: runcast admin --help
 """
 
 app = typer.Typer(
@@ -51,10 +55,12 @@ def runcast(
     Debugging.wanted = debug
 
 
-for command in (demo, up, publish, tail, doctor, soak, verify, token, key):
+for command in (demo, up, publish, tail, doctor, soak, verify, token, key, erase):
     app.command()(command)
+app.add_typer(admin, name="admin")
 app.add_typer(testkit, name="testkit")
 benches = typer.Typer(invoke_without_command=True, rich_markup_mode="rich")
 benches.callback()(bench)
 benches.command()(client)
+benches.command("at-rest")(at_rest)
 app.add_typer(benches, name="bench")

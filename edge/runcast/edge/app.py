@@ -8,6 +8,7 @@ to reconnect, spread over time, then closed; cursors are written; NATS is closed
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections import Counter
@@ -30,25 +31,34 @@ from runcast.bus.retention import retention_of
 from runcast.bus.shards import Shards
 from runcast.bus.statistics import tell_statistics
 from runcast.bus.tls import Certificates
+from runcast.edge.addresses import Proxies
 from runcast.edge.alarm import Alarm
+from runcast.edge.allowance import Allowance
 from runcast.edge.auth import Authenticator, authenticator
 from runcast.edge.cursors import Cursors
+from runcast.edge.entrance import Entrance
 from runcast.edge.handshake import read_handshake
+from runcast.edge.httplog import http_log
 from runcast.edge.hub import Hub
 from runcast.edge.life import State
+from runcast.edge.memory import Memory, choose_bound
 from runcast.edge.origins import Origins
+from runcast.edge.resident import container_bytes, resident_bytes, trim
 from runcast.edge.resume import Room
 from runcast.edge.settings import EdgeSettings
 from runcast.edge.socket import Connection
 from runcast.edge.statistics import EdgeStatistics
 from runcast.edge.upstream import Upstream
-from runcast.wire import VERSION, limits
+from runcast.wire import VERSION, limits, limits_floods
+from runcast.wire.errors import RuncastError
 from runcast.wire.ids import UserKey
 
 STATIC: Final = Path(__file__).parent / "static"
 TICK_S: Final = 1.0
 """How often sessions look at the clock."""
 _USERS_SHOWN: Final = 50
+_WS: Final = "/v1/ws"
+_FULL: Final = "this edge has no memory for another session; try again, or another edge"
 _NOT_READ: Final = "waiting to read who is revoked"
 
 
@@ -60,6 +70,9 @@ class Edge:
         log: bound to role and id.
         auth: turns tokens into users.
         policy: what tenants may use.
+        allowance: what devices use of it.
+        memory: whether there is some for new sessions.
+        entrance: the port, and who is not known yet; set before it is opened.
         origins: pages that may connect.
         tasks: work that outlives a connection.
         room: for snapshots.
@@ -75,6 +88,7 @@ class Edge:
         guard: keeps out whom operators revoke.
     """
 
+    entrance: Entrance
     hub: Hub
     cursors: Cursors
     upstream: Upstream
@@ -98,6 +112,25 @@ class Edge:
         self.retention = retention_of(self.policy.of)
         self.erasures = ErasureWatch(self.bus, "edge", settings.id, log)
         self.not_ready = "waiting for NATS"
+        self.policy.replaced.append(self._allow)
+        self.allowance = Allowance(self.policy.of)
+        self.memory = Memory(choose_bound(settings.memory_max_mib, container_bytes()))
+
+    def admit(self, user: UserKey) -> None:
+        """A device has proved whose it is; `allowance.leave` must follow, unless this raises.
+
+        Raises:
+            RuncastError: `unavailable` without memory, `rate_limited` with too many connections.
+        """
+        if self.memory.full:
+            raise RuncastError(_FULL, code="unavailable", retry_after_s=limits_floods.MEMORY_RETRY_S)
+        self.allowance.connect(user)
+
+    def _allow(self) -> None:
+        """Another policy is in force."""
+        for connection in self.connections:
+            if connection.user is not None:
+                connection.session.allow(self.allowance.egress(connection.user))
 
     def begin(self, count: int) -> None:
         """The deployment has so many shards."""
@@ -135,8 +168,8 @@ class Edge:
 
     def app(self) -> web.Application:
         """The routes."""
-        app = web.Application(middlewares=[_headers])
-        app.router.add_get("/v1/ws", self._ws)
+        app = web.Application(middlewares=[self._let_in, _headers])
+        app.router.add_get(_WS, self._ws)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_static("/client", STATIC / "client")
@@ -146,21 +179,47 @@ class Edge:
             app.router.add_static("/demo", STATIC / "demo")
         return app
 
+    @web.middleware
+    async def _let_in(self, request: web.Request, handler: "web.Handler") -> web.StreamResponse:  # type: ignore[name-defined]
+        line = self.entrance.line_of(request)
+        refused = self.entrance.ask(request)
+        if refused is not None:
+            return _refuse(web.HTTPTooManyRequests, "too many requests from this address; try again later", refused.retry_after_s)
+        if request.path == _WS:
+            try:
+                answer: web.StreamResponse = await handler(request)
+            except web.HTTPException as exc:
+                exc.force_close()  # what was sent after the handshake is none of a request's
+                raise
+            return answer
+        line.opened()
+        try:
+            answer = await handler(request)
+        finally:
+            line.answered()
+            self.entrance.strangers.answered(line.stranger, time.monotonic())
+        return answer
+
     async def _ws(self, request: web.Request) -> web.StreamResponse:
         if self.not_ready:
-            raise web.HTTPServiceUnavailable(text=f"{self.not_ready}; try again\n", headers={"Retry-After": "1"})
+            return _refuse(web.HTTPServiceUnavailable, f"{self.not_ready}; try again", 1.0)
+        if self.memory.full:
+            return _refuse(web.HTTPServiceUnavailable, _FULL, limits_floods.MEMORY_RETRY_S)
         handshake = read_handshake(request, self.origins, self.settings.cookie)
         ws = web.WebSocketResponse(
             timeout=limits.CLOSE_WAIT_S,
             autoping=False,
             compress=False,
             protocols=(handshake.codec.subprotocol,),
-            max_msg_size=limits.FRAME_BYTES_MAX,
+            max_msg_size=limits.FRAME_BYTES_MAX + 1,  # what is larger was refused before it
             writer_limit=limits.SOCKET_BUFFER_BYTES_MAX,
             decode_text=False,
         )
+        line = self.entrance.line_of(request)
+        if not line.alone:
+            raise web.HTTPBadRequest(text="the handshake came with something else; send it alone\n")
         await ws.prepare(request)
-        connection = Connection(self, ws, handshake, request)
+        connection = Connection(self, ws, handshake, line)
         self.connections.add(connection)
         opened = time.monotonic()
         try:
@@ -171,6 +230,8 @@ class Edge:
                 await ws.close(code=4000, message=b"internal error; connect again")
         finally:
             self.connections.discard(connection)
+            if connection.admitted and connection.user is not None:
+                self.allowance.leave(connection.user)
             session = connection.session
             self.log.info(
                 "session_closed",
@@ -201,6 +262,7 @@ class Edge:
 
     async def _readyz(self, _: web.Request) -> web.Response:
         reason = self.not_ready or ("" if self.bus.connected else "NATS is not connected") or ("" if self.guard.current else _NOT_READ)
+        reason = reason or (_FULL if self.memory.full else "")
         body = {"ready": not reason, "reason": reason, **self.bus.health.report(time.monotonic())}
         return web.json_response(body, status=503 if reason else 200)
 
@@ -226,6 +288,10 @@ class Edge:
             "alerts": statistics.alerts,
             "refusals": dict(self.refusals),
             "health": self.bus.health.report(now),
+            "strangers": len(self.entrance.strangers),
+            "strangers_refused": dict(self.entrance.strangers.refused),
+            "strangers_cut": dict(self.entrance.strangers.cut),
+            "memory_bytes": self.memory.used,
         }
 
     def _users_behind(self) -> list[dict[str, object]]:
@@ -261,6 +327,13 @@ class Edge:
             now = time.monotonic()
             for connection in tuple(self.connections):
                 connection.tick(now)
+            self._look_at_memory(now)
+
+    def _look_at_memory(self, now: float) -> None:
+        if self.memory.observe(resident_bytes()):
+            self.log.warning("memory_full" if self.memory.full else "memory_again", used=self.memory.used, bound=self.memory.bytes_max)
+        if self.memory.wants_trim(now):
+            trim()
 
     async def drain(self) -> None:
         """Send everybody away, within `DRAIN_S`."""
@@ -278,6 +351,12 @@ class Edge:
 def wall_ms() -> int:
     """Milliseconds since the Unix epoch."""
     return time.time_ns() // 1_000_000
+
+
+def _refuse(kind: type[web.HTTPException], text: str, retry_after_s: float) -> web.HTTPException:
+    refusal = kind(text=f"{text}\n", headers={"Retry-After": str(max(1, math.ceil(retry_after_s)))})
+    refusal.force_close()
+    return refusal
 
 
 @web.middleware
@@ -306,25 +385,39 @@ async def serve(settings: EdgeSettings, log: BoundLogger, stop: asyncio.Event) -
     """
     async with asyncio.TaskGroup() as tasks:
         edge = Edge(settings, log, tasks)
-        runner = web.AppRunner(edge.app(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        runner = web.AppRunner(
+            edge.app(),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=1.0,
+            logger=http_log(),
+            auto_decompress=False,  # nobody reads a body here
+            keepalive_timeout=settings.stranger_s,
+            max_line_size=limits_floods.HEADER_BYTES_MAX,
+            max_field_size=limits_floods.HEADER_BYTES_MAX,
+            max_headers=limits_floods.HEADERS_MAX,
+        )
         await runner.setup()
+        server = runner.server
+        assert server is not None  # noqa: S101 # made by `setup`
+        edge.entrance = Entrance(server, settings.stranger_bounds, Proxies(settings.proxies), tasks, log)
         certificates = Certificates(settings.tls_cert, settings.tls_key, settings.tls_ca) if settings.tls_cert else None
         tls = certificates.context() if certificates is not None else None
-        site = web.TCPSite(runner, settings.host, settings.port, reuse_port=True, backlog=1024, ssl_context=tls)
         try:
-            await site.start()
+            port = await edge.entrance.open(settings.host, settings.port, tls)
         except OSError as exc:
             await runner.cleanup()
             raise PortInUseError(f"{settings.bind} can't be listened on ({exc.strerror}); set RUNCAST_BIND to a free address") from exc
-        port = runner.addresses[0][1]
+        looking = tasks.create_task(edge.entrance.run(), name="strangers")
         running = tasks.create_task(_run(edge, port, stop))
         following = tasks.create_task(certificates.follow(log), name="certificates") if certificates is not None else None
         await stop.wait()
         if following is not None:
             following.cancel()
         edge.not_ready = "this edge is stopping"
-        await site.stop()
+        edge.entrance.close()
         await edge.drain()
+        looking.cancel()
         running.cancel()
         await runner.cleanup()
         if hasattr(edge, "cursors") and edge.bus.connected:
@@ -342,6 +435,7 @@ async def _run(edge: Edge, port: int, stop: asyncio.Event) -> None:
     edge.bus.disconnected.append(edge.shards.lost)
     await edge.guard.open()
     async with asyncio.TaskGroup() as group:
+        group.create_task(edge.bus.seals.run(), name="keys file")
         group.create_task(_follow_deployment(edge), name="deployment")
         group.create_task(edge.auth.run(), name="authentication")
         group.create_task(edge.guard.run(), name="revocations")

@@ -67,6 +67,12 @@ class Probe(NamedTuple):
     """Send a WebSocket ping."""
 
 
+class Wake(NamedTuple):
+    """Call `tick` after so many seconds."""
+
+    after_s: float
+
+
 class Close(NamedTuple):
     """Close the connection, after what was to be sent."""
 
@@ -74,7 +80,7 @@ class Close(NamedTuple):
     message: str
 
 
-Effect = Control | Data | Open | Read | Acked | Store | Reauthenticate | Probe | Close
+Effect = Control | Data | Open | Read | Acked | Store | Reauthenticate | Probe | Wake | Close
 
 
 def welcome(user: UserKey, device: str, edge: str, plan: Plan, position: Position, tip: Position, runs: list[RunSummary]) -> Control:

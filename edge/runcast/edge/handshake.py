@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from runcast.edge.origins import Origins
-from runcast.wire import limits
+from runcast.wire import limits, limits_floods
 from runcast.wire.frames import CODECS, Codec
 
 TOKEN_PREFIX: Final = "runcast.token."  # noqa: S105 # a prefix, not a token
@@ -46,10 +46,15 @@ def read_handshake(request: web.Request, origins: Origins, cookie_name: str) -> 
     """Read what the device says; choose the first of its subprotocols that is known here.
 
     Raises:
-        web.HTTPBadRequest: no subprotocol that is known here.
+        web.HTTPBadRequest: no subprotocol that is known here, or too many.
     """
     headers = request.headers
-    offered = [part.strip() for value in headers.getall("Sec-WebSocket-Protocol", []) for part in value.split(",")]
+    named = headers.getall("Sec-WebSocket-Protocol", [])
+    offered = [part.strip() for part in named[0].split(",", limits_floods.SUBPROTOCOLS_MAX)] if len(named) == 1 else []
+    if len(named) > 1 or len(offered) > limits_floods.SUBPROTOCOLS_MAX:
+        raise web.HTTPBadRequest(
+            text=f"offer at most {limits_floods.SUBPROTOCOLS_MAX} subprotocols, in one Sec-WebSocket-Protocol header\n"
+        )
     codec = next((CODECS[entry] for entry in offered if entry in CODECS), None)
     if codec is None:
         raise web.HTTPBadRequest(
@@ -60,7 +65,9 @@ def read_handshake(request: web.Request, origins: Origins, cookie_name: str) -> 
     if not token and scheme.lower() == "bearer":
         token = bearer.strip()
     cookie = request.cookies.get(cookie_name, "") if cookie_name and not token else ""
-    named = headers.getall("Origin", [])
-    origin = named[0] if len(named) == 1 else ", ".join(named) if named else None  # several: an origin that is on no list
+    origins_named = headers.getall("Origin", [])
+    origin = (
+        origins_named[0] if len(origins_named) == 1 else ", ".join(origins_named) if origins_named else None
+    )  # several: an origin that is on no list
     welcome = origins.allow(origin, request.host, cookie=False)
     return Handshake(codec, token, cookie[: limits.TOKEN_BYTES_MAX + 1], welcome, origins.allow(origin, request.host, cookie=True), headers)

@@ -78,8 +78,8 @@ class Hub:
         """The user's shard."""
         return subjects.shard_of(user, self._shards.count)
 
-    async def join(self, user: UserKey, listener: Listener) -> Feed:
-        """Connect a device to its user's feed; `leave` must follow.
+    async def join(self, user: UserKey, listener: Listener, devices_max: int) -> Feed:
+        """Connect a device to its user's feed, which has at most so many here; `leave` must follow.
 
         Raises:
             RuncastError: `too_many_devices`.
@@ -95,10 +95,8 @@ class Hub:
             vigil = Vigil(after_s=self._alert_after_s)
             feed = Feed(user, number, shard, self._bus, self._reader, self._tasks, self._log, self._edge, vigil, self._retention)
             self._feeds[user] = feed
-        if len(feed.listeners) >= limits.DEVICES_PER_USER_MAX:
-            raise RuncastError(
-                f"{limits.DEVICES_PER_USER_MAX} devices of this user are connected here; close some", code="too_many_devices"
-            )
+        if len(feed.listeners) >= devices_max:
+            raise RuncastError(f"{devices_max} devices of this user are connected here; close some", code="too_many_devices")
         feed.listeners.add(listener)
         try:
             await feed.opened()

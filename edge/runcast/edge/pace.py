@@ -3,10 +3,19 @@
 Rules: nothing more goes out while the window of unacknowledged frames is full or too much waits for the socket; a device that is fed from
 the log gets more once its window is half empty, so that it gets mouthfuls and not crumbs. A device that something waits for, and that
 frees nothing for `stall_s`, has stalled: to hold its place any longer would cost others.
+
+Its bytes per second are bounded too, by the tenant's tier: what is over them waits in the log, and goes on once half of the burst has come
+back. The rate is judged by the time that `advance` was told last: between two of them nothing comes back, so never too much goes out.
 """
 
+import math
+from typing import Final
+
+from runcast.bus.policy.bucket import Bucket, Rate
 from runcast.wire import limits
 from runcast.wire.window import AckWindow
+
+_UNBOUNDED: Final = Rate(math.inf, math.inf)
 
 
 class Pace:
@@ -16,10 +25,13 @@ class Pace:
         stall_s: how long a device may free nothing while something waits for it.
     """
 
-    __slots__ = ("_socket_bytes", "_stall_s", "_stalled_at", "_window")
+    __slots__ = ("_egress", "_now", "_rate", "_socket_bytes", "_stall_s", "_stalled_at", "_window")
 
     def __init__(self, stall_s: float) -> None:
         self._window = AckWindow(limits.WINDOW_EVENTS, limits.WINDOW_BYTES)
+        self._rate = _UNBOUNDED
+        self._egress = Bucket()
+        self._now = 0.0
         self._socket_bytes = 0
         self._stall_s = stall_s
         self._stalled_at: float | None = None
@@ -32,16 +44,31 @@ class Pace:
     @property
     def full(self) -> bool:
         """No further frame may go out now."""
-        return self._window.full or self.socket_full
+        return self._window.full or self.socket_full or (self._rate.burst < math.inf and self._egress.wait_s(self._now, self._rate) > 0.0)
 
     @property
     def hungry(self) -> bool:
         """It is worth reading more for the device."""
-        return self._window.half_empty and not self.socket_full
+        return self._window.half_empty and not self.socket_full and not self.rest_s
+
+    @property
+    def rest_s(self) -> float:
+        """How long until its bytes per second allow for more, seconds, from the time that was told last."""
+        rate = self._rate
+        return 0.0 if rate.burst == math.inf else max(0.0, (self._egress.spent(self._now, rate) - rate.burst / 2) / rate.per_s)
+
+    def allow(self, rate: Rate) -> None:
+        """From now on so many bytes a second."""
+        self._rate = rate
+
+    def advance(self, now: float) -> None:
+        """Time passed; monotonic seconds."""
+        self._now = now
 
     def sent(self, key: int, events: int, size: int) -> None:
         """A frame goes out; keys rise."""
         self._window.add(key, max(1, events), size)
+        self._egress.spend(self._now, self._rate, size)
         self._socket_bytes += size  # until it is known how much is left of it
 
     def acknowledged(self, key: int) -> None:

@@ -14,7 +14,8 @@ Rules
 4. Control frames may pass data; data never passes data.
 5. Nothing is sent once the token is over. A refresh replaces it; one that can't be checked just now changes nothing.
 6. What a client does wrong gets a coded error; what breaks the protocol also ends the connection. Nothing follows the end.
-7. Answers (pong, sent, error) are bounded too: who asks on and on without reading them is closed (`runcast.edge.requests`).
+7. What is over the device's bytes per second stays in the log until they allow for more; nothing is lost by it, and it is no stall.
+8. Answers (pong, sent, error) are bounded too: who asks on and on without reading them is closed (`runcast.edge.requests`).
 
 The driver calls the inputs, then carries out `take_effects()` in order; it calls `tick` now and then.
 """
@@ -25,8 +26,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
+from runcast.bus.policy.bucket import Rate
 from runcast.edge.conflate import merge
-from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Probe, Read, Reauthenticate, Store, error_frame, welcome
+from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Probe, Read, Reauthenticate, Store, Wake, error_frame, welcome
 from runcast.edge.entry import Entry
 from runcast.edge.life import Life, State
 from runcast.edge.pace import Pace
@@ -34,7 +36,7 @@ from runcast.edge.replay import Plan
 from runcast.edge.requests import Requests
 from runcast.edge.snapshot import Snapshot
 from runcast.v1.event_pb2 import Event
-from runcast.wire import limits
+from runcast.wire import limits, limits_floods
 from runcast.wire.errors import IdInvalidError, PositionMalformedError, RuncastError
 from runcast.wire.frames import Ack, Batch, ClientFrame, Codec, Drain, Hello, Ping, Pong, Refresh, Send, Sent, ServerFrame
 from runcast.wire.ids import UserKey, check_id
@@ -68,6 +70,7 @@ class Session:
         self._awaited: deque[int] = deque()  # seqs of which a receipt is awaited, among what is unacknowledged
         self._requests = Requests()
         self._reading = False
+        self._resting = False  # for its bytes per second, with a Wake under way
         self._confirmed = False
         self._effects: list[Effect] = []
         self._life = Life(now)
@@ -107,13 +110,14 @@ class Session:
         elif isinstance(frame, Ping):
             self._answer(Pong())
         elif isinstance(frame, Refresh):
-            self._check(self._requests.begin_check(frame.token))
+            self._receive_refresh(frame, now)
         else:
             self.close("frame_invalid", "hello was said already; say it once, first")
 
     def heard(self, now: float) -> None:
         """Anything at all arrived, a WebSocket pong included."""
         self._life.heard(now)
+        self._pace.advance(now)
 
     def _receive_hello(self, frame: ClientFrame) -> None:
         if not isinstance(frame, Hello):
@@ -153,6 +157,12 @@ class Session:
             self._confirmed = True
             self.acked = max(self.acked, seq)
             self._effects.append(Acked(self.acked, awaited))
+
+    def _receive_refresh(self, frame: Refresh, now: float) -> None:
+        try:
+            self._check(self._requests.begin_check(frame.token, now))
+        except RuncastError as exc:
+            self._answer(error_frame(exc, ""))
 
     def _receive_send(self, frame: Send) -> None:
         try:
@@ -202,6 +212,7 @@ class Session:
         elif self.state is State.LIVE and entry.seq > self.sent:
             if self._pace.full:
                 self._life.enter(State.BEHIND)
+                self._rest()
             else:
                 self._deliver(entry)
 
@@ -218,14 +229,20 @@ class Session:
         if not proved:
             self.close("unavailable", "history moved away while it was read; connect again to be told from where it goes on")
             return
-        if len(entries) >= limits.MERGE_BACKLOG_BATCHES:
-            self._deliver_merged(entries)
+        stop = next((number for number, entry in enumerate(entries) if entry.unreadable is not None), None)
+        readable = entries[:stop]
+        if len(readable) >= limits.MERGE_BACKLOG_BATCHES:
+            self._deliver_merged(readable)
         else:
-            for entry in entries:
+            for entry in readable:
                 if self._pace.full:
                     break
                 if entry.seq > self.sent:
                     self._deliver(entry)
+        if stop is not None and self.sent == entries[stop].prev:  # the device comes back, and is told what becomes of it
+            error = entries[stop].unreadable
+            assert error is not None  # noqa: S101 # looked at above
+            self.close(error.code.name, error.message)
         self._read_on()
 
     def hurry(self, seq: int) -> None:
@@ -234,6 +251,10 @@ class Session:
             self._effects.append(Acked(self.acked, awaited=True))
         elif len(self._awaited) < limits.WINDOW_EVENTS and seq not in self._awaited:
             insort(self._awaited, seq)
+
+    def allow(self, egress: Rate) -> None:
+        """From now on so many bytes a second."""
+        self._pace.allow(egress)
 
     def read_failed(self, error: RuncastError) -> None:
         """The log could not be read, however often it was tried."""
@@ -279,6 +300,10 @@ class Session:
         """Time passed."""
         if self.state is State.CLOSED:
             return
+        self._pace.advance(now)
+        if self._resting and not self._pace.rest_s:
+            self._resting = False
+            self._read_on()
         stalled = self._pace.stalled(now, waiting=self._waiting)
         overdue = self._life.overdue(now)
         if overdue is not None:
@@ -299,14 +324,14 @@ class Session:
         self._life.enter(State.DRAINING)
         self._life.close_at(now + grace_s)
 
-    def close(self, code: str, message: str) -> None:
-        """End the connection with a row of the code table."""
+    def close(self, code: str, message: str, retry_after_s: float = 0.0) -> None:
+        """End the connection with a row of the code table; `retry_after_s`: when it may come back."""
         if self.state is State.CLOSED:
             return
         self._life.enter(State.CLOSED)
         self.close_code = code
         self._snapshot = None
-        self._effects.append(Control(error_frame(RuncastError(message, code=code), "")))
+        self._effects.append(Control(error_frame(RuncastError(message, code=code, retry_after_s=retry_after_s), "")))
         self._effects.append(Close(code, message))
 
     def gone(self) -> None:
@@ -328,7 +353,7 @@ class Session:
     @property
     def _waiting(self) -> bool:
         """Something waits for the device, and only the device can change that."""
-        return self.state in (State.RESUMING, State.BEHIND) and not self._reading and not self._pace.hungry
+        return self.state in (State.RESUMING, State.BEHIND) and not self._reading and not self._pace.hungry and not self._pace.rest_s
 
     def _deliver(self, entry: Entry) -> None:
         self._send(entry.seq, len(entry.events), entry.frame(self._codec, self.sent), [entry])
@@ -384,8 +409,17 @@ class Session:
         elif self._snapshot is None and self._pace.hungry:
             self._reading = True
             self._effects.append(Read(self.sent))
-        elif self.state is State.RESUMING:
-            self._life.enter(State.BEHIND)
+        else:
+            if self.state is State.RESUMING:
+                self._life.enter(State.BEHIND)
+            self._rest()
+
+    def _rest(self) -> None:
+        """If its bytes per second are what keeps it waiting: go on by itself when they allow for more."""
+        rest_s = self._pace.rest_s
+        if rest_s and not self._resting:
+            self._resting = True
+            self._effects.append(Wake(max(rest_s, limits_floods.EGRESS_WAKE_S)))
 
     def _check(self, token: str | None) -> None:
         if token is not None:

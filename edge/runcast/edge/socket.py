@@ -17,16 +17,18 @@ from runcast.bus.cursors import Acknowledged
 from runcast.bus.identity.claims import Identity, Term
 from runcast.bus.identity.jwt import TokenRefusedError
 from runcast.bus.revocations import Peer
-from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Probe, Read, Reauthenticate, Store
+from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Probe, Read, Reauthenticate, Store, Wake
 from runcast.edge.entry import Entry
 from runcast.edge.feed import Feed
+from runcast.edge.framing import Fault
 from runcast.edge.handshake import Handshake
 from runcast.edge.life import State
+from runcast.edge.line import Line
 from runcast.edge.replay import Plan
 from runcast.edge.resume import begin
 from runcast.edge.session import Session
 from runcast.edge.statistics import Unacknowledged
-from runcast.wire import limits
+from runcast.wire import limits, limits_floods
 from runcast.wire.codes import CODES
 from runcast.wire.errors import FrameInvalidError, RuncastError, UnavailableError
 from runcast.wire.frames import Hello, Send
@@ -48,17 +50,18 @@ _NOTHING_MORE: Final = frozenset({"revoked", "token_expired"})
 class Connection:
     """A device's connection. `run` serves it to its end."""
 
-    def __init__(self, edge: "Edge", ws: web.WebSocketResponse, handshake: Handshake, request: web.Request) -> None:
+    def __init__(self, edge: "Edge", ws: web.WebSocketResponse, handshake: Handshake, line: Line) -> None:
         codec = handshake.codec
         self.user: UserKey | None = None
+        self.admitted = False  # counted as one of its tenant's connections
         self.term: Term | None = None  # of the token that counts now
         self.session = Session(codec, edge=edge.settings.id, now=time.monotonic())
         self._edge = edge
         self._ws = ws
         self._codec = codec
         self._handshake = handshake
-        self._transport = request.transport
-        self._address = request.remote or ""
+        self._line = line
+        self._address = line.stranger.address
         self._opcode = WSMsgType.BINARY if codec.binary else WSMsgType.TEXT
         self._feed: Feed | None = None
         self._control: deque[bytes] = deque()
@@ -66,6 +69,8 @@ class Connection:
         self._queued = 0
         self._held = 0  # of the edge's room for snapshots
         self._probe = False
+        self._ping: bytes | None = None  # the newest that has no pong yet
+        self._waking: asyncio.TimerHandle | None = None
         self._closing: Close | None = None
         self._tip = 0  # of the stream, when the session opened
         self._since = 0  # what the device acknowledges begins after this: what `latest` skipped, or a snapshot stood for, was never shown
@@ -82,6 +87,7 @@ class Connection:
         try:
             async with self._group:
                 writer = self._spawn(self._write())
+                self._line.upgraded(self.fault)
                 if not self._handshake.welcome:
                     self._edge.denials.note(self._address, "origin_refused", _FOREIGN)
                     self.session.close("origin_refused", _FOREIGN)
@@ -95,6 +101,8 @@ class Connection:
         finally:
             self.session.gone()
             self._give_room()
+            if self._waking is not None:
+                self._waking.cancel()
             if self._feed is not None:
                 await self._edge.hub.leave(self._feed, self)
 
@@ -125,6 +133,8 @@ class Connection:
     def tick(self, now: float) -> None:
         """Time passed."""
         self.session.tick(now)
+        if self._line.unfinished_s(now) >= limits_floods.MESSAGE_S:
+            self.session.close("silent", f"a message was begun and not finished for {limits_floods.MESSAGE_S:.0f} s")
         self._carry()
         if not self.session.gives_snapshot:
             self._give_room()
@@ -132,6 +142,11 @@ class Connection:
     def drain(self, *, reconnect_in_s: float, grace_s: float) -> None:
         """The edge is stopping."""
         self.session.drain(reconnect_in_s=reconnect_in_s, grace_s=grace_s, now=time.monotonic())
+        self._carry()
+
+    def fault(self, fault: Fault) -> None:
+        """What the device sends breaks a rule of the line: it ends."""
+        self.session.close(*fault)
         self._carry()
 
     @property
@@ -177,6 +192,8 @@ class Connection:
             case Probe():
                 self._probe = True
                 self._wake.set()
+            case Wake(after_s):
+                self._waking = asyncio.get_running_loop().call_later(after_s, self._woken)
             case Close():
                 self._closing = effect
                 if effect.code in _NOTHING_MORE:
@@ -187,6 +204,11 @@ class Connection:
     def _count(self, size: int) -> None:
         self._queued += size
         self._wake.set()
+
+    def _woken(self) -> None:
+        self._waking = None
+        self.session.tick(time.monotonic())
+        self._carry()
 
     def _give_room(self) -> None:
         self._edge.room.take(-self._held)
@@ -232,7 +254,9 @@ class Connection:
             kind = msg.type
             now = time.monotonic()
             if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
-                if kind is not self._opcode:
+                if kind is WSMsgType.TEXT and not _is_utf8(msg.data):
+                    self.session.close("text_invalid", "the text is not UTF-8")
+                elif kind is not self._opcode:
                     self.session.close("frame_invalid", f"{self._codec.subprotocol} has {self._opcode.name.lower()} messages only")
                 else:
                     try:
@@ -242,7 +266,9 @@ class Connection:
                 self._carry()
             elif kind is WSMsgType.PING:
                 self.session.heard(now)
-                await self._ws.pong(msg.data)
+                # Only the newest is answered (RFC 6455, 5.5.3), by the writer: who doesn't read pongs must not stop us from reading.
+                self._ping = msg.data
+                self._wake.set()
             elif kind is WSMsgType.PONG:
                 self.session.heard(now)
             else:  # CLOSE, CLOSING, CLOSED, ERROR
@@ -257,6 +283,9 @@ class Connection:
                     payload = self._control.popleft() if self._control else self._data.popleft()
                     await self._ws.send_frame(payload, self._opcode)  # waits while the socket is full
                     self._queued -= len(payload)
+                if self._ping is not None:
+                    ping, self._ping = self._ping, None
+                    await self._ws.pong(ping)
                 if self._probe:
                     self._probe = False
                     await self._ws.ping()
@@ -273,14 +302,18 @@ class Connection:
     async def _cut(self) -> None:
         """A peer that does not take the close is cut off."""
         await asyncio.sleep(limits.CLOSE_WAIT_S)
-        if self._transport is not None:
-            self._transport.abort()
+        self._line.cut()
 
     async def _open(self, hello: Hello) -> None:
         try:
             identity = await self._authenticate(hello.token)
             user = identity.user
-            feed = await self._edge.hub.join(user, self)
+            self._edge.admit(user)
+            self.admitted = True
+            self.session.allow(self._edge.allowance.egress(user))
+            self._edge.entrance.strangers.leave(self._line.stranger)
+            self._line.known()
+            feed = await self._edge.hub.join(user, self, self._edge.allowance.devices(user))
             self._feed = feed
             cursor, known = await self._find_cursor(user, feed.shard, hello)
             place = cursor.position if cursor else None
@@ -304,7 +337,7 @@ class Connection:
             )
         except RuncastError as exc:
             code = exc.code.name if CODES[exc.code.name].close else "unavailable"
-            self.session.close(code, exc.message)
+            self.session.close(code, exc.message, exc.retry_after_s)
         self._carry()
 
     async def _find_cursor(self, user: UserKey, shard: int, hello: Hello) -> tuple[Acknowledged | None, bool]:
@@ -329,7 +362,7 @@ class Connection:
                 self._since = cursor.since
         if plan.outcome == "snapshot":
             self._since = plan.base
-        if hello.position == LATEST:
+        if hello.position == LATEST or plan.reason == "unreadable":
             self._since = plan.base
             if (
                 self._feed is not None and plan.base and not self._feed.closed
@@ -353,6 +386,7 @@ class Connection:
             self.session.refused(send.id, RuncastError("the session is not open yet; wait for welcome", code="hello_expected"))
         else:
             try:
+                self._edge.allowance.send(feed.user, time.monotonic())
                 with self._edge.erasures.storing(feed.user):
                     duplicate = await self._edge.upstream.store(feed.user, feed.shard, self.session.device, send, feed.requests)
                 self.session.stored(send.id, duplicate=duplicate)
@@ -410,6 +444,16 @@ class Connection:
 
 def _peer(user: UserKey, device: str, term: Term) -> Peer:
     return Peer(targets_of_device(user, device, term.token_id), term.issued_at)
+
+
+def _is_utf8(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _deadline(identity: Identity) -> float:

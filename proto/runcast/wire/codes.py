@@ -38,6 +38,7 @@ _ROWS: Final = (
     Code("unavailable", "UNAVAILABLE", 4003, True, True, "try again with backoff; storage can't be reached just now"),
     Code("indeterminate", "UNAVAILABLE", 4004, True, False, "send the same again, unchanged: it may have been stored"),
     Code("storage_full", "RESOURCE_EXHAUSTED", 4005, True, True, "keep it and try again later; an operator must make room"),
+    Code("key_missing", "UNAVAILABLE", 0, True, True, "keep it and try again; an operator must give this server a key for the tenant"),
     Code("draining", "UNAVAILABLE", 4001, True, True, "connect again, to any other server"),
     Code("internal", "INTERNAL", 4000, True, False, "try again with backoff; report it if it stays"),
     # Agents, at the router.
@@ -53,11 +54,14 @@ _ROWS: Final = (
     # Devices, at the edge.
     Code("frame_invalid", "INVALID_ARGUMENT", 4503, False, True, "send frames as PROTOCOL.md describes them"),
     Code("frame_too_large", "INVALID_ARGUMENT", 1009, False, True, "send frames of at most 64 KiB"),
+    Code("protocol_broken", "ABORTED", 1002, True, True, "send WebSocket frames as RFC 6455 describes them"),
+    Code("text_invalid", "ABORTED", 1007, True, True, "send text in UTF-8"),
     Code("position_malformed", "INVALID_ARGUMENT", 4504, False, True, "send positions exactly as frames gave them"),
     Code("hello_timeout", "DEADLINE_EXCEEDED", 4008, True, True, "send hello within 10 s of connecting"),
     Code("origin_refused", "PERMISSION_DENIED", 4505, False, True, "serve the page from an origin that the edge allows (RUNCAST_ORIGINS)"),
     Code("disconnected", "ABORTED", 4013, True, True, "connect again; an operator closed this connection"),
     Code("revoked", "PERMISSION_DENIED", 4506, False, True, "log in again; an operator has ended this access"),
+    Code("unreadable", "UNAVAILABLE", 4014, True, True, "connect again; something of the stream can't be opened here"),
     Code("silent", "DEADLINE_EXCEEDED", 4009, True, True, "connect again; nothing was heard for 45 s"),
     Code("slow", "RESOURCE_EXHAUSTED", 4010, True, True, "connect again and acknowledge what is handled"),
     Code("too_many_devices", "RESOURCE_EXHAUSTED", 4011, True, True, "close other connections of this user, then connect again"),

@@ -3,7 +3,7 @@
 import pytest
 
 from runcast.edge.requests import Requests
-from runcast.wire import limits
+from runcast.wire import limits, limits_floods
 from runcast.wire.errors import RuncastError
 
 
@@ -20,13 +20,32 @@ def test_sends_are_bounded_and_each_answer_makes_room() -> None:
 
 def test_one_token_is_checked_at_a_time_and_the_newest_is_next() -> None:
     requests = Requests()
-    assert requests.begin_check("a") == "a"
-    assert [requests.begin_check(token) for token in ("b", "c", "d")] == [None, None, None]
+    assert requests.begin_check("a", 0.0) == "a"
+    assert [requests.begin_check(token, 100.0) for token in ("b", "c", "d")] == [None, None, None]
     assert requests.end_check() == "d"
-    assert requests.begin_check("e") is None
+    assert requests.begin_check("e", 200.0) is None
     assert requests.end_check() == "e"
     assert requests.end_check() is None
-    assert requests.begin_check("f") == "f"
+    assert requests.begin_check("f", 300.0) == "f"
+
+
+def test_new_tokens_have_a_rate() -> None:
+    requests = Requests()
+    for number in range(int(limits_floods.REFRESHES_BURST)):
+        assert requests.begin_check(str(number), 0.0) == str(number)
+        requests.end_check()
+    with pytest.raises(RuncastError) as caught:
+        requests.begin_check("too many", 0.0)
+    assert (caught.value.code.name, caught.value.retry_after_s) == ("rate_limited", pytest.approx(1 / limits_floods.REFRESHES_PER_S))
+    assert requests.begin_check("later", caught.value.retry_after_s) == "later"
+    refused = 0
+    for second in range(1000):
+        try:
+            requests.begin_check("t", 100.0 + second)
+        except RuncastError:
+            refused += 1
+        requests.end_check()
+    assert 1000 - refused <= limits_floods.REFRESHES_BURST + 1000 * limits_floods.REFRESHES_PER_S
 
 
 def test_answers_that_wait_are_bounded_and_those_that_are_read_are_not() -> None:

@@ -1,0 +1,1 @@
+"""`runcast admin`: what operators look at and do, from a terminal, over AdminService."""
