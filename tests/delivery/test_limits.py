@@ -5,7 +5,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -65,9 +65,7 @@ async def flood(cluster: Cluster, seconds: float) -> AsyncIterator[dict[str, int
         await process.wait()
 
 
-async def test_a_tenant_that_heeds_no_limit_costs_another_nothing(
-    limited: Cluster, user: str, device: DeviceFactory, record_property: Callable[[str, object], None]
-) -> None:
+async def test_a_tenant_that_heeds_no_limit_costs_another_nothing(limited: Cluster, user: str, device: DeviceFactory) -> None:
     good = await device(cluster=limited, tenant="good")
     seconds = 3.0
 
@@ -96,9 +94,8 @@ async def test_a_tenant_that_heeds_no_limit_costs_another_nothing(
     assert told["events_stored"] <= 500 * (seconds + 0.5 + 2.0) + 200 * 4, "what its tier allows: burst, rate, and a batch a stream"
     assert told["sent"] < 4_000, "each stream is read more slowly when all that it brings is refused"
     p99 = [each[int(0.99 * len(each))] for each in (alone, beside)]
-    record_property("p99 ms, alone and beside the flood", p99)
-    record_property("the flood", told)
-    assert p99[1] < 250.0 + 3 * p99[0]
+    # On a machine with six times as much to do as it has processors: 30 to 160 ms; 580 without the pauses, 430 to 1,130 without any limit.
+    assert p99[1] < 400.0 + 3 * p99[0], p99
 
 
 async def test_what_is_over_the_limit_comes_later_in_order_and_whole(limited: Cluster, user: str, device: DeviceFactory) -> None:
