@@ -199,7 +199,7 @@ class Node:
         }
 
     async def store_batch(self, holder: Holder, key: BatchKey, payload: bytes, events: int, *, ends: bool) -> tuple[str, bool]:
-        """Store a batch once, however often it is sent.
+        """Store a batch once, however often it is sent; sealed, for a tenant that has keys.
 
         Args:
             holder: of its stream.
@@ -212,7 +212,7 @@ class Node:
             Its position, and whether it had been stored before.
 
         Raises:
-            RuncastError: `run_lost`, `attempt_taken`, `unavailable`, `indeterminate`, `storage_full` or `internal`.
+            RuncastError: `run_lost`, `attempt_taken`, `unavailable`, `indeterminate`, `storage_full`, `key_missing` or `internal`.
             LifecycleError: the run has ended.
         """
         with self.erasures.storing(key.run.user):
@@ -221,7 +221,9 @@ class Node:
     async def _store_batch(self, holder: Holder, key: BatchKey, payload: bytes, events: int, *, ends: bool) -> tuple[str, bool]:
         user = key.run.user
         shard = self.shard_of(user)
-        self.shards.get(shard)  # if it is not there, a claim would be in vain
+        self.shards.get(shard)  # if it is not there, a claim would be in vain; likewise without a key
+        subject = subjects.event_subject(user, shard)
+        sealed = self.bus.seals.seal(user, subject, payload)
         await self.leases.admit(holder, key, ends=ends)
         epoch = self.shards.get(shard).epoch
         msg_id = subjects.batch_msg_id(user, holder.producer, key.run.run_id, key.attempt, key.number)
@@ -229,8 +231,8 @@ class Node:
         try:
             # A first batch's message id does not say whose it is (`subjects.batch_msg_id`).
             headers = {subjects.HEADER_PRODUCER: encode_token(holder.producer)} if key.number == 1 else None
-            subject, ttl_s = subjects.event_subject(user, shard), self.ttl_s(user, shard)
-            seq, duplicate = await store(self.bus, subject, payload, msg_id=msg_id, ttl_s=ttl_s, headers=headers)
+            ttl = self.ttl_s(user, shard)
+            seq, duplicate = await store(self.bus, subject, sealed, msg_id=msg_id, ttl_s=ttl, headers=headers)
         except RuncastError as exc:
             if exc.code.name == "storage_full":
                 storage.failed(time.monotonic(), exc.message)
