@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import functools
 import logging
-import socket
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -13,7 +12,10 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from runcast.bus.logs import configure_logs
+from runcast.edge.addresses import Proxies
 from runcast.edge.app import Edge
+from runcast.edge.entrance import Entrance
+from runcast.edge.httplog import http_log
 from runcast.edge.origins import Origins, is_origin
 from runcast.edge.settings import EdgeSettings
 from tests.fuzz.identity import _AUTH
@@ -47,37 +49,48 @@ class Port:
         path = Path(tempfile.mkdtemp(prefix="runcast-fuzz-")) / "auth.toml"
         path.write_text(_AUTH)
         settings = EdgeSettings(
-            auth="jwt", auth_file=str(path), id="fuzz", cookie="__Host-runcast", origins="https://app.test", log_level="error"
+            auth="jwt",
+            auth_file=str(path),
+            id="fuzz",
+            cookie="__Host-runcast",
+            origins="https://app.test",
+            connects_per_s=0,
+            strangers_per_address=0,
+            log_level="error",
         )
-        log = configure_logs(settings, "edge")
         self.complaints = _Complaints()
-        logging.getLogger().addHandler(self.complaints)
         self.loop = asyncio.new_event_loop()
-        self.edge = Edge(settings, log, asyncio.TaskGroup())
-        self.runner = web.AppRunner(self.edge.app(), access_log=None, handle_signals=False)
-        self.loop.run_until_complete(self.runner.setup())
+        self.loop.run_until_complete(self._open(settings))
+        logging.getLogger().addHandler(self.complaints)
+
+    async def _open(self, settings: EdgeSettings) -> None:
+        """As `runcast.edge.app.serve`, without NATS."""
+        log = configure_logs(settings, "edge")
+        self._tasks = asyncio.TaskGroup()
+        await self._tasks.__aenter__()
+        self.edge = Edge(settings, log, self._tasks)
+        runner = web.AppRunner(self.edge.app(), access_log=None, handle_signals=False, logger=http_log(), auto_decompress=False)
+        await runner.setup()
+        assert runner.server is not None
+        self.edge.entrance = Entrance(runner.server, settings.stranger_bounds, Proxies(["127.0.0.0/8"]), self._tasks, log)
+        self._port = await self.edge.entrance.open("127.0.0.1", 0, None)
 
     def say(self, data: bytes) -> bytes:
         """What the edge answers to these bytes, then to the end of the connection."""
         return self.loop.run_until_complete(self._say(data))
 
     async def _say(self, data: bytes) -> bytes:
-        here, there = socket.socketpair()
-        here.setblocking(False)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         answer = b""
-        assert self.runner.server is not None
-        transport, _ = await self.loop.connect_accepted_socket(self.runner.server, there)
-        try:
-            with contextlib.suppress(ConnectionError, TimeoutError):
-                await asyncio.wait_for(self.loop.sock_sendall(here, data), 1.0)
-                while part := await asyncio.wait_for(self.loop.sock_recv(here, 65536), _QUIET_S):
-                    answer += part
-        finally:
-            here.close()
-            transport.abort()
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            writer.write(data)
+            await asyncio.wait_for(writer.drain(), 1.0)
+            while part := await asyncio.wait_for(reader.read(65536), _QUIET_S):
+                answer += part
+        writer.transport.abort()
         async with asyncio.timeout(5.0):
             while self.edge.connections:  # noqa: ASYNC110 # they end in turns of this loop, and tell nobody
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)
         return answer
 
 

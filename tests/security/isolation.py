@@ -58,8 +58,12 @@ def started(home: Any, directory: Path) -> Iterator[Place]:
     """Two routers and two edges. Agents: `here` and `beside` of one tenant, `there` of the other."""
     secret, path = secrets.token_hex(32), directory / "auth.toml"
     made = {agent: make_key(f"key{number}", os.urandom(32)) for number, agent in enumerate(("here", "beside", "there"))}
+    policy = directory / "policy.toml"
+    policy.write_text('default = "unlimited"\n')  # what is shown here is that nothing crosses, not that little gets through
     path.write_text(_auth_file(secret, {agent: key.kept for agent, key in made.items()}))
-    cluster = Cluster(routers=2, edges=0, environ={"RUNCAST_AUTH": "token", "RUNCAST_AUTH_FILE": str(path)})
+    cluster = Cluster(
+        routers=2, edges=0, environ={"RUNCAST_AUTH": "token", "RUNCAST_AUTH_FILE": str(path), "RUNCAST_POLICY_FILE": str(policy)}
+    )
     home.run(cluster.start)
     try:
         edges = home.run(lambda: _start_edges(cluster, path))
@@ -79,7 +83,15 @@ def _auth_file(secret: str, kept: dict[str, str]) -> str:
 
 
 async def _start_edges(cluster: Cluster, path: Path) -> list[str]:
-    environ = {"RUNCAST_BIND": "127.0.0.1:0", "RUNCAST_NATS_URL": cluster.nats_url, "RUNCAST_AUTH": "jwt", "RUNCAST_AUTH_FILE": str(path)}
+    environ = {
+        "RUNCAST_BIND": "127.0.0.1:0",
+        "RUNCAST_NATS_URL": cluster.nats_url,
+        "RUNCAST_AUTH": "jwt",
+        "RUNCAST_AUTH_FILE": str(path),
+        "RUNCAST_POLICY_FILE": str(path.with_name("policy.toml")),
+        "RUNCAST_CONNECTS_PER_S": "0",
+        "RUNCAST_STRANGERS_PER_ADDRESS": "0",
+    }
 
     async def start(name: str) -> str:
         process = await cluster.add(name, ["-m", "runcast.edge"], ready=r"^ready edge ", environ={**environ, "RUNCAST_ID": name})
