@@ -63,6 +63,7 @@ async def run_admin(settings: AdminSettings, log: BoundLogger, stop: asyncio.Eve
             parts = [
                 group.create_task(_keep_connected(node, health, settings, port), name="connection"),
                 group.create_task(tell_statistics(bus, "admin", node.id, node.collect, log), name="statistics"),
+                group.create_task(bus.seals.run(), name="keys file"),
             ]
             if trust is not None:
                 parts.append(group.create_task(trust.run(), name="auth file"))

@@ -21,6 +21,7 @@ from runcast.bus.health import Dependencies
 from runcast.bus.leaders import Leaders
 from runcast.bus.nats_client import NatsClient
 from runcast.bus.replies import Replies
+from runcast.bus.sealing.seals import Seals
 from runcast.bus.settings import ServiceSettings, masked_urls
 from runcast.wire import limits, subjects
 
@@ -44,6 +45,7 @@ class Bus:
         reconnected: called after every reconnect; append to it.
         disconnected: called when the connection is lost; append to it.
         health: of the connection, kept here; and of the storage behind it, kept by who uses it.
+        seals: of what is stored; its `run` must be running.
     """
 
     def __init__(self, log: BoundLogger) -> None:
@@ -55,6 +57,7 @@ class Bus:
         self.reconnected: list[Callable[[], None]] = []
         self.disconnected: list[Callable[[], None]] = []
         self.health = Dependencies(time.monotonic())
+        self.seals = Seals(log, self.health.keys)
         self._log = log
         self._last_error = ""
         self._opened = False
@@ -78,11 +81,13 @@ class Bus:
         return f"{v.major}.{v.minor}.{v.patch}"
 
     async def open(self, settings: ServiceSettings) -> None:
-        """Connect, waiting as long as it takes.
+        """Read the keys file, then connect, waiting as long as it takes.
 
         Raises:
+            KeysFileError: it can't be used.
             ServerTooOldError: connected, but to a server that will not do.
         """
+        self.seals.load(settings.keys_file)
         wait_s = limits.BACKOFF_FIRST_S
         while True:
             try:

@@ -122,16 +122,18 @@ class Dependencies:
     Attributes:
         nats: the connection to NATS.
         storage: the deployment's streams: there, as they should be, and taking what is given them.
+        keys: for what is stored sealed: the keys file is good, and what is read opens.
     """
 
     def __init__(self, now: float) -> None:
         self.nats = Dependency("nats", now)
         self.storage = Dependency("storage", now)
+        self.keys = Dependency("keys", now)
 
     @property
     def each(self) -> tuple[Dependency, ...]:
         """In the order in which one depends on the other."""
-        return (self.nats, self.storage)
+        return (self.nats, self.storage, self.keys)
 
     @property
     def state(self) -> State:

@@ -17,6 +17,7 @@ from runcast.bus.deployment import DeploymentError
 from runcast.bus.identity.authfile import AuthFileError
 from runcast.bus.logs import configure_logs
 from runcast.bus.policy.policyfile import PolicyFileError
+from runcast.bus.sealing.keysfile import KeysFileError
 from runcast.bus.settings import S, SettingsError, load_settings
 from runcast.bus.tls import CertificateError
 
@@ -39,7 +40,7 @@ def main(role: str, kind: type[S], service: Service[S]) -> None:
     refusal = ""
     try:
         uvloop.run(_run(settings, log, service))
-    except* (PortInUseError, ServerTooOldError, DeploymentError, CertificateError, AuthFileError, PolicyFileError) as group:
+    except* (PortInUseError, ServerTooOldError, DeploymentError, CertificateError, AuthFileError, PolicyFileError, KeysFileError) as group:
         refusal = str(_first(group))
     if refusal:
         sys.exit(_refuse(role, refusal))

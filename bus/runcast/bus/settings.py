@@ -18,6 +18,7 @@ import msgspec
 from runcast.bus.identity.authfile import AuthFile, AuthFileError, read_authfile
 from runcast.bus.nats_credentials import CredentialsError, read_jwt, sign
 from runcast.bus.policy.policyfile import PolicyFileError, read_policyfile
+from runcast.bus.sealing.keysfile import KeysFileError, read_keysfile
 from runcast.bus.tls import CertificateError, client_context, server_context
 
 PREFIX = "RUNCAST_"
@@ -47,6 +48,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         nats_cert: file of our own certificate for NATS.
         nats_key: file of its private key.
         nats_creds: NATS credentials file.
+        keys_file: path of the keys file: what is stored of which tenant is sealed; "" for plain text.
         log: form of the log lines on stderr.
         log_level: the least severe level that is written.
     """
@@ -64,6 +66,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     nats_cert: str = ""
     nats_key: str = ""
     nats_creds: str = ""
+    keys_file: str = ""
     log: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -90,6 +93,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
             *_policy_problems(self),
             *_nats_problems(self),
             *_tls_problems(self),
+            *_keys_problems(self),
         ]
 
     def auth_file_problems(self, file: AuthFile) -> list[str]:  # noqa: ARG002 # for services
@@ -241,6 +245,15 @@ def _tls_problems(settings: ServiceSettings) -> list[str]:
         except (CertificateError, CredentialsError) as exc:
             problems.append(str(exc))
     return problems
+
+
+def _keys_problems(settings: ServiceSettings) -> list[str]:
+    try:
+        if settings.keys_file:
+            read_keysfile(Path(settings.keys_file))
+    except KeysFileError as exc:
+        return str(exc).splitlines()
+    return []
 
 
 def _is_nats_url(url: str) -> bool:

@@ -4,6 +4,7 @@ import typer
 
 from runcast.cli.admin.command import app as admin
 from runcast.cli.admin.command import erase
+from runcast.cli.bench.at_rest import at_rest
 from runcast.cli.bench.client import client
 from runcast.cli.bench.command import bench
 from runcast.cli.demo import demo
@@ -61,4 +62,5 @@ app.add_typer(testkit, name="testkit")
 benches = typer.Typer(invoke_without_command=True, rich_markup_mode="rich")
 benches.callback()(bench)
 benches.command()(client)
+benches.command("at-rest")(at_rest)
 app.add_typer(benches, name="bench")

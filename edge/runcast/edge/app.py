@@ -435,6 +435,7 @@ async def _run(edge: Edge, port: int, stop: asyncio.Event) -> None:
     edge.bus.disconnected.append(edge.shards.lost)
     await edge.guard.open()
     async with asyncio.TaskGroup() as group:
+        group.create_task(edge.bus.seals.run(), name="keys file")
         group.create_task(_follow_deployment(edge), name="deployment")
         group.create_task(edge.auth.run(), name="authentication")
         group.create_task(edge.guard.run(), name="revocations")

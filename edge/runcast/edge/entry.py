@@ -3,7 +3,7 @@
 Decoded once and encoded once per subprotocol, however many devices there are. An entry says what was before it (`prev`), so a
 receiver at `prev` can take it. Events of superseded attempts are left out, as far as the feed knows them; the entry keeps its place, and
 may be left with no event. A stored message that is not a Batch has no events: it still counts as a link of the chain, and
-costs nobody their stream.
+costs nobody their stream. One that is sealed and does not open is told of (`unreadable`): it can't be passed over in silence.
 """
 
 from typing import Final
@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from runcast.v1.event_pb2 import Batch as StoredBatch
 from runcast.v1.event_pb2 import Event
+from runcast.wire.errors import RuncastError
 from runcast.wire.fence import Fence
 from runcast.wire.frames import Batch, Codec
 from runcast.wire.lifecycle import is_critical
@@ -31,15 +32,17 @@ class Entry:
         prev: seq of the batch before; 0 when there is none any more.
         seq: its own.
         size: bytes of the stored batch.
+        unreadable: why it could not be opened; None when it was. It has no events then, and is never sent.
     """
 
-    __slots__ = ("_batch", "_events", "_frames", "_payload", "epoch", "prev", "seq", "size")
+    __slots__ = ("_batch", "_events", "_frames", "_payload", "epoch", "prev", "seq", "size", "unreadable")
 
-    def __init__(self, epoch: str, prev: int, seq: int, payload: bytes) -> None:
+    def __init__(self, epoch: str, prev: int, seq: int, payload: bytes, unreadable: RuncastError | None = None) -> None:
         self.epoch = epoch
         self.prev = prev
         self.seq = seq
         self.size = len(payload)
+        self.unreadable = unreadable
         self._payload = payload
         self._batch: StoredBatch | None = None
         self._events: list[Event] | None = None

@@ -10,7 +10,7 @@ superseded attempts holds for all.
 import asyncio
 import time
 from collections import deque
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import nats.errors
@@ -25,6 +25,7 @@ from runcast.bus.direct import DirectReader, Message
 from runcast.bus.leaders import StreamMissingError
 from runcast.bus.presence import Presence
 from runcast.bus.retention import RetentionOf, age_s, keep_all, proves
+from runcast.bus.sealing.seals import UnreadableError
 from runcast.bus.storage import storage_error
 from runcast.edge.entry import Entry
 from runcast.edge.open_requests import OpenRequests
@@ -71,6 +72,20 @@ class Listener(Protocol):
     def device(self) -> str:
         """Its id."""
         ...
+
+
+class Look(NamedTuple):
+    """What the log has at a place.
+
+    Attributes:
+        held: it still has the message there (always true for 0).
+        missed: how many follow it.
+        unreadable: why the next one can't be opened; None when it can, or there is none.
+    """
+
+    held: bool
+    missed: int
+    unreadable: UnreadableError | None = None
 
 
 class Feed:
@@ -228,7 +243,7 @@ class Feed:
         seq, prev = headers.get(subjects.HEADER_SEQ), headers.get(subjects.HEADER_PREV)
         if seq is None or prev is None:
             return  # not republished by the stream: nobody's event
-        self._splice.live(Entry(self.epoch, int(prev), int(seq), msg.data), time.monotonic())
+        self._splice.live(self._entry(int(prev), int(seq), msg.data), time.monotonic())
         self._advance()
 
     async def reach(self, seq: int) -> None:
@@ -271,6 +286,9 @@ class Feed:
 
     def _advance(self) -> None:
         for entry in self._splice.take():
+            if entry.unreadable is not None:  # the devices come back, and are told what becomes of it
+                self.end(entry.unreadable.message, entry.unreadable.code.name)
+                return
             self._leave_out(entry)
             self.watch(entry)
             for listener in tuple(self.listeners):
@@ -319,9 +337,16 @@ class Feed:
         entries = []
         prev = after
         for message in messages:
-            entries.append(Entry(self.epoch, prev, message.seq, message.data))
+            entries.append(self._entry(prev, message.seq, message.data))
             prev = message.seq
         return entries
+
+    def _entry(self, prev: int, seq: int, data: bytes) -> Entry:
+        """What was stored at `seq`, opened."""
+        try:
+            return Entry(self.epoch, prev, seq, self._bus.seals.open(self.user, self.subject, data))
+        except UnreadableError as exc:
+            return Entry(self.epoch, prev, seq, b"", exc)
 
     async def read(self, seq: int) -> tuple[list[Entry], bool]:
         """What follows `seq`, for one device.
@@ -359,21 +384,21 @@ class Feed:
                 return entries, True
         raise why
 
-    async def look(self, seq: int) -> tuple[bool, int]:
-        """Whether the log still holds the message at `seq` (always true for 0), and how many follow it. For a `seq` before the feed's.
+    async def look(self, seq: int) -> Look:
+        """What the log has at `seq`, and right behind it. For a `seq` before the feed's.
 
         Raises:
             UnavailableError: the log could not be read, however often it was tried.
         """
         near = self._ring.after(seq)
         if near is not None:
-            return True, len(near)
+            return Look(True, len(near))
         why = UnavailableError("the log has not caught up with its tip; connect again")
         for attempt in range(limits.HISTORY_TRIES_MAX):
             if attempt:
                 await asyncio.sleep(_BACKOFF_S * 2**attempt)
             try:
-                messages = await self._reader.history(self.stream, self.subject, seq, batch=1)
+                messages = await self._reader.history(self.stream, self.subject, seq, batch=2 if seq else 1)
             except UnavailableError as exc:
                 why = exc
                 continue
@@ -381,10 +406,39 @@ class Feed:
                 first = messages[0]
                 if seq not in (0, first.seq) and await self._reader.leader_holds(self.stream, self.subject, seq):
                     continue  # a replica with a hole: it is being mended
-                return seq == 0 or (seq == first.seq and self._proves(first)), first.pending + (first.seq != seq)
+                held = seq == 0 or (seq == first.seq and self._proves(first))
+                next_one = messages[-1] if messages[-1].seq > seq else None
+                unreadable = self._why_not(next_one) if next_one is not None and held else None
+                return Look(held, first.pending + (first.seq != seq), unreadable)
             if seq == self.pos and not await self._reader.leader_holds(self.stream, self.subject, seq):
-                return seq == 0, 0
+                return Look(seq == 0, 0)
         raise why
+
+    def _why_not(self, message: Message) -> UnreadableError | None:
+        try:
+            self._bus.seals.open(self.user, self.subject, message.data)
+        except UnreadableError as exc:
+            return exc
+        return None
+
+    async def past_unreadable(self, seq: int) -> int:
+        """The place behind what follows `seq` and can't be opened.
+
+        Raises:
+            UnavailableError: the log could not be read.
+            UnreadableError: the key of a part of it may come yet.
+        """
+        while seq < self.pos:
+            entries, _ = await self.read(seq)
+            if not entries:  # it has left the log meanwhile: the session will be told
+                return seq
+            for entry in entries:
+                if entry.unreadable is None:
+                    return seq
+                if isinstance(entry.unreadable, UnreadableError) and entry.unreadable.waits:
+                    raise entry.unreadable
+                seq = entry.seq
+        return seq
 
     async def shard_whole(self) -> bool:
         """Whether nothing ever left the shard, neither from its beginning nor from its midst.

@@ -2,6 +2,9 @@
 
 The adapter around `replay.plan_resume` and `snapshot.Fold`. What the snapshots of an edge hold is bounded (`limits.SNAPSHOTS_BYTES_MAX`);
 where there is no room for one, and where one would be too large, the device is given the stream itself: that is longer, and lacks nothing.
+
+What can't be opened is never passed over in silence: a device that is right before it waits while its key may still come, and otherwise
+begins behind it, by a `reset(unreadable)`. A snapshot is not made of what has such a hole.
 """
 
 import asyncio
@@ -58,6 +61,7 @@ async def begin(feed: Feed, wanted: str, cursor: Position | None, *, snapshot: b
 
     Raises:
         UnavailableError: the log could not be read.
+        UnreadableError: what comes next can't be opened now; it may be later.
     """
     asked = place_asked(wanted, cursor)
     if asked is not None and asked.epoch == feed.epoch and asked.seq > feed.pos:
@@ -65,12 +69,14 @@ async def begin(feed: Feed, wanted: str, cursor: Position | None, *, snapshot: b
     plan = plan_resume(wanted, cursor, feed.epoch, feed.pos, short=feed.short)
     missed = 0
     if plan.base < feed.pos or plan.proof:
-        proved, missed = await feed.look(plan.base)
+        proved, missed, unreadable = await feed.look(plan.base)
         if plan.proof:
             before = plan
             plan = prove_resume(plan, plan.base if proved else 0, whole=not plan.base and await feed.shard_whole())
             if plan.base != before.base and feed.pos:
-                _, missed = await feed.look(plan.base)
+                _, missed, unreadable = await feed.look(plan.base)
+        if unreadable is not None:
+            return Beginning(Plan("reset", "unreadable", await feed.past_unreadable(plan.base), proof=False))
     if wants_snapshot(snapshot, missed):
         return await _fold(feed, plan, room)
     return Beginning(plan)
@@ -84,6 +90,8 @@ async def _fold(feed: Feed, plan: Plan, room: Room) -> Beginning:
             if not proved:  # the oldest left the log while it was read
                 return Beginning(plan)
             for entry in entries:
+                if entry.unreadable is not None:
+                    return Beginning(plan)
                 at = entry.seq
                 for event in entry.events:
                     fold.add(event)

@@ -229,14 +229,20 @@ class Session:
         if not proved:
             self.close("unavailable", "history moved away while it was read; connect again to be told from where it goes on")
             return
-        if len(entries) >= limits.MERGE_BACKLOG_BATCHES:
-            self._deliver_merged(entries)
+        stop = next((number for number, entry in enumerate(entries) if entry.unreadable is not None), None)
+        readable = entries[:stop]
+        if len(readable) >= limits.MERGE_BACKLOG_BATCHES:
+            self._deliver_merged(readable)
         else:
-            for entry in entries:
+            for entry in readable:
                 if self._pace.full:
                     break
                 if entry.seq > self.sent:
                     self._deliver(entry)
+        if stop is not None and self.sent == entries[stop].prev:  # the device comes back, and is told what becomes of it
+            error = entries[stop].unreadable
+            assert error is not None  # noqa: S101 # looked at above
+            self.close(error.code.name, error.message)
         self._read_on()
 
     def hurry(self, seq: int) -> None:

@@ -362,7 +362,7 @@ class Connection:
                 self._since = cursor.since
         if plan.outcome == "snapshot":
             self._since = plan.base
-        if hello.position == LATEST:
+        if hello.position == LATEST or plan.reason == "unreadable":
             self._since = plan.base
             if (
                 self._feed is not None and plan.base and not self._feed.closed

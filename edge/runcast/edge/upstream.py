@@ -3,7 +3,7 @@
 A message is first echoed into the user's own stream, so that every device sees it in the one order and before any answer to it,
 then stored in the inbox. Both carry a `Nats-Msg-Id` made from the sender's own id, so a resend repeats nothing. A cancel is kept
 beside the run in the RUNS bucket. So is an answer that names no group: for the process that asked. The first one stays: its key is made
-only where there is none.
+only where there is none. All of it is sealed, for a tenant that has keys; a resend is recognised by its id, not by its bytes.
 """
 
 from collections.abc import Callable
@@ -58,7 +58,8 @@ class Upstream:
             requests: what the user is asked, as far as it is known here.
 
         Raises:
-            RuncastError: `id_invalid`, `send_invalid`, `send_too_large`, `storage_full`, `rate_limited`, `request_closed`.
+            RuncastError: `id_invalid`, `send_invalid`, `send_too_large`, `storage_full`, `rate_limited`, `request_closed`, `key_missing`,
+                `unreadable`.
             UnavailableError: `unavailable` or `indeterminate`; the same may be sent again.
         """
         if send.kind == "cancel":
@@ -96,12 +97,12 @@ class Upstream:
             echo = UserMessage(text=send.text, data_json=data, device=device, group=send.group)
             event = Event(id=send.id, thread=send.thread, time_unix_ms=now_ms, user_message=echo)
             batch = Batch(user=message.user, producer=f"device.{device}", events=[event])
-            await self._put(subjects.event_subject(user, shard), batch.SerializeToString(), msg_id, lives_s)
+            await self._put(user, subjects.event_subject(user, shard), batch.SerializeToString(), msg_id, lives_s)
         else:
             check_id(send.run_id, "run_id")
             check_id(send.request_id, "request_id")
             message.answer.CopyFrom(Answer(run_id=send.run_id, request_id=send.request_id, value_json=data))
-        return await self._put(subject, message.SerializeToString(), msg_id, lives_s)
+        return await self._put(user, subject, message.SerializeToString(), msg_id, lives_s)
 
     async def _is_full(self, user: UserKey, shard: int) -> bool:
         """Whether the user's tier lets no more messages wait."""
@@ -117,11 +118,11 @@ class Upstream:
             reason=send.reason[: limits.ID_BYTES_MAX],
             time_unix_ms=self._wall_ms(),
         )
-        key = subjects.cancel_key(user, shard, send.run_id)
+        subject = subjects.kv_subject(subjects.RUNS_BUCKET, subjects.cancel_key(user, shard, send.run_id))
         await store(
             self._bus,
-            subjects.kv_subject(subjects.RUNS_BUCKET, key),
-            request.SerializeToString(),
+            subject,
+            self._bus.seals.seal(user, subject, request.SerializeToString()),
             ttl_s=shorter(limits.CANCEL_AGE_S, self._retention(user.tenant)),
             timeout_s=limits.SEND_TIMEOUT_S,
         )
@@ -138,7 +139,7 @@ class Upstream:
             requests.check(send.run_id, send.request_id, value)
         except RuncastError:
             kept = await self._runs.get(key)
-            if kept is not None and _sent_by(kept.value) == send.id:
+            if kept is not None and self._sent_by(user, key, kept.value) == send.id:
                 return True  # a resend of what settled it
             raise
         if len(await self._runs.names(subjects.answer_keys(user, shard))) >= limits.ANSWERS_PER_USER_MAX:
@@ -156,28 +157,33 @@ class Upstream:
         for _ in range(limits.CLAIM_TRIES_MAX):
             found = await self._runs.get(key)
             if found is not None and found.value:
-                if _sent_by(found.value) == send.id:
+                if self._sent_by(user, key, found.value) == send.id:
                     return True
                 raise RuncastError("another answer came first; drop the question", code="request_closed")
             try:
                 expected = 0 if found is None else found.revision  # a marker, where an old answer's time was over
-                await self._runs.put(key, answer.SerializeToString(), expected=expected, ttl_s=kept_s)
+                sealed = self._bus.seals.seal(user, subjects.kv_subject(subjects.RUNS_BUCKET, key), answer.SerializeToString())
+                await self._runs.put(key, sealed, expected=expected, ttl_s=kept_s)
             except RevisionError:
                 continue
             return False
         raise UnavailableError("others answer this at the same time; send it again", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
 
-    async def _put(self, subject: str, payload: bytes, msg_id: str, ttl_s: int) -> bool:
-        stored = await store(self._bus, subject, payload, msg_id=msg_id, ttl_s=ttl_s, timeout_s=limits.SEND_TIMEOUT_S)
+    async def _put(self, user: UserKey, subject: str, payload: bytes, msg_id: str, ttl_s: int) -> bool:
+        sealed = self._bus.seals.seal(user, subject, payload)
+        stored = await store(self._bus, subject, sealed, msg_id=msg_id, ttl_s=ttl_s, timeout_s=limits.SEND_TIMEOUT_S)
         return stored.duplicate
 
+    def _sent_by(self, user: UserKey, key: str, value: bytes) -> str:
+        """The id of the send that a kept answer came by; "" when it is none.
 
-def _sent_by(value: bytes) -> str:
-    """The id of the send that a kept answer came by; "" when it is none."""
-    try:
-        return KeptAnswer.FromString(value).id
-    except DecodeError:
-        return ""
+        Raises:
+            UnreadableError: it does not open here.
+        """
+        try:
+            return KeptAnswer.FromString(self._bus.seals.open(user, subjects.kv_subject(subjects.RUNS_BUCKET, key), value)).id
+        except DecodeError:
+            return ""
 
 
 def _checked_json(send: Send, bytes_max: int) -> bytes:

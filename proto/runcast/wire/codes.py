@@ -38,6 +38,7 @@ _ROWS: Final = (
     Code("unavailable", "UNAVAILABLE", 4003, True, True, "try again with backoff; storage can't be reached just now"),
     Code("indeterminate", "UNAVAILABLE", 4004, True, False, "send the same again, unchanged: it may have been stored"),
     Code("storage_full", "RESOURCE_EXHAUSTED", 4005, True, True, "keep it and try again later; an operator must make room"),
+    Code("key_missing", "UNAVAILABLE", 0, True, True, "keep it and try again; an operator must give this server a key for the tenant"),
     Code("draining", "UNAVAILABLE", 4001, True, True, "connect again, to any other server"),
     Code("internal", "INTERNAL", 4000, True, False, "try again with backoff; report it if it stays"),
     # Agents, at the router.
@@ -60,6 +61,7 @@ _ROWS: Final = (
     Code("origin_refused", "PERMISSION_DENIED", 4505, False, True, "serve the page from an origin that the edge allows (RUNCAST_ORIGINS)"),
     Code("disconnected", "ABORTED", 4013, True, True, "connect again; an operator closed this connection"),
     Code("revoked", "PERMISSION_DENIED", 4506, False, True, "log in again; an operator has ended this access"),
+    Code("unreadable", "UNAVAILABLE", 4014, True, True, "connect again; something of the stream can't be opened here"),
     Code("silent", "DEADLINE_EXCEEDED", 4009, True, True, "connect again; nothing was heard for 45 s"),
     Code("slow", "RESOURCE_EXHAUSTED", 4010, True, True, "connect again and acknowledge what is handled"),
     Code("too_many_devices", "RESOURCE_EXHAUSTED", 4011, True, True, "close other connections of this user, then connect again"),

@@ -44,6 +44,7 @@ ALL_STATISTICS: Final = "stats.>"
 """Where all processes tell their statistics."""
 
 _PARTS_WITH_USER: Final = {"ev": 4, "live": 4, "in": 5}
+_USER_KEYS: Final = {"cancel": 5, "answer": 6}
 
 
 def shard_of(user: UserKey, shards: int) -> int:
@@ -310,6 +311,25 @@ def parse_run_key(key: str) -> RunPlace:
         raise IdInvalidError(f"{key!r} is no run's key; expected run.SHARD.TENANT.USER.RUN.ATTEMPT.PRODUCER")
     tenant, user, run_id, producer = (decode_token(parts[index]) for index in (2, 3, 4, 6))
     return RunPlace(producer, int(parts[1]), UserKey(tenant, user), run_id, int(parts[5]))
+
+
+class SentPlace(NamedTuple):
+    """Whose a cancel's or answer's key is, and of which run."""
+
+    user: UserKey
+    run_id: str
+
+
+def parse_user_key(subject: str) -> SentPlace:
+    """Read the subject of a cancel's or an answer's key in RUNS.
+
+    Raises:
+        IdInvalidError: it is not one.
+    """
+    parts = subject.removeprefix(kv_subject(RUNS_BUCKET, "")).split(".")
+    if _USER_KEYS.get(parts[0]) != len(parts) or not parts[1].isdecimal():
+        raise IdInvalidError(f"{subject!r} is no key of a cancel or an answer; expected cancel.SHARD.TENANT.USER.RUN, or answer.*.REQUEST")
+    return SentPlace(UserKey(decode_token(parts[2]), decode_token(parts[3])), decode_token(parts[4]))
 
 
 def kv_subject(bucket: str, key: str) -> str:

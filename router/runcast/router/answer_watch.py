@@ -1,7 +1,8 @@
 """Answers of users: from the bucket where edges keep them to the stream that waits for them.
 
 Carries out what `runcast.router.answers` decides: one subscription for new keys, lookups by Direct Get, of which one is under way at a
-time. After the connection to NATS was lost, everything that is waited for is looked up again.
+time. After the connection to NATS was lost, everything that is waited for is looked up again. An answer that can't be opened stays where it
+is, and is looked up again like one that did not come yet: it is passed on when its key is back.
 """
 
 import asyncio
@@ -15,11 +16,12 @@ from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
 from runcast.bus.direct import DirectReader
+from runcast.bus.sealing.seals import UnreadableError
 from runcast.router.answers import AnswerBook
 from runcast.router.effects import RequestKey, RunKey
 from runcast.v1.inbox_pb2 import KeptAnswer
 from runcast.wire import limits, subjects
-from runcast.wire.errors import UnavailableError
+from runcast.wire.errors import IdInvalidError, UnavailableError
 from runcast.wire.ids import UserKey
 
 
@@ -92,18 +94,21 @@ class AnswerWatch:
             key = subjects.answer_key(user, subjects.shard_of(user, self._shards), run_id, request_id)
             wanted.append(subjects.kv_subject(subjects.RUNS_BUCKET, key))
         for message in await self._reader.latest(f"KV_{subjects.RUNS_BUCKET}", wanted):
-            self._pass_on(message.data)
+            self._pass_on(message.subject, message.data)
 
     async def _on_answer(self, msg: Msg) -> None:
-        self._pass_on(msg.data)
+        self._pass_on(msg.subject, msg.data)
 
-    def _pass_on(self, data: bytes) -> None:
+    def _pass_on(self, subject: str, data: bytes) -> None:
         if not data:  # its time was over
             return
         try:
-            kept = KeptAnswer.FromString(data)
-        except DecodeError as exc:
+            place = subjects.parse_user_key(subject)
+            kept = KeptAnswer.FromString(self._bus.seals.open(place.user, subject, data))
+        except (DecodeError, IdInvalidError) as exc:
             self._log.error("answer_unreadable", error=str(exc))
+            return
+        except UnreadableError:  # the log and health say so
             return
         request = RequestKey(RunKey(UserKey(kept.user.tenant, kept.user.id), kept.run_id), kept.request_id)
         for stream in self._book.heard(request):

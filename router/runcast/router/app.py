@@ -96,6 +96,7 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
                 group.create_task(node.erasures.run(node.forget), name="erasing"),
                 group.create_task(node.guard.run(), name="revocations"),
                 group.create_task(policy.run(), name="policy file"),
+                group.create_task(bus.seals.run(), name="keys file"),
             ]
             if trust is not None:
                 parts.append(group.create_task(trust.run(), name="auth file"))

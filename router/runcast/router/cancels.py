@@ -6,7 +6,8 @@ of its streams. Lookups go out together: while one request is under way further 
 lost, all open runs are looked up again.
 
 Between the two there is no hole: a run is registered before its key is looked up, and a cancel that came just before is remembered here,
-in case the replica that answers the lookup lags behind.
+in case the replica that answers the lookup lags behind. A cancel that can't be opened is one all the same: its key says whose and which run
+it stops, and only the reason is lost.
 """
 
 import asyncio
@@ -21,10 +22,12 @@ from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
 from runcast.bus.direct import DirectReader
+from runcast.bus.sealing.seals import UnreadableError
 from runcast.router.effects import RunKey
+from runcast.v1.event_pb2 import User
 from runcast.v1.inbox_pb2 import CancelRequest
 from runcast.wire import limits, subjects
-from runcast.wire.errors import UnavailableError
+from runcast.wire.errors import IdInvalidError, UnavailableError
 from runcast.wire.ids import UserKey
 
 
@@ -108,10 +111,10 @@ class CancelWatch:
         keys = [subjects.cancel_key(run.user, subjects.shard_of(run.user, self._shards), run.run_id) for run in runs]
         wanted = [subjects.kv_subject(subjects.RUNS_BUCKET, key) for key in keys]
         for message in await self._reader.latest(f"KV_{subjects.RUNS_BUCKET}", wanted):
-            self._pass_on(message.data)
+            self._pass_on(message.subject, message.data)
 
     async def _on_cancel(self, msg: Msg) -> None:
-        request = self._pass_on(msg.data)
+        request = self._pass_on(msg.subject, msg.data)
         if request is not None:
             run = _run_of(request)
             self._recent[run] = request
@@ -119,18 +122,32 @@ class CancelWatch:
             if len(self._recent) > limits.CANCELS_RECENT_MAX:
                 self._recent.popitem(last=False)
 
-    def _pass_on(self, data: bytes) -> CancelRequest | None:
+    def _pass_on(self, subject: str, data: bytes) -> CancelRequest | None:
         if not data:  # the key was deleted
             return None
         try:
-            request = CancelRequest.FromString(data)
-        except DecodeError as exc:
+            request = self._read(subject, data)
+        except (DecodeError, IdInvalidError) as exc:
             self._log.error("cancel_unreadable", error=str(exc))
             return None
         run = _run_of(request)
         for stream in list(self._streams.get(run, ())):
             stream.cancel(run, request.reason)
         return request
+
+    def _read(self, subject: str, data: bytes) -> CancelRequest:
+        """What a key says.
+
+        Raises:
+            DecodeError: it is no cancel.
+            IdInvalidError: the key is not one of ours.
+        """
+        place = subjects.parse_user_key(subject)
+        try:
+            return CancelRequest.FromString(self._bus.seals.open(place.user, subject, data))
+        except UnreadableError:  # the log and health say so
+            user = User(tenant=place.user.tenant, id=place.user.user)
+            return CancelRequest(user=user, run_id=place.run_id, time_unix_ms=int(time.time() * 1000))
 
 
 def _run_of(request: CancelRequest) -> RunKey:

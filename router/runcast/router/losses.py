@@ -11,7 +11,9 @@ Rules.
    back in between has either been seen, or has touched its keys.
 3. Keys that say `lost` and are not settled are finished by whoever meets them: what there is to say is decided by the log, and said under
    a message id that is always the same.
-4. What fails is left to the next sweep; a producer's own key stays until all its runs are settled.
+4. A batch that can't be opened because its key is missing may be the run's end: while one lies behind what is known of a run, nothing is
+   said of it. One that was changed counts for nothing, like anything else in the log that is no batch.
+5. What fails is left to the next sweep; a producer's own key stays until all its runs are settled.
 """
 
 import asyncio
@@ -28,6 +30,7 @@ from runcast.bus.connection import Bus
 from runcast.bus.direct import DirectReader
 from runcast.bus.erasure_watch import ErasureWatch
 from runcast.bus.keys import Bucket, RevisionError
+from runcast.bus.sealing.seals import UnreadableError
 from runcast.bus.storage import store
 from runcast.router.effects import RunKey
 from runcast.router.lost import Case, Outcome, RunRecord, parse_record
@@ -249,7 +252,9 @@ class Losses:
                 batch = case.closing(reason, int(time.time() * 1000))
                 msg_id = subjects.lost_msg_id(user, place.run_id, place.attempt)
                 ttl_s = self._ttl_s(user, shard)
-                await store(self._bus, subjects.event_subject(user, shard), batch.SerializeToString(), msg_id=msg_id, ttl_s=ttl_s)
+                subject = subjects.event_subject(user, shard)
+                sealed = self._bus.seals.seal(user, subject, batch.SerializeToString())
+                await store(self._bus, subject, sealed, msg_id=msg_id, ttl_s=ttl_s)
             await self._settle_key(place, record, revision, case)
 
     async def _settle_key(self, place: RunPlace, record: RunRecord, revision: int, case: Case) -> None:
@@ -265,23 +270,34 @@ class Losses:
 
         Raises:
             UnavailableError: it could not be read to the end.
+            UnreadableError: nor can what came last of one of the cases.
         """
         stream, subject = subjects.event_stream(shard), subjects.event_subject(user, shard)
         tip = await self._reader.leader_tip(stream, subject)
         tries = 0
+        missing: dict[Case, UnreadableError] = {}
         while after < tip:
             messages = await self._reader.history(stream, subject, after + 1)
             for message in messages:
-                batch = _parse(message.data)
+                try:
+                    batch = _parse(self._bus.seals.open(user, subject, message.data))
+                except UnreadableError as exc:
+                    batch = None
+                    if exc.why == "key":
+                        missing = dict.fromkeys(cases, exc)
                 if batch is not None:
                     for case in cases:
-                        case.note(batch)
+                        if case.note(batch):
+                            missing.pop(case, None)
                 after = message.seq
             if not messages:  # a replica that lags behind the leader
                 tries += 1
                 if tries >= limits.HISTORY_TRIES_MAX:
                     raise UnavailableError("the log has not caught up with its tip; try again")
                 await asyncio.sleep(limits.BACKOFF_FIRST_S)
+        for case, error in missing.items():
+            if case.outcome in (Outcome.UNSEEN, Outcome.LOST):
+                raise error
 
     @staticmethod
     def _now() -> float:

@@ -140,13 +140,13 @@ class Case:
         """The newest batch of the attempt."""
         return self._number
 
-    def note(self, batch: Batch) -> None:
-        """Take the next batch of the user's log, whosever run it is of."""
+    def note(self, batch: Batch) -> bool:
+        """Take the next batch of the user's log, whosever run it is of; returns whether it says something about this one."""
         if batch.run_id != self.place.run_id or batch.attempt < self.place.attempt or not batch.events:
-            return
+            return False
         if batch.attempt > self.place.attempt:
             self._superseded = True
-            return
+            return True
         self._number = max(self._number, batch.number)
         for event in batch.events:
             self._ended = self._ended or ends_run(event)
@@ -156,6 +156,7 @@ class Case:
             elif step is Step.TOOL_END:
                 self._tools.pop(event.tool_completed.tool_call_id, None)
         self._last = batch.events[-1]
+        return True
 
     @property
     def outcome(self) -> Outcome:

@@ -22,6 +22,7 @@ from runcast.bus.guard import Guard
 from runcast.bus.health import State
 from runcast.bus.policy.book import PolicyBook
 from runcast.bus.retention import retention_of, ttl_s
+from runcast.bus.sealing.seals import UnreadableError
 from runcast.bus.shards import Shards
 from runcast.bus.storage import store
 from runcast.router.allowances import Allowances
@@ -202,7 +203,7 @@ class Node:
         }
 
     async def store_batch(self, holder: Holder, key: BatchKey, payload: bytes, events: int, *, ends: bool) -> tuple[str, bool]:
-        """Store a batch once, however often it is sent.
+        """Store a batch once, however often it is sent; sealed, for a tenant that has keys.
 
         Args:
             holder: of its stream.
@@ -215,7 +216,7 @@ class Node:
             Its position, and whether it had been stored before.
 
         Raises:
-            RuncastError: `run_lost`, `attempt_taken`, `unavailable`, `indeterminate`, `storage_full` or `internal`.
+            RuncastError: `run_lost`, `attempt_taken`, `unavailable`, `indeterminate`, `storage_full`, `key_missing` or `internal`.
             LifecycleError: the run has ended.
         """
         with self.erasures.storing(key.run.user):
@@ -224,14 +225,16 @@ class Node:
     async def _store_batch(self, holder: Holder, key: BatchKey, payload: bytes, events: int, *, ends: bool) -> tuple[str, bool]:
         user = key.run.user
         shard = self.shard_of(user)
-        self.shards.get(shard)  # if it is not there, a claim would be in vain
+        self.shards.get(shard)  # if it is not there, a claim would be in vain; likewise without a key
+        subject = subjects.event_subject(user, shard)
+        sealed = self.bus.seals.seal(user, subject, payload)
         await self.leases.admit(holder, key, ends=ends)
         epoch = self.shards.get(shard).epoch
         msg_id = subjects.batch_msg_id(user, holder.producer, key.run.run_id, key.attempt, key.number)
         storage = self.bus.health.storage
         try:
             ttl = self.ttl_s(user, shard)
-            seq, duplicate = await store(self.bus, subjects.event_subject(user, shard), payload, msg_id=msg_id, ttl_s=ttl)
+            seq, duplicate = await store(self.bus, subject, sealed, msg_id=msg_id, ttl_s=ttl)
         except RuncastError as exc:
             if exc.code.name == "storage_full":
                 storage.failed(time.monotonic(), exc.message)
@@ -257,8 +260,13 @@ class Node:
             found = await self.bus.leaders.message(subjects.event_stream(shard), {"seq": seq}, 0.0)
         except UnavailableError as exc:
             raise UnavailableError(exc.message, code="indeterminate") from exc
+        user = key.run.user
+        try:
+            data = self.bus.seals.open(user, subjects.event_subject(user, shard), found.data) if found is not None else b""
+        except UnreadableError as exc:
+            raise UnavailableError(exc.message, code="indeterminate", retry_after_s=exc.retry_after_s) from exc
         with contextlib.suppress(DecodeError):
-            if found is not None and Batch.FromString(found.data).producer != holder.producer:
+            if data and Batch.FromString(data).producer != holder.producer:
                 self.leases.withdraw(holder, key)
                 raise taken_error(key.attempt)
 

@@ -14,6 +14,7 @@ Rules:
       that another stream has is offered to that stream.
     - A message that was handed out `limits.INBOX_TRIES_MAX` times and not settled is parked, and logged; so is one that can't be read.
       Deliveries that reached no worker do not count.
+    - A message that is sealed and does not open goes back while its key may still come, and is parked after that, sealed as it is.
     - A message of a tenant that the worker may not serve is never handed out here: it goes back, for another worker.
 
 Invariants: at most `in_flight_max` are handed out, and at most `in_flight_max + limits.INBOX_BLOCKED_MAX` held; there is at most one
@@ -33,6 +34,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from runcast.bus.queue import Delivery, GroupQueue
+from runcast.bus.sealing.seals import UnreadableError
 from runcast.router.auth import Principal
 from runcast.router.held import Held
 from runcast.router.node import Leavable, Node
@@ -305,9 +307,16 @@ class WorkerStream(Leavable):
         if self._closed:  # given back with the others
             return
         try:
-            message = held.message = InboxMessage.FromString(delivery.data)
+            user = subjects.user_of_subject(delivery.subject)
+            message = held.message = InboxMessage.FromString(self._node.bus.seals.open(user, delivery.subject, delivery.data))
             for value, what in ((message.id, "message id"), (message.user.tenant, "tenant id"), (message.user.id, "user id")):
                 check_id(value, what)
+        except UnreadableError as exc:
+            if exc.waits:
+                self._start(held, DISPOSITION_RETRY)
+            else:
+                self._park(held, exc.message)
+            return
         except (DecodeError, RuncastError) as exc:
             self._park(held, f"it can't be read: {exc}")
             return

@@ -65,6 +65,7 @@ def test_counts_and_reasons_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_process_is_as_well_as_the_worst_of_what_it_depends_on() -> None:
     health = Dependencies(0.0)
+    health.keys.verified(0.0)
     assert (health.state, health.reason) == (State.STARTING, "nats: not reached yet")
     health.nats.verified(1.0)
     health.storage.verified(1.0)
@@ -78,5 +79,6 @@ def test_a_process_is_as_well_as_the_worst_of_what_it_depends_on() -> None:
         "dependencies": {
             "nats": {"state": "unavailable", "reason": "gone", "for_s": 1.0, "attempts": 1, "recoveries": 0},
             "storage": {"state": "degraded", "reason": "full", "for_s": 2.0, "attempts": 1, "recoveries": 0},
+            "keys": {"state": "ok", "reason": "", "for_s": 4.0, "attempts": 0, "recoveries": 0},
         },
     }

@@ -2,6 +2,7 @@ import pytest
 from typer.testing import CliRunner
 
 from runcast.bus.identity.authfile import read_authfile
+from runcast.bus.sealing.keysfile import read_keysfile
 from runcast.cli.main import app
 from runcast.wire import VERSION
 
@@ -23,6 +24,18 @@ def test_a_key_is_believed_by_what_is_printed(tmp_path):
     assert agent is not None
     assert (agent.name, agent.tenants, agent.groups) == ("analyst", ("acme",), ("support",))
     assert CliRunner().invoke(app, ["key", "analyst", "--tenant", "ac*"]).exit_code != 0
+
+
+def test_a_key_at_rest_can_be_used_as_it_is_printed(tmp_path):
+    printed = [CliRunner().invoke(app, ["key", "--at-rest", *args]) for args in (["k1", "--tenant", "a.b c"], ["all-1"])]
+    assert [done.exit_code for done in printed] == [0, 0]
+    file = tmp_path / "keys.toml"
+    file.write_text("\n".join(done.output for done in printed))
+    keyring = read_keysfile(file).keyring
+    assert keyring.currents() == {"a.b c": "k1", "*": "all-1"}
+    assert keyring.keys_of("a.b c").secrets["k1"] != keyring.keys_of("else").secrets["all-1"]
+    for wrong in (["k 1"], ["k1", "--group", "support"], ["k1", "--tenant", "a", "--tenant", "b"], ["k1", "--tenant", "t" * 129]):
+        assert CliRunner().invoke(app, ["key", "--at-rest", *wrong]).exit_code == 2
 
 
 @pytest.mark.parametrize("command", ["record", "assert"])

@@ -10,6 +10,7 @@ from runcast.edge.session import Session
 from runcast.v1.event_pb2 import Batch as StoredBatch
 from runcast.v1.event_pb2 import Event
 from runcast.wire import limits
+from runcast.wire.errors import RuncastError
 from runcast.wire.frames import CODECS, JSON_SUBPROTOCOL, Ack, Batch, Codec, Error, Hello, ServerFrame, Welcome
 from runcast.wire.ids import UserKey
 from runcast.wire.position import Position
@@ -70,9 +71,9 @@ class DeviceModel:
     def unacked_bytes(self) -> int:
         return sum(size for _, _, size in self.unacked)
 
-    def publish(self, payload: bytes = SMALL, *, step: int = 1, offer: bool = True) -> None:
+    def publish(self, payload: bytes = SMALL, *, step: int = 1, offer: bool = True, unreadable: RuncastError | None = None) -> None:
         prev = self.log[-1].seq if self.log else 0
-        self.log.append(Entry(EPOCH, prev, prev + step, payload))
+        self.log.append(Entry(EPOCH, prev, prev + step, payload, unreadable))
         if offer:
             self.offer_all()
 

@@ -183,6 +183,34 @@ class TestOpening:
         device.settle()
         assert device.got == [1]
 
+    @pytest.mark.parametrize("before", [0, 3, limits.MERGE_BACKLOG_BATCHES + 3])
+    def test_what_can_not_be_opened_ends_it_behind_all_that_can(self, before: int) -> None:
+        device = DeviceModel()
+        for _ in range(before):
+            device.publish(offer=False)
+        device.publish(b"", offer=False, unreadable=RuncastError("no key", code="unreadable"))
+        device.publish(offer=False)
+        device.offered = len(device.log)
+        device.hello()
+        device.open(0)
+        device.settle()
+        assert (device.closed, device.at) == (Close("unreadable", "no key"), before)
+        assert device.errors[-1].retry
+
+    def test_a_full_window_comes_first(self) -> None:
+        device = DeviceModel()
+        for payload in (MANY, MANY, MANY, MANY):
+            device.publish(payload, offer=False)
+        device.publish(b"", offer=False, unreadable=RuncastError("no key", code="unreadable"))
+        device.offered = len(device.log)
+        device.hello()
+        device.open(0)
+        device.answer()
+        assert (device.closed, device.at) == (None, 3)
+        device.settle()
+        assert device.closed is not None
+        assert (device.closed.code, device.at) == ("unreadable", 4)
+
     def test_at_the_tip_it_is_live_at_once(self) -> None:
         device = DeviceModel()
         device.publish()

@@ -88,6 +88,13 @@ def test_what_no_router_wrote_is_no_record(value: bytes) -> None:
 # --- cases ---
 
 
+def test_a_case_says_whether_a_batch_is_about_it() -> None:
+    case = Case(PLACE._replace(attempt=2))
+    about = [batch(1, 1, START, attempt=2), batch(1, 1, START, attempt=3)]
+    other = [batch(1, 1, START), batch(1, 1, START, run_id="other"), Batch(run_id="r", attempt=2)]
+    assert [case.note(each) for each in (*about, *other)] == [True, True, False, False, False]
+
+
 @pytest.mark.parametrize(
     ("batches", "outcome"),
     [

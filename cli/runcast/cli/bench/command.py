@@ -86,7 +86,7 @@ def _bench(users: int, rate: float, seconds: float, payload: int, idle: int, rou
         async with Cluster(routers=routers, edges=edges, environ={"RUNCAST_LOG_LEVEL": "warning"}) as cluster:
             # First the idle ones: memory that load has used and given back would hide theirs.
             weight = await _weigh_idle(cluster, idle) if idle else None
-            figures = await _Load(cluster, users, rate, seconds, payload).measure()
+            figures = await Load(cluster, users, rate, seconds, payload).measure()
             figures.kib_per_idle_connection = weight
         if as_json:
             print(msgspec.json.format(msgspec.json.encode(figures)).decode())
@@ -98,7 +98,7 @@ def _bench(users: int, rate: float, seconds: float, payload: int, idle: int, rou
     return run_until_signal(main(), status=FAILED)
 
 
-class _Load:
+class Load:
     """The agents and devices of one measurement."""
 
     def __init__(self, cluster: Cluster, users: int, rate: float, seconds: float, payload: int) -> None:
