@@ -259,7 +259,7 @@ class Session:
     def read_failed(self, error: RuncastError) -> None:
         """The log could not be read, however often it was tried."""
         self._reading = False
-        self.close("unavailable", error.message)
+        self.close("unavailable", error.message, error.retry_after_s)
 
     def stored(self, send_id: str, *, duplicate: bool) -> None:
         """What was sent under this id is stored."""
@@ -284,7 +284,7 @@ class Session:
             if self.state is not State.CLOSED:
                 self._check(self._requests.end_check())
         else:
-            self.close(error.code.name, error.message)
+            self.close(error.code.name, error.message, error.retry_after_s)
 
     def socket_bytes(self, waiting: int) -> None:
         """The socket took something; so many bytes still wait for it."""

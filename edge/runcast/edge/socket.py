@@ -158,7 +158,7 @@ class Connection:
 
     def expel(self, error: RuncastError) -> None:
         """See `guard.Guest`."""
-        self.session.close(error.code.name, error.message)
+        self.session.close(error.code.name, error.message, error.retry_after_s)
         self._carry()
 
     # --- effects ---
@@ -198,6 +198,7 @@ class Connection:
                 self._closing = effect
                 if effect.code in _NOTHING_MORE:
                     self._data.clear()
+                self._line.closing()
                 self._spawn(self._cut())
                 self._wake.set()
 
