@@ -102,6 +102,8 @@ def seeds() -> dict[str, list[bytes]]:
             tenant("acme", "k2").encode(),
             f'unlisted = "refuse"\n[tenants.acme]\ncurrent = "k"\nplain = false\nkeys = {{ k = "{_SECRET[:-4]}" }}\n'.encode(),
             b'[tenants.acme]\ncurrent = "k"\nkeys = { k = { file = "../keys.toml" } }\n',
+            b'[tenants.acme]\ncurrent = ["k"]\nkeys = { k = { file = "a\\u0000b" } }\n',
+            b"x = " + b"9" * 5000,
         ],
         "sealed": [
             b"\0" + good[:-1],
