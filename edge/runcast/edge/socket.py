@@ -327,7 +327,7 @@ class Connection:
             self._unproved = plan.base == 0 and plan.outcome != "snapshot"
             self._begin(hello, cursor, feed.epoch, plan)
             self._told_since = 0 if plan.outcome == "snapshot" else self._since
-            self.session.opened(user, feed.epoch, plan, feed.pos, snapshot, expires_at=_deadline(identity))
+            self.session.opened(user, feed.epoch, plan, feed.pos, snapshot, now=time.monotonic(), expires_at=_deadline(identity))
             self._edge.log.info(
                 "session_opened",
                 user=user.token,
@@ -405,7 +405,7 @@ class Connection:
             if identity.user != self.user:
                 raise RuncastError("the new token is another user's; connect anew for another user", code="unauthenticated")
             await self._admit(identity)
-            self.session.reauthenticated(_deadline(identity))
+            self.session.reauthenticated(_deadline(identity), now=time.monotonic())
         except RuncastError as exc:
             self._note_refusal(exc)
             self.session.not_reauthenticated(exc)

@@ -201,8 +201,9 @@ export class RuncastError extends Error implements ErrorInfo {
 
 export interface Options {
   /**
-   * Says who the user is. Sent as a subprotocol entry, so it appears in no URL. A function is asked for the first connection, and again when
-   * the token is over; while it fails, the connection stays offline and asks again. Absent: a cookie serves.
+   * Says who the user is. Sent as a subprotocol entry, so it appears in no URL. A function is asked for the first connection; again
+   * when most of the token's time is over, as far as the edge knows its end, so that the session goes on; and when it is over all the same.
+   * While it fails at that, the connection stays offline and asks again. Absent: a cookie serves.
    */
   token?: string | (() => string | Promise<string>);
   /** Names this client of the user, 1 to 128 bytes, the same after a reload. Default: one for each tab. */

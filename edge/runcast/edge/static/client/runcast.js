@@ -6,7 +6,8 @@
  *     rc.on("agent_response", (event, { run }) => show(run));
  *     await rc.send({ group: "demo", text: "How do I read a CSV file?" });
  *
- * A token that is over is asked for anew where `token` is a function, and the next connection brings it; `refresh` before that spares it.
+ * Where `token` is a function it is asked for another before the old one ends, as far as the edge knows that end; the session goes on with it.
+ * A token that is over all the same is asked for anew by the next connection.
  *
  * Rules: one timer, set to the session's deadline; handlers run synchronously, in order, and what they throw is reported like any uncaught
  * error and stops nothing; a position is stored and acknowledged only after the handlers ran. Storage that is absent, blocked or full costs
@@ -60,12 +61,14 @@ export function connect(url, options) {
 /** @implements {PublicConnection} */
 class Connection {
   #url;
-  /** "" while there is none: a cookie serves, or it is asked for. */
+  /** "" while there is none: a cookie serves, or it is asked for. @type {string} */
   #token;
   /** @type {(() => string | Promise<string>) | null} */
   #askToken;
   /** What the current connection waits for, if it waits for a token. @type {object | null} */
   #asking = null;
+  /** The newest try to get the next token early. @type {object | null} */
+  #renewing = null;
   #positionKey;
   #session;
   #runs = new Runs(LIMITS.entriesMax);
@@ -205,6 +208,9 @@ class Connection {
         return this.#open();
       case "disconnect":
         return this.#drop(effect.reason);
+      case "renew":
+        if (this.#askToken) this.#renew(this.#askToken);
+        return undefined;
       case "transmit":
         if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(effect.frame));
         return undefined;
@@ -283,6 +289,17 @@ class Connection {
     } catch (error) {
       reportError(error);
       if (asking === this.#asking) this.#input((now) => this.#session.closed(1006, "no token could be had", now));
+    }
+  }
+
+  /** What is asked for the session that is open replaces nothing if a newer try overtook it. @param {() => string | Promise<string>} ask */
+  async #renew(ask) {
+    const renewing = (this.#renewing = {});
+    try {
+      const token = await ask();
+      if (renewing === this.#renewing && this.state !== "closed") this.refresh(token);
+    } catch (error) {
+      reportError(error); // the session asks again
     }
   }
 

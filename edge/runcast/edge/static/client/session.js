@@ -20,6 +20,7 @@
 import { Acks } from "./acks.js";
 import { LIMITS } from "./limits.js";
 import { notAfter } from "./position.js";
+import { Renewal } from "./renewal.js";
 import { refused, Sends } from "./sends.js";
 
 /** What may follow what. @type {Readonly<Record<string, Readonly<Record<string, import("./runcast.d.ts").State>>>>} */
@@ -44,6 +45,7 @@ export function comesBack(code) {
  * @typedef {import("./runcast.d.ts").ErrorInfo} ErrorInfo
  * @typedef {{do: "connect"}
  *   | {do: "disconnect", reason: string}
+ *   | {do: "renew"}
  *   | {do: "transmit", frame: Frame}
  *   | {do: "deliver", pos: string, events: import("./runcast.d.ts").RuncastEvent[]}
  *   | {do: "reset", reason: string}
@@ -88,6 +90,8 @@ export class Session {
   /** When the unanswered ping is given up. @type {number | null} */
   #pongUntil = null;
   #acks = new Acks();
+  /** @type {Renewal} */
+  #renewal;
   /** @type {Sends} */
   #sends;
 
@@ -108,6 +112,7 @@ export class Session {
     this.#snapshot = snapshot;
     this.#from = from;
     this.#random = random;
+    this.#renewal = new Renewal(random);
     this.#sends = new Sends((tries) => this.#jitter(tries));
     if (!["", "earliest", "latest"].includes(from)) this.#held = from;
   }
@@ -134,7 +139,7 @@ export class Session {
   /** When `tick` is wanted, on the clock of `now`; Infinity when nothing is waited for. */
   deadline() {
     if (this.#state === "closed") return Infinity;
-    const times = [this.#sends.deadline(this.#welcomed), this.#acks.due];
+    const times = [this.#sends.deadline(this.#welcomed), this.#acks.due, this.#renewal.due];
     if (this.#welcomed) {
       times.push(this.#pongUntil ?? this.#heardAt + this.#allowed.pingIntervalMs, this.#drainAt ?? Infinity);
     } else {
@@ -228,6 +233,7 @@ export class Session {
     if (!this.#welcomed) return undefined;
     if (type === "batch") return this.#batch(frame, size, now);
     if (type === "sent") return this.#sent(frame, now);
+    if (type === "refreshed") this.#renewal.expires(frame.token_expires_in_ms, now);
     if (type === "drain") this.#drainAt = now + Math.min(LIMITS.drainMaxMs, Math.max(0, Number(frame.reconnect_in_ms) || 0));
     // pong was heard, and that is all it says; a type that is not known here is left to newer clients.
     return undefined;
@@ -262,6 +268,10 @@ export class Session {
     if (this.#state === "closed") return;
     this.#effects.push(...this.#sends.expire(now));
     if (now >= this.#acks.due) this.#acknowledge();
+    if (now >= this.#renewal.due) {
+      this.#renewal.tried(now);
+      this.#effects.push({ do: "renew" });
+    }
     if (this.#state === "offline") {
       if (now >= this.#until) this.#connect(now);
     } else if (!this.#welcomed) {
@@ -304,6 +314,7 @@ export class Session {
     const { frame_bytes_max, window_events, window_bytes, ping_interval_ms } = frame.limits;
     this.#allowed = { frameBytesMax: frame_bytes_max, pingIntervalMs: ping_interval_ms };
     this.#acks.open(window_events, window_bytes);
+    this.#renewal.expires(frame.token_expires_in_ms, now);
     if (!resumed) {
       this.#held = frame.position;
       this.#effects.push({ do: "reset", reason: frame.reason || frame.outcome }, { do: "store", pos: this.#held, force: true });
@@ -423,6 +434,7 @@ export class Session {
     this.#acknowledge();
     this.#drainAt = null;
     this.#pongUntil = null;
+    this.#renewal.stop();
     this.#sends.disconnected();
     this.#move("dropped", { ...why, retryInMs: this.#until - now });
   }
