@@ -28,7 +28,8 @@ export const TABLE = Object.freeze({
   offline: { due: "connecting", stopped: "closed" },
   connecting: { opened: "resuming", dropped: "offline", barred: "closed", stopped: "closed" },
   resuming: { caught_up: "live", dropped: "offline", barred: "closed", stopped: "closed" },
-  live: { dropped: "offline", barred: "closed", stopped: "closed" },
+  live: { fell_behind: "behind", dropped: "offline", barred: "closed", stopped: "closed" },
+  behind: { caught_up: "live", dropped: "offline", barred: "closed", stopped: "closed" },
   closed: {},
 });
 
@@ -72,6 +73,8 @@ export class Session {
   #random;
   /** @type {{frameBytesMax: number, pingIntervalMs: number}} */
   #allowed = { frameBytesMax: LIMITS.frameBytesMax, pingIntervalMs: LIMITS.pingIntervalMs };
+  /** Something that came on this connection was left, because the application is a window behind. */
+  #left = false;
   /** Frames flow: `welcome` came. */
   #welcomed = false;
   #tip = "";
@@ -177,6 +180,9 @@ export class Session {
   handled(pos, now) {
     this.#acks.handled(pos, now);
     if (now >= this.#acks.due) this.#acknowledge();
+    if (this.#acks.fullness > LIMITS.behindTo) return;
+    if (this.#left) this.#drop(now, "room");
+    else if (this.#state === "behind") this.#move("caught_up", {});
   }
 
   /** A new token: tell the edge before the old one expires. @param {string} token */
@@ -223,7 +229,7 @@ export class Session {
    * @param {number} now
    */
   receive(frame, size, now) {
-    if (this.#state !== "resuming" && this.#state !== "live") return;
+    if (this.#state === "offline" || this.#state === "connecting" || this.#state === "closed") return;
     this.#heardAt = now;
     this.#pongUntil = null;
     const type = frame?.type;
@@ -317,12 +323,14 @@ export class Session {
     this.#renewal.expires(frame.token_expires_in_ms, now);
     if (!resumed) {
       this.#held = frame.position;
+      this.#acks.reset();
       this.#effects.push({ do: "reset", reason: frame.reason || frame.outcome }, { do: "store", pos: this.#held, force: true });
       if (frame.outcome === "snapshot") this.#effects.push({ do: "snapshot", runs: frame.runs ?? [] });
     } else {
       this.#held ||= frame.position;
     }
     this.#acks.begin(frame.position, now);
+    this.#left = false;
     this.#pump(now);
     this.#catchUp();
   }
@@ -331,10 +339,14 @@ export class Session {
   #batch(frame, size, now) {
     if (typeof frame.prev !== "string" || typeof frame.pos !== "string" || !Array.isArray(frame.events)) {
       this.#drop(now, "frame_invalid");
+    } else if (this.#left || (frame.prev === this.#held && this.#acks.fullness >= 1)) {
+      // The window is full of what earlier connections brought; an edge counts only its own. What comes now is fetched again when there is room.
+      this.#left = true;
+      this.#lag();
     } else if (frame.prev === this.#held) {
       this.#held = frame.pos;
       this.#attempts = 0;
-      this.#acks.arrived(frame.events.length, size);
+      this.#acks.arrived(frame.pos, frame.events.length, size);
       this.#effects.push({ do: "deliver", pos: frame.pos, events: frame.events });
       this.#catchUp();
     } else if (notAfter(frame.pos, this.#held)) {
@@ -411,6 +423,15 @@ export class Session {
     if (this.#state !== "resuming" || (this.#held !== this.#tip && !notAfter(this.#tip, this.#held))) return;
     this.#snapshot &&= undefined; // from here on there is something to go on from
     this.#move("caught_up", {});
+  }
+
+  /** The application has taken what was delivered, as far as it will for now: is it behind? */
+  lag() {
+    if (this.#welcomed) this.#lag();
+  }
+
+  #lag() {
+    if (this.#state === "live" && this.#acks.fullness >= LIMITS.behindFrom) this.#move("fell_behind", { reason: "untaken" });
   }
 
   /** Leave this socket and come back. @param {number} now @param {string} reason */
