@@ -143,6 +143,7 @@ function showState(state, detail = {}) {
     connecting: everLive ? "Reconnecting, nothing is lost" : "Connecting",
     resuming: everLive ? "Catching up, nothing is lost" : "Catching up",
     live: "Live",
+    behind: "Behind, catching up",
     offline: navigator.onLine ? "Reconnecting, nothing is lost" : "No network; nothing is lost",
     closed: `Disconnected: ${detail.reason || "for good"}. Reload to try again.`,
   };
