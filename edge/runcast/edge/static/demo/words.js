@@ -45,6 +45,8 @@ export function stateWords(state, { code = 0 }, { before, online }) {
   switch (state) {
     case "live":
       return "Live";
+    case "behind":
+      return "Behind, catching up";
     case "closed":
       return "Disconnected";
     case "connecting":
