@@ -17,6 +17,7 @@ import grpc.aio
 from structlog.stdlib import BoundLogger
 
 from runcast.admin.auth import Doorman
+from runcast.admin.dashboard import Dashboard
 from runcast.admin.desk import Desk
 from runcast.admin.node import Node
 from runcast.admin.service import AdminService
@@ -56,14 +57,16 @@ async def run_admin(settings: AdminSettings, log: BoundLogger, stop: asyncio.Eve
     health.add_to(server)
     certificates = Certificates(settings.tls_cert, settings.tls_key, settings.tls_ca) if settings.tls_cert else None
     port = open_port(server, settings, certificates)
-    runner = await open_pages(Pages(node, desk, settings), settings, certificates)
+    pages = Pages(node, desk, settings)
+    runner = await open_pages(pages, settings, certificates)
     await server.start()
     try:
         async with asyncio.TaskGroup() as group:
             parts = [
-                group.create_task(_keep_connected(node, health, settings, port), name="connection"),
+                group.create_task(_keep_connected(node, pages.dashboard, health, settings, port), name="connection"),
                 group.create_task(tell_statistics(bus, "admin", node.id, node.collect, log), name="statistics"),
                 group.create_task(bus.seals.run(), name="keys file"),
+                group.create_task(pages.dashboard.run(), name="dashboard"),
             ]
             if trust is not None:
                 parts.append(group.create_task(trust.run(), name="auth file"))
@@ -79,7 +82,7 @@ async def run_admin(settings: AdminSettings, log: BoundLogger, stop: asyncio.Eve
         await bus.close()
 
 
-async def _keep_connected(node: Node, health: Health, settings: AdminSettings, port: int) -> None:
+async def _keep_connected(node: Node, dashboard: Dashboard, health: Health, settings: AdminSettings, port: int) -> None:
     """Connect to NATS, read the deployment, and again after every loss of the connection; never returns."""
     bus = node.bus
     lost, back = asyncio.Event(), asyncio.Event()
@@ -92,6 +95,7 @@ async def _keep_connected(node: Node, health: Health, settings: AdminSettings, p
     bus.reconnected.append(back.set)
     await bus.open(settings)
     await node.open()
+    await dashboard.open()
     announced = False
     while True:
         lost.clear()

@@ -68,6 +68,17 @@ class Logins:
         await self._desk.check(operator, role, action)
         return operator
 
+    def still(self, request: web.Request, role: Role) -> None:
+        """See that whoever began a request which goes on and on may still have it; that is no use of the session.
+
+        Raises:
+            RuncastError: `unauthenticated`: logged out, withdrawn, or not used for too long; `permission_denied`.
+        """
+        admin = self._sessions.look(request.cookies.get(self.cookie, ""), time.monotonic())
+        if admin is None:
+            raise RuncastError("the login is over; log in again", code="unauthenticated")
+        admin.check(role)
+
     def _use(self, request: web.Request) -> tuple[Session, Admin]:
         found = self._sessions.use(request.cookies.get(self.cookie, ""), time.monotonic())
         if found is None:

@@ -78,6 +78,11 @@ class Sessions:
         self._each.move_to_end(digest)
         return session, admin
 
+    def look(self, secret: str, now: float) -> Admin | None:
+        """Who a session is of, if it is not over; that is no use of it."""
+        session = self._each.get(_digest(secret))
+        return session.find() if session is not None and session.left_s(now) > 0.0 else None
+
     def close(self, secret: str) -> None:
         """Its operator logged out."""
         self._each.pop(_digest(secret), None)

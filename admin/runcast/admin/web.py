@@ -6,6 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
+from runcast.admin.dashboard import Dashboard
 from runcast.admin.desk import Desk
 from runcast.admin.logins import Logins
 from runcast.admin.node import Node
@@ -29,12 +30,14 @@ class Pages:
 
     Attributes:
         logins: who is logged in.
+        dashboard: what they look at.
     """
 
     def __init__(self, node: Node, desk: Desk, settings: AdminSettings) -> None:
         self._node = node
         self._settings = settings
         self.logins = Logins(node, desk, secure=settings.auth != "dev")
+        self.dashboard = Dashboard(node, self.logins)
 
     def app(self) -> web.Application:
         """The routes."""
@@ -46,6 +49,7 @@ class Pages:
         app.router.add_get("/", _index)
         app.router.add_static("/static", STATIC)
         self.logins.add_to(app)
+        self.dashboard.add_to(app)
         return app
 
     async def _healthz(self, _: web.Request) -> web.Response:

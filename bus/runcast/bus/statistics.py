@@ -46,10 +46,15 @@ class Heard(NamedTuple):
 
 
 class StatisticsBoard:
-    """The newest statistics of every process that is alive. Call `open` once, when the connection is open."""
+    """The newest statistics of every process that is alive. Call `open` once, when the connection is open.
+
+    Attributes:
+        listeners: called with whatever is heard.
+    """
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
+        self.listeners: list[Callable[[Heard], None]] = []
         self._heard: OrderedDict[str, Heard] = OrderedDict()
 
     async def open(self) -> None:
@@ -69,7 +74,9 @@ class StatisticsBoard:
             role, process_id = parts[1], decode_token(parts[2])
         except (IndexError, IdInvalidError):
             return  # not a process of ours
-        self._heard[msg.subject] = Heard(role, process_id, msg.data, time.monotonic())
+        heard = self._heard[msg.subject] = Heard(role, process_id, msg.data, time.monotonic())
         self._heard.move_to_end(msg.subject)
         if len(self._heard) > limits.STATISTICS_PROCESSES_MAX:
             self._heard.popitem(last=False)
+        for listener in self.listeners:
+            listener(heard)

@@ -44,6 +44,8 @@ MARKER_EXPIRED: Final = "MaxAge"
 
 ALL_STATISTICS: Final = "stats.>"
 """Where all processes tell their statistics."""
+ALL_ALERTS: Final = "alerts.>"
+"""Where edges tell that something critical does not reach a connected user."""
 
 _PARTS_WITH_USER: Final = {"ev": 4, "live": 4, "in": 5}
 _USER_KEYS: Final = {"cancel": 5, "answer": 6}

@@ -91,3 +91,12 @@ def test_the_policy_for_content_allows_nothing_inline() -> None:
     assert "unsafe" not in CSP
     assert "default-src 'none'" in CSP
     assert all(part.split(" ", 1)[1] in ("'self'", "'none'", "'script'") for part in CSP.split("; "))
+
+
+def test_looking_on_does_not_keep_it() -> None:
+    sessions = Sessions()
+    sessions.open("s", found, 0.0)
+    assert sessions.look("s", IDLE - 1) is EVERYBODY
+    assert sessions.look("s", IDLE) is None
+    assert sessions.look("other", 0.0) is None
+    assert sessions.use("s", IDLE) is None
