@@ -124,7 +124,7 @@ class PingFrame(_message.Message):
     def __init__(self) -> None: ...
 
 class WelcomeFrame(_message.Message):
-    __slots__ = ("outcome", "reason", "position", "tip", "user", "device", "limits", "edge", "version", "runs")
+    __slots__ = ("outcome", "reason", "position", "tip", "user", "device", "limits", "edge", "version", "runs", "replay")
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
@@ -135,6 +135,7 @@ class WelcomeFrame(_message.Message):
     EDGE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     RUNS_FIELD_NUMBER: _ClassVar[int]
+    REPLAY_FIELD_NUMBER: _ClassVar[int]
     outcome: ResumeOutcome
     reason: str
     position: str
@@ -145,7 +146,8 @@ class WelcomeFrame(_message.Message):
     edge: str
     version: str
     runs: _containers.RepeatedCompositeFieldContainer[RunSummary]
-    def __init__(self, outcome: _Optional[_Union[ResumeOutcome, str]] = ..., reason: _Optional[str] = ..., position: _Optional[str] = ..., tip: _Optional[str] = ..., user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., device: _Optional[str] = ..., limits: _Optional[_Union[SessionLimits, _Mapping]] = ..., edge: _Optional[str] = ..., version: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[RunSummary, _Mapping]]] = ...) -> None: ...
+    replay: bool
+    def __init__(self, outcome: _Optional[_Union[ResumeOutcome, str]] = ..., reason: _Optional[str] = ..., position: _Optional[str] = ..., tip: _Optional[str] = ..., user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., device: _Optional[str] = ..., limits: _Optional[_Union[SessionLimits, _Mapping]] = ..., edge: _Optional[str] = ..., version: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[RunSummary, _Mapping]]] = ..., replay: bool = ...) -> None: ...
 
 class RunSummary(_message.Message):
     __slots__ = ("run_id", "attempt", "agent", "thread", "title", "seq", "started_unix_ms")
