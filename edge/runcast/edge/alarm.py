@@ -80,7 +80,7 @@ class Alarm:
                 if cursor.epoch == feed.epoch:
                     feed.vigil.acked(cursor.since, cursor.seq)
             now = time.monotonic()
-            for late in feed.vigil.alerts(now) if feed.listeners else ():
+            for late in feed.vigil.alerts(now) if any(listener.device for listener in feed.listeners) else ():
                 if await self._is_first(feed, late):
                     await self._publish(feed, late, now)
         except UnavailableError as exc:
@@ -111,7 +111,7 @@ class Alarm:
             pos=str(Position(feed.epoch, late.seq)),
             age_s=round(now - late.at, 3),
             edge=self._edge,
-            devices=sorted({listener.device for listener in feed.listeners}),
+            devices=sorted({listener.device for listener in feed.listeners if listener.device}),
         )
         self._log.warning("delivery_alert", user=feed.subject, run=late.run_id, kind=late.kind, age_s=alert.age_s, devices=alert.devices)
         try:

@@ -36,6 +36,7 @@ from runcast.edge.alarm import Alarm
 from runcast.edge.allowance import Allowance
 from runcast.edge.auth import Authenticator, authenticator
 from runcast.edge.cursors import Cursors
+from runcast.edge.door import Door
 from runcast.edge.entrance import Entrance
 from runcast.edge.handshake import read_handshake
 from runcast.edge.httplog import http_log
@@ -46,8 +47,9 @@ from runcast.edge.origins import Origins
 from runcast.edge.resident import container_bytes, resident_bytes, trim
 from runcast.edge.resume import Room
 from runcast.edge.settings import EdgeSettings
-from runcast.edge.socket import Connection
+from runcast.edge.socket import Connection, Socket
 from runcast.edge.statistics import EdgeStatistics
+from runcast.edge.transports.http import HttpDoors
 from runcast.edge.upstream import Upstream
 from runcast.wire import VERSION, limits, limits_floods
 from runcast.wire.errors import RuncastError
@@ -86,6 +88,7 @@ class Edge:
         refusals: of tokens and pages since the start, by code.
         denials: who was not let in.
         guard: keeps out whom operators revoke.
+        door: who may come in.
     """
 
     entrance: Entrance
@@ -114,6 +117,7 @@ class Edge:
         self.not_ready = "waiting for NATS"
         self.policy.replaced.append(self._allow)
         self.allowance = Allowance(self.policy.of)
+        self.door = Door(self.auth, self.guard, self.denials)
         self.memory = Memory(choose_bound(settings.memory_max_mib, container_bytes()))
 
     def admit(self, user: UserKey) -> None:
@@ -170,6 +174,7 @@ class Edge:
         """The routes."""
         app = web.Application(middlewares=[self._let_in, _headers])
         app.router.add_get(_WS, self._ws)
+        HttpDoors(self).add_to(app)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_static("/client", STATIC / "client")
@@ -219,7 +224,11 @@ class Edge:
         if not line.alone:
             raise web.HTTPBadRequest(text="the handshake came with something else; send it alone\n")
         await ws.prepare(request)
-        connection = Connection(self, ws, handshake, line)
+        await self.serve(Connection(self, ws, handshake, line), ws)
+        return ws
+
+    async def serve(self, connection: Connection, ws: Socket) -> None:
+        """Serve a connection to its end, whichever transport it came by."""
         self.connections.add(connection)
         opened = time.monotonic()
         try:
@@ -244,7 +253,6 @@ class Edge:
                 acked_seq=session.acked,
                 seconds=round(time.monotonic() - opened, 3),
             )
-        return ws
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.json_response(

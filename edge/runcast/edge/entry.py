@@ -101,7 +101,7 @@ class Entry:
 
     def frame(self, codec: Codec, prev: int) -> bytes:
         """The frame for a device at `prev`; encoded once when that is the entry's own predecessor."""
-        if prev != self.prev:
+        if prev != self.prev or not codec.shared:
             return self._encode(codec, prev)
         key = (codec.subprotocol, prev)
         frame = self._frames.get(key)

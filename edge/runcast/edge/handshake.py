@@ -12,7 +12,7 @@ from aiohttp import web
 
 from runcast.edge.origins import Origins
 from runcast.wire import limits, limits_floods
-from runcast.wire.frames import CODECS, Codec
+from runcast.wire.frames import CODECS, JSON_SUBPROTOCOL, Codec
 
 TOKEN_PREFIX: Final = "runcast.token."  # noqa: S105 # a prefix, not a token
 """A WebSocket subprotocol entry with this prefix carries the token."""
@@ -60,14 +60,21 @@ def read_handshake(request: web.Request, origins: Origins, cookie_name: str) -> 
         raise web.HTTPBadRequest(
             text=f"offer one of the WebSocket subprotocols {', '.join(CODECS)}, and the token as {TOKEN_PREFIX}TOKEN or in hello\n"
         )
+    credentials = read_credentials(request, origins, cookie_name)
     token = next((entry.removeprefix(TOKEN_PREFIX) for entry in offered if entry.startswith(TOKEN_PREFIX)), "")
+    if token:
+        credentials = credentials._replace(token=token, cookie="")
+    return credentials._replace(codec=codec)
+
+
+def read_credentials(request: web.Request, origins: Origins, cookie_name: str) -> Handshake:
+    """Read who an ordinary request is of: as a handshake, but for the subprotocol's entries; its codec is that of JSON."""
+    headers = request.headers
     scheme, _, bearer = headers.get("Authorization", "").partition(" ")
-    if not token and scheme.lower() == "bearer":
-        token = bearer.strip()
+    token = bearer.strip() if scheme.lower() == "bearer" else ""
     cookie = request.cookies.get(cookie_name, "") if cookie_name and not token else ""
-    origins_named = headers.getall("Origin", [])
-    origin = (
-        origins_named[0] if len(origins_named) == 1 else ", ".join(origins_named) if origins_named else None
-    )  # several: an origin that is on no list
+    named = headers.getall("Origin", [])
+    origin = named[0] if len(named) == 1 else ", ".join(named) if named else None  # several: an origin that is on no list
     welcome = origins.allow(origin, request.host, cookie=False)
-    return Handshake(codec, token, cookie[: limits.TOKEN_BYTES_MAX + 1], welcome, origins.allow(origin, request.host, cookie=True), headers)
+    cookie_welcome = origins.allow(origin, request.host, cookie=True)
+    return Handshake(CODECS[JSON_SUBPROTOCOL], token, cookie[: limits.TOKEN_BYTES_MAX + 1], welcome, cookie_welcome, headers)

@@ -7,8 +7,11 @@ A feed exists while at least one device of its user is connected here. Tips are 
 """
 
 import asyncio
+import contextlib
+import sys
 import time
 from collections import defaultdict
+from collections.abc import AsyncIterator
 
 from structlog.stdlib import BoundLogger
 
@@ -19,6 +22,7 @@ from runcast.bus.erasure_watch import ErasureWatch
 from runcast.bus.retention import RetentionOf
 from runcast.bus.shards import Shards
 from runcast.edge.alarm import Alarm
+from runcast.edge.entry import Entry
 from runcast.edge.feed import Feed, Listener
 from runcast.edge.vigil import Vigil
 from runcast.wire import limits, subjects
@@ -26,6 +30,21 @@ from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.ids import UserKey
 
 _ROUND_S = 0.5
+
+
+class Visitor:
+    """A listener that nobody stands behind: it is no device, and is fed nothing."""
+
+    device = ""
+
+    def offer(self, entry: Entry) -> None:
+        """See `feed.Listener`."""
+
+    def lost(self, why: str, code: str) -> None:
+        """See `feed.Listener`."""
+
+    def hurry(self, seq: int) -> None:
+        """See `feed.Listener`."""
 
 
 class Hub:
@@ -95,7 +114,7 @@ class Hub:
             vigil = Vigil(after_s=self._alert_after_s)
             feed = Feed(user, number, shard, self._bus, self._reader, self._tasks, self._log, self._edge, vigil, self._retention)
             self._feeds[user] = feed
-        if len(feed.listeners) >= devices_max:
+        if sum(1 for each in feed.listeners if not isinstance(each, Visitor)) >= devices_max:
             raise RuncastError(f"{devices_max} devices of this user are connected here; close some", code="too_many_devices")
         feed.listeners.add(listener)
         try:
@@ -104,6 +123,20 @@ class Hub:
             await self.leave(feed, listener)
             raise
         return feed
+
+    @contextlib.asynccontextmanager
+    async def visiting(self, user: UserKey) -> AsyncIterator[Feed]:
+        """The user's feed for a moment, for who says something and listens to nothing.
+
+        Raises:
+            UnavailableError: it could not be opened.
+        """
+        visitor = Visitor()
+        feed = await self.join(user, visitor, sys.maxsize)
+        try:
+            yield feed
+        finally:
+            await self.leave(feed, visitor)
 
     def _open_feed(self, user: UserKey) -> Feed | None:
         feed = self._feeds.get(user)

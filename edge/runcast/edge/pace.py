@@ -6,6 +6,8 @@ frees nothing for `stall_s`, has stalled: to hold its place any longer would cos
 
 Its bytes per second are bounded too, by the tenant's tier: what is over them waits in the log, and goes on once half of the burst has come
 back. The rate is judged by the time that `advance` was told last: between two of them nothing comes back, so never too much goes out.
+
+A connection that can't acknowledge what it reads (server-sent events) has no window: its socket alone holds it back.
 """
 
 import math
@@ -23,15 +25,17 @@ class Pace:
 
     Args:
         stall_s: how long a device may free nothing while something waits for it.
+        windowed: it has a window.
     """
 
-    __slots__ = ("_egress", "_now", "_rate", "_socket_bytes", "_stall_s", "_stalled_at", "_window")
+    __slots__ = ("_egress", "_now", "_rate", "_socket_bytes", "_stall_s", "_stalled_at", "_window", "_windowed")
 
-    def __init__(self, stall_s: float) -> None:
+    def __init__(self, stall_s: float, *, windowed: bool = True) -> None:
         self._window = AckWindow(limits.WINDOW_EVENTS, limits.WINDOW_BYTES)
         self._rate = _UNBOUNDED
         self._egress = Bucket()
         self._now = 0.0
+        self._windowed = windowed
         self._socket_bytes = 0
         self._stall_s = stall_s
         self._stalled_at: float | None = None
@@ -67,7 +71,8 @@ class Pace:
 
     def sent(self, key: int, events: int, size: int) -> None:
         """A frame goes out; keys rise."""
-        self._window.add(key, max(1, events), size)
+        if self._windowed:
+            self._window.add(key, max(1, events), size)
         self._egress.spend(self._now, self._rate, size)
         self._socket_bytes += size  # until it is known how much is left of it
 
@@ -79,6 +84,8 @@ class Pace:
     def socket_bytes(self, waiting: int) -> bool:
         """So many bytes wait for the socket; says whether there is room again."""
         was_full = self.socket_full
+        if waiting < self._socket_bytes and not self._windowed:
+            self._stalled_at = None
         self._socket_bytes = waiting
         return was_full and not self.socket_full
 

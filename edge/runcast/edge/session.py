@@ -54,9 +54,10 @@ class Session:
         edge: id of this edge, for `welcome`.
         now: monotonic seconds; so are all `now` below.
         stall_s: how long a device may acknowledge nothing while something waits for it.
+        windowed: it is fed as it acknowledges; otherwise as its socket takes it.
     """
 
-    def __init__(self, codec: Codec, *, edge: str, now: float, stall_s: float = limits.STALL_S) -> None:
+    def __init__(self, codec: Codec, *, edge: str, now: float, stall_s: float = limits.STALL_S, windowed: bool = True) -> None:
         self.device = ""
         self.sent = 0
         self.acked = 0
@@ -66,7 +67,7 @@ class Session:
         self._edge = edge
         self._epoch = ""
         self._tip = 0
-        self._pace = Pace(stall_s)
+        self._pace = Pace(stall_s, windowed=windowed)
         self._awaited: deque[int] = deque()  # seqs of which a receipt is awaited, among what is unacknowledged
         self._requests = Requests()
         self._reading = False

@@ -9,14 +9,14 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType
 
 from runcast.bus.cursors import Acknowledged
 from runcast.bus.identity.claims import Identity, Term
-from runcast.bus.identity.jwt import TokenRefusedError
 from runcast.bus.revocations import Peer
+from runcast.edge.door import FOREIGN, peer_of
 from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Probe, Read, Reauthenticate, Store, Wake
 from runcast.edge.entry import Entry
 from runcast.edge.feed import Feed
@@ -31,10 +31,9 @@ from runcast.edge.statistics import Unacknowledged
 from runcast.wire import limits, limits_floods
 from runcast.wire.codes import CODES
 from runcast.wire.errors import FrameInvalidError, RuncastError, UnavailableError
-from runcast.wire.frames import Hello, Send
+from runcast.wire.frames import Ack, Hello, Send
 from runcast.wire.ids import UserKey
-from runcast.wire.position import EARLIEST, LATEST
-from runcast.wire.targets import targets_of_device
+from runcast.wire.position import EARLIEST, LATEST, Position
 
 if TYPE_CHECKING:
     from runcast.edge.app import Edge
@@ -42,25 +41,63 @@ if TYPE_CHECKING:
 _CLOSE_REASON_BYTES_MAX: Final = 120
 """RFC 6455 5.5: a control frame carries at most 125 bytes, two of them the code."""
 
-_FOREIGN: Final = "pages of this origin may not connect here"
 _NOTHING_MORE: Final = frozenset({"revoked", "token_expired"})
 """Ends after which a peer gets nothing that was waiting for its socket either."""
 
 
-class Connection:
-    """A device's connection. `run` serves it to its end."""
+class Socket(Protocol):
+    """What a connection uses of aiohttp's WebSocketResponse; transports that are no WebSockets have the same."""
 
-    def __init__(self, edge: "Edge", ws: web.WebSocketResponse, handshake: Handshake, line: Line) -> None:
+    @property
+    def close_code(self) -> int | None:
+        """With which it ended; None before."""
+        ...
+
+    async def receive(self) -> WSMessage:
+        """What the peer says next; CLOSED when it is gone."""
+        ...
+
+    async def send_frame(self, message: bytes, opcode: WSMsgType) -> None:
+        """Write; waits while the peer takes nothing."""
+        ...
+
+    async def ping(self, message: bytes = b"") -> None:
+        """Ask whether it is there."""
+        ...
+
+    async def pong(self, message: bytes = b"") -> None:
+        """Yes, we are."""
+        ...
+
+    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"") -> bool:
+        """End it, and say why."""
+        ...
+
+
+class Connection:
+    """A device's connection. `run` serves it to its end.
+
+    Args:
+        edge: that it is to.
+        ws: its socket.
+        handshake: what it said when it came.
+        line: below the socket.
+        framed: it is a WebSocket. Else the peer can say nothing after its first frame: it is fed as its socket takes it, and what it has
+            handled is said elsewhere (`acknowledge`).
+    """
+
+    def __init__(self, edge: "Edge", ws: Socket, handshake: Handshake, line: Line, *, framed: bool = True) -> None:
         codec = handshake.codec
         self.user: UserKey | None = None
         self.admitted = False  # counted as one of its tenant's connections
         self.term: Term | None = None  # of the token that counts now
-        self.session = Session(codec, edge=edge.settings.id, now=time.monotonic())
+        self.session = Session(codec, edge=edge.settings.id, now=time.monotonic(), windowed=framed)
         self._edge = edge
         self._ws = ws
         self._codec = codec
         self._handshake = handshake
         self._line = line
+        self._framed = framed
         self._address = line.stranger.address
         self._opcode = WSMsgType.BINARY if codec.binary else WSMsgType.TEXT
         self._feed: Feed | None = None
@@ -87,10 +124,11 @@ class Connection:
         try:
             async with self._group:
                 writer = self._spawn(self._write())
-                self._line.upgraded(self.fault)
+                if self._framed:
+                    self._line.upgraded(self.fault)
                 if not self._handshake.welcome:
-                    self._edge.denials.note(self._address, "origin_refused", _FOREIGN)
-                    self.session.close("origin_refused", _FOREIGN)
+                    self._edge.denials.note(self._address, "origin_refused", FOREIGN)
+                    self.session.close("origin_refused", FOREIGN)
                     self._carry()
                 await self._receive()
                 self.session.gone()
@@ -127,8 +165,8 @@ class Connection:
 
     @property
     def device(self) -> str:
-        """See `feed.Listener`."""
-        return self.session.device
+        """See `feed.Listener`; "" when nobody acknowledges for it."""
+        return self.session.device if self._codec.shared else ""
 
     def tick(self, now: float) -> None:
         """Time passed."""
@@ -144,6 +182,15 @@ class Connection:
         self.session.drain(reconnect_in_s=reconnect_in_s, grace_s=grace_s, now=time.monotonic())
         self._carry()
 
+    def acknowledge(self, position: Position) -> bool:
+        """Its application handled everything up to there, as it said elsewhere; False: that was not sent here."""
+        feed = self._feed
+        if feed is None or position.epoch != feed.epoch or position.seq > self.session.sent or self.session.state is State.CLOSED:
+            return False
+        self.session.receive(Ack(str(position)), time.monotonic())
+        self._carry()
+        return True
+
     def fault(self, fault: Fault) -> None:
         """What the device sends breaks a rule of the line: it ends."""
         self.session.close(*fault)
@@ -154,7 +201,7 @@ class Connection:
         """See `guard.Guest`."""
         if self.user is None or self.term is None or self.session.state is State.CLOSED:
             return None
-        return _peer(self.user, self.session.device, self.term)
+        return peer_of(self.user, self.session.device, self.term)
 
     def expel(self, error: RuncastError) -> None:
         """See `guard.Guest`."""
@@ -310,8 +357,9 @@ class Connection:
 
     async def _open(self, hello: Hello) -> None:
         try:
-            identity = await self._authenticate(hello.token)
+            identity = await self._edge.door.enter(self._handshake, hello.token, hello.device, self._address)
             user = identity.user
+            self.user, self.term = user, identity.term  # from now on it counts, and the guard sees it
             self._edge.admit(user)
             self.admitted = True
             self.session.allow(self._edge.allowance.egress(user))
@@ -374,6 +422,11 @@ class Connection:
                 self._cursor = Acknowledged(epoch, plan.base, plan.base)
                 self._edge.cursors.note(self._feed.user, self._feed.shard, hello.device, self._cursor, urgent=True)
 
+        if not self._framed and self.device and self._cursor is None and self._feed is not None and not self._feed.closed:
+            # What it has handled may be said to another edge, which has to know from where on that counts.
+            self._cursor = Acknowledged(epoch, plan.base, plan.base)
+            self._edge.cursors.note(self._feed.user, self._feed.shard, hello.device, self._cursor, urgent=True)
+
     async def _read(self, seq: int) -> None:
         feed = self._feed
         assert feed is not None  # noqa: S101 # the machine reads only after `opened`
@@ -401,53 +454,12 @@ class Connection:
 
     async def _reauthenticate(self, token: str) -> None:
         try:
-            identity = await self._edge.auth.authenticate(token, self._handshake.headers)
-            if identity.user != self.user:
-                raise RuncastError("the new token is another user's; connect anew for another user", code="unauthenticated")
-            await self._admit(identity)
+            identity = await self._edge.door.renew(self._handshake, token, self.user, self.session.device, self._address)
+            self.term = identity.term
             self.session.reauthenticated(_deadline(identity))
         except RuncastError as exc:
-            self._note_refusal(exc)
             self.session.not_reauthenticated(exc)
         self._carry()
-
-    async def _authenticate(self, hello_token: str) -> Identity:
-        """Find out whose device it is, and let it in.
-
-        Raises:
-            RuncastError: see `Authenticator.authenticate` and `_admit`.
-        """
-        handshake = self._handshake
-        token = handshake.choose(hello_token)
-        if not token and handshake.cookie:
-            raise RuncastError(_FOREIGN, code="origin_refused")
-        try:
-            identity = await self._edge.auth.authenticate(token, handshake.headers)
-            await self._admit(identity)
-            return identity
-        except RuncastError as exc:
-            self._note_refusal(exc)
-            raise
-
-    async def _admit(self, identity: Identity) -> None:
-        """See that nobody keeps the user, the device or the token out; from now on it counts, and the guard sees it.
-
-        Raises:
-            RuncastError: `revoked`.
-            UnavailableError: it is not known now who is kept out.
-        """
-        guard = self._edge.guard
-        await guard.ready()
-        guard.check(_peer(identity.user, self.session.device, identity.term))
-        self.user, self.term = identity.user, identity.term
-
-    def _note_refusal(self, error: RuncastError) -> None:
-        reason = error.reason if isinstance(error, TokenRefusedError) else error.message
-        self._edge.denials.note(self._address, error.code.name, reason)
-
-
-def _peer(user: UserKey, device: str, term: Term) -> Peer:
-    return Peer(targets_of_device(user, device, term.token_id), term.issued_at)
 
 
 def _is_utf8(data: bytes) -> bool:

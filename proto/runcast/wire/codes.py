@@ -70,6 +70,7 @@ _ROWS: Final = (
     Code("request_closed", "FAILED_PRECONDITION", 0, False, True, "drop the question: another answer came first, or the run asks no more"),
     # Operators, at the admin service.
     Code("request_invalid", "INVALID_ARGUMENT", 0, False, True, "correct the request as the message says"),
+    Code("run_unknown", "NOT_FOUND", 0, False, True, "check the run's id, and whose token this is; runs leave the log with age"),
     # Agents, in the client library.
     Code("outbox_closed", "FAILED_PRECONDITION", 0, False, True, "open a new Runcast; this one was closed"),
     Code("spill_unusable", "FAILED_PRECONDITION", 0, False, True, "give each process a spill file of its own, or move the file away"),

@@ -162,10 +162,17 @@ ServerFrame = Welcome | Batch | Sent | Error | Drain | Pong
 
 
 class Codec(Protocol):
-    """Frames to the payload of a WebSocket message and back."""
+    """Frames to the payload of a WebSocket message and back.
+
+    Attributes:
+        subprotocol: its name.
+        binary: payloads are bytes, not text.
+        shared: a frame is the same for every connection.
+    """
 
     subprotocol: str
     binary: bool
+    shared: bool
 
     def encode(self, frame: ClientFrame | ServerFrame) -> bytes:
         """The payload of one WebSocket message."""
@@ -199,6 +206,7 @@ class JsonCodec:
 
     subprotocol = JSON_SUBPROTOCOL
     binary = False
+    shared = True
 
     def __init__(self) -> None:
         self._encoder = msgspec.json.Encoder()
@@ -235,6 +243,7 @@ class ProtoCodec:
 
     subprotocol = PROTO_SUBPROTOCOL
     binary = True
+    shared = True
 
     def encode(self, frame: ClientFrame | ServerFrame) -> bytes:
         """See `Codec.encode`."""

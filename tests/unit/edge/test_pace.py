@@ -23,6 +23,21 @@ def test_without_a_rate_nothing_is_kept_back() -> None:
     assert pace.rest_s == 0.0
 
 
+def test_without_a_window_the_socket_alone_keeps_back() -> None:
+    pace = Pace(limits.STALL_S, windowed=False)
+    for key in range(10 * limits.WINDOW_EVENTS):
+        pace.sent(key, 1, 100)
+        pace.socket_bytes(0)
+    assert not pace.full
+    pace.socket_bytes(limits.SOCKET_BYTES_MAX)
+    assert pace.full
+    assert not pace.stalled(0.0, waiting=True)
+    assert not pace.socket_bytes(limits.SOCKET_BYTES_MAX + 1), "nothing was taken"
+    assert pace.stalled(limits.STALL_S, waiting=True)
+    pace.socket_bytes(limits.SOCKET_BYTES_MAX)
+    assert not pace.stalled(limits.STALL_S, waiting=True), "something was"
+
+
 def test_at_the_rate_it_is_full_and_hungry_again_after_half_the_burst() -> None:
     pace = Pace(limits.STALL_S)
     pace.allow(SLOW)
