@@ -26,8 +26,8 @@ def said(seq: int, kind: str, **data: object) -> RecordedBatch:
 async def test_a_recording_on_a_page(tmp_path: Path, browser: Browser) -> None:
     batches = [
         said(1, "agent_started", title="Look it up"),
-        said(2, "agent_response", message_id="m", text="It will ", mode="append"),
-        said(3, "agent_response", message_id="m", text="rain.", mode="append", final=True),
+        said(2, "agent_response", message_id="m", text="It will ", mode="delta"),
+        said(3, "agent_response", message_id="m", text="rain.", mode="delta", final=True),
         said(4, "agent_completed", summary="done"),
     ]
     file = tmp_path / "alice.jsonl"
