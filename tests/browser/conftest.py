@@ -47,3 +47,9 @@ async def open_page(browser: Browser, user: str) -> AsyncIterator[OpenPage]:
 
     yield open_page
     assert errors == []
+
+
+@pytest_asyncio.fixture
+async def browser_page(browser: Browser) -> Page:
+    """An empty page, which does not have to become live."""
+    return await (await browser.new_context()).new_page()

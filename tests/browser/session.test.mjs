@@ -8,11 +8,21 @@ import { notAfter } from "../../edge/runcast/edge/static/client/position.js";
 import { comesBack, Session, TABLE } from "../../edge/runcast/edge/static/client/session.js";
 import { batch, liveSession, position, taken, welcome, World } from "./model.mjs";
 
+const SMALL_WINDOW = { frame_bytes_max: 65536, window_events: 8, window_bytes: 2097152, ping_interval_ms: 20000 };
+
+function events(count) {
+  return Array.from({ length: count }, (_, index) => ({ id: String(index), kind: "custom" }));
+}
+
 /** How each input of the table is brought about. */
 const INPUTS = {
   due: (session) => session.tick(1e6),
   opened: (session) => session.opened(1e6),
-  caught_up: (session) => session.receive(welcome(), 0, 1e6),
+  caught_up: (session) => (session.state === "behind" ? session.handled(position(1), 1e6) : session.receive(welcome(), 0, 1e6)),
+  fell_behind: (session) => {
+    if (session.state === "live") session.receive(batch(position(0), position(1), events(400)), 0, 1e6);
+    session.lag();
+  },
   dropped: (session) => session.closed(1006, "", 1e6),
   barred: (session) => session.closed(4501, "", 1e6),
   stopped: (session) => session.close(),
@@ -36,6 +46,12 @@ const IN_STATE = {
     return session;
   },
   live: () => liveSession(),
+  behind: () => {
+    const session = liveSession({ limits: SMALL_WINDOW });
+    session.receive(batch(position(0), position(1), events(4)), 0, 0);
+    session.lag();
+    return session;
+  },
   closed: () => {
     const session = liveSession();
     session.close();
@@ -648,5 +664,71 @@ describe("snapshots", () => {
       ["reset", "store", "snapshot", "deliver", "state"],
     );
     assert.deepEqual(effects[2].runs, runs);
+  });
+});
+
+describe("an application that takes events one by one", () => {
+  const window = { limits: SMALL_WINDOW };
+
+  function acks(session) {
+    return taken(session, "transmit").filter(({ frame }) => frame.type === "ack").map(({ frame }) => frame.pos);
+  }
+
+  /** A session of which the connection broke and came back while positions 1 to 3 were delivered and only 1 was handled. */
+  function cameBack() {
+    const session = liveSession(window);
+    for (const seq of [1, 2, 3]) session.receive(batch(position(seq - 1), position(seq), events(2)), 0, 0);
+    session.handled(position(1), 0);
+    session.closed(1006, "", 0);
+    session.tick(1e4);
+    session.opened(1e4);
+    session.receive(welcome({ position: position(3), tip: position(3), ...window }), 0, 1e4);
+    session.takeEffects();
+    return session;
+  }
+
+  test("an edge that begins at 3 is told nothing while 2 is all that was handled: it would take that for 3", () => {
+    const session = cameBack();
+    session.handled(position(2), 1e4);
+    session.tick(1e4 + LIMITS.ackIntervalMs);
+    assert.deepEqual(acks(session), []);
+    session.receive(batch(position(1), position(2)), 0, 1e4);
+    session.tick(1e4 + 2 * LIMITS.ackIntervalMs);
+    assert.deepEqual(acks(session), [], "nor when 2 comes once more");
+    session.handled(position(3), 1e4 + 200);
+    session.tick(1e4 + 200 + LIMITS.ackIntervalMs);
+    assert.deepEqual(acks(session), [position(3)]);
+  });
+
+  test("behind a snapshot the last piece's position is acknowledged when it was handled, not before", () => {
+    const session = IN_STATE.resuming();
+    const piece = (seq) => position(seq, "snapshot");
+    session.receive(welcome({ outcome: "snapshot", position: piece(0), tip: position(9) }), 0, 0);
+    session.receive(batch(piece(0), piece(1)), 0, 0);
+    session.receive(batch(piece(1), position(9)), 0, 0);
+    session.takeEffects();
+    session.handled(piece(1), 0);
+    session.tick(LIMITS.ackIntervalMs);
+    assert.deepEqual(acks(session), []);
+    session.handled(position(9), 200);
+    session.tick(200 + LIMITS.ackIntervalMs);
+    assert.deepEqual(acks(session), [position(9)]);
+  });
+
+  test("what waits is bounded by the window over all connections; what was left is fetched when there is room", () => {
+    const session = cameBack();
+    session.receive(batch(position(3), position(4), events(4)), 0, 1e4); // 2 and 3, and now 4: eight events
+    session.receive(batch(position(4), position(5), events(2)), 0, 1e4);
+    session.receive(batch(position(5), position(6), events(2)), 0, 1e4);
+    assert.equal(session.position, position(4));
+    assert.deepEqual([session.state, session.counts.gaps], ["behind", 0]);
+    for (const seq of [2, 3]) session.handled(position(seq), 1e4);
+    assert.equal(session.state, "behind");
+    session.handled(position(4), 1e4);
+    assert.equal(session.state, "offline");
+    session.tick(2e4);
+    session.opened(2e4);
+    const hello = taken(session, "transmit").find(({ frame }) => frame.type === "hello");
+    assert.equal(hello.frame.position, position(4));
   });
 });

@@ -132,7 +132,7 @@ async def test_a_question_is_answered_on_one_page_and_dropped_on_the_other(
         for each in (page, other):
             await expect(each.locator('[data-testid="request"][data-status="open"]')).to_have_count(3)
             await expect(each.get_by_test_id("run-status")).to_have_text("Waiting for you")
-        await page.get_by_role("button", name="Yes").click()
+        await page.get_by_role("button", name="Approve").click()
         assert await approval is True
         await other.get_by_role("button", name="b.csv").click()
         assert await choice == "b.csv"
@@ -140,7 +140,9 @@ async def test_a_question_is_answered_on_one_page_and_dropped_on_the_other(
         await other.keyboard.press("Enter")
         assert await question == "for room"
         for each in (page, other):
-            await expect(each.get_by_test_id("request-outcome")).to_have_text(["Answered: Yes", "Answered: b.csv", "Answered: for room"])
+            await expect(each.get_by_test_id("request-outcome")).to_have_text(
+                ["Answered: Approved", "Answered: b.csv", "Answered: for room"]
+            )
             await expect(each.locator(".choices:visible")).to_have_count(0)
             await expect(each.get_by_test_id("run-status")).to_have_text("Working")
         refused = """async ([run, request]) => {

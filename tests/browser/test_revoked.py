@@ -25,7 +25,8 @@ async def test_a_page_comes_back_from_a_disconnect_and_not_from_a_revocation(
         await expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "live")
         await revoking.revoke(user_target(user), by="me", reason="stolen laptop")
         await expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "closed")
-        await expect(page.get_by_test_id("connection")).to_contain_text("stolen laptop")
+        await expect(page.get_by_test_id("closed")).to_contain_text("Your access was ended")
+        await expect(page.get_by_test_id("closed-said")).to_contain_text("stolen laptop")
         await run.respond("not for its eyes", whole=True)
         await run.flush()
         await page.wait_for_timeout(2_500)  # longer than the longest wait before a reconnect

@@ -279,7 +279,9 @@ async def test_too_many_devices_of_one_user_are_refused_and_may_come_back(runcas
     opened = [await device(device=f"d{number}") for number in range(limits.DEVICES_PER_USER_MAX)]
     async with raw(runcast_cluster, runcast_cluster.token(user)) as ws:
         await ws.send_str(HELLO)
-        assert (await ws.receive_json())["code"] == "too_many_devices"
+        told = await ws.receive_json()
+        assert told["code"] == "too_many_devices"
+        assert told["retry_after_ms"] > 0
         await ws.receive()
         assert ws.close_code == 4011
     await opened[0].disconnect()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import agents, devices, http, identity
+from tests.fuzz import agents, devices, http, identity, sealing
 
 Target = Callable[[bytes], None]
 """Takes an input. Whatever it raises is a find."""
@@ -21,10 +21,12 @@ TARGETS: Final[dict[str, Target]] = {
     "key": identity.key,
     "authfile": identity.authfile,
     "policy": identity.policy,
+    "keysfile": sealing.keysfile,
+    "sealed": sealing.sealed,
     "http": http.http,
 }
 
 
 def seeds() -> dict[str, list[bytes]]:
     """Inputs to begin with, by target."""
-    return devices.seeds() | agents.seeds() | identity.seeds() | http.seeds()
+    return devices.seeds() | agents.seeds() | identity.seeds() | sealing.seeds() | http.seeds()

@@ -129,7 +129,16 @@ async def whole_system(tmp_path: Path, factory: ClusterFactory, form: str) -> As
     auth_file.write_text("\n".join(tables))
     planted.secret("agent's key as it is kept", agent.kept)
     planted.secret("operator's key as it is kept", operator.kept)
-    environ = {"RUNCAST_LOG": form, "RUNCAST_LOG_LEVEL": "debug", "RUNCAST_AUTH_FILE": str(auth_file)}
+    kept = base64.b64encode(secrets.token_bytes(32)).decode()
+    (tmp_path / "keys.toml").write_text(f'[tenants.default]\ncurrent = "k1"\nkeys = {{ k1 = "{planted.secret("key at rest", kept)}" }}\n')
+    (tmp_path / "policy.toml").write_text("[tiers.standard]\nuser_events_per_s = 500\n")
+    environ = {
+        "RUNCAST_LOG": form,
+        "RUNCAST_LOG_LEVEL": "debug",
+        "RUNCAST_AUTH_FILE": str(auth_file),
+        "RUNCAST_KEYS_FILE": str(tmp_path / "keys.toml"),
+        "RUNCAST_POLICY_FILE": str(tmp_path / "policy.toml"),
+    }
 
     async def start(role: str, auth: str, **counts: int) -> Cluster:
         more = {"RUNCAST_ALERT_AFTER_S": "1", "RUNCAST_COOKIE": "session"} if role == "edge" else {}
@@ -262,6 +271,21 @@ async def let_operators_act(system: System, user: str) -> str:
         return "\n".join(told)
 
 
+async def let_files_be_broken(system: System, path: Path) -> None:
+    """Each file gets a mistake right behind its secrets; all processes say so."""
+    for name in ("auth.toml", "keys.toml", "policy.toml"):
+        new = path / f"{name}.new"
+        text = (path / name).read_text()
+        new.write_text(
+            f'{text}\nunknown = "{system.planted(f"unknown setting of {name}")}"\nsecret = "{system.planted(f"cut off in {name}")}\n'
+        )
+        new.replace(path / name)
+    async with asyncio.timeout(20):
+        for node in (*system.routers.services, *system.edges.services):
+            while not all(f"{kind}_file_refused" in node.log_path.read_text() for kind in ("auth", "keys", "policy")):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+
+
 @pytest.mark.parametrize("form", ["json", "text"])
 async def test_what_is_secret_is_nowhere_where_operators_look(
     tmp_path: Path, runcast_cluster_factory: ClusterFactory, user: str, form: Literal["json", "text"], caplog: pytest.LogCaptureFixture
@@ -284,6 +308,7 @@ async def test_what_is_secret_is_nowhere_where_operators_look(
         async with Device(system.edges.ws_urls(), system.token(f"{user}-2"), ack=False), asyncio.timeout(15):
             await say(system.agent(system.agent_key), system.planted("said to somebody who does not listen"), user=f"{user}-2")
             await alerted.wait()
+        await let_files_be_broken(system, tmp_path)
         texts = {"what admins are told": await let_operators_act(system, user)}
         async with aiohttp.ClientSession() as http:
             for edge in system.edges.edges:
@@ -298,6 +323,8 @@ async def test_what_is_secret_is_nowhere_where_operators_look(
     texts["the agent's own log"] = caplog.text
     assert '"type":"delivery_alert"' in texts["statistics and alerts"].replace(" ", "")
     assert "session_closed" in texts["log of edge-0"]
+    assert "the policy file changed" in texts["what admins are told"]
+    assert "the auth file changed" in texts["statistics and alerts"]
     assert system.planted.found_in(texts) == []
 
 

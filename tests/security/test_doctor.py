@@ -21,6 +21,7 @@ from runcast.testkit.plugin import ClusterFactory
 from runcast.testkit.ports import HOST, pick_port
 from tests.certificates import Authority
 from tests.delivery.test_cli import RUN, Done, runcast
+from tests.unit.bus.sealing.keys import tenant, write
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -64,8 +65,8 @@ class Deployment:
             "RUNCAST_AUTH_FILE": str(auth_file),
             "RUNCAST_TLS_CERT": str(auth_file.parent / "node.crt"),
             "RUNCAST_TLS_KEY": str(auth_file.parent / "node.key"),
-            "RUNCAST_KEYS_FILE": str(auth_file),
-            "RUNCAST_POLICY_FILE": str(auth_file),
+            "RUNCAST_KEYS_FILE": str(auth_file.parent / "keys.toml"),
+            "RUNCAST_POLICY_FILE": str(auth_file.parent / "policy.toml"),
             "RUNCAST_NATS_URL": self.nats["router"],
         }
 
@@ -82,6 +83,8 @@ async def deployment(tmp_path: Path, runcast_cluster_factory: ClusterFactory) ->
     auth_file = tmp_path / "auth.toml"
     auth_file.write_text(AUTH)
     auth_file.chmod(0o600)
+    write(tmp_path, tenant("*", "k1", more="plain = false")).chmod(0o600)
+    (tmp_path / "policy.toml").write_text((ROOT / "deploy/policy.example.toml").read_text())
     port = pick_port(random.Random())
     (tmp_path / "permissions.conf").write_text((ROOT / "deploy/nats/permissions.conf").read_text())
     config = tmp_path / "nats.conf"
@@ -132,7 +135,7 @@ async def test_a_closed_deployment_is_found_closed(deployment: Deployment, tmp_p
     found = severities(done)
     closed = {"nats_rights", "nats_strangers", "router_open", "router_admin", "edge_dev", "edge_origins", "admin_open", "admin_reach"}
     assert closed <= found["ok"], done.out
-    assert {"port_plain", "nats_plain", "token_life", "scopes", "file_mode"} <= found["ok"]
+    assert {"port_plain", "nats_plain", "token_life", "scopes", "file_mode", "keys_plain"} <= found["ok"]
     assert not found.keys() & {"critical", "high", "unknown"}, done.out
     # Certificates of an hour; one secret for all; and the tests may run as root.
     assert found["low"] == {"certificate", "shared_secret"}

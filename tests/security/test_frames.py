@@ -124,6 +124,14 @@ async def test_what_comes_with_the_handshake_is_looked_at_too(runcast_cluster, u
         assert PONG_JSON in [answer.payload for answer in got if answer]
 
 
+async def test_who_is_refused_and_said_more_than_one_message_is_seen_to_leave(runcast_cluster, url):
+    """What a stranger sent too soon waits in the edge; once it closes, the peer's own end is behind that."""
+    async with RawSocket(url) as raw, asyncio.timeout(limits.CLOSE_WAIT_S * 0.75):
+        await raw.send(request() + frame(TEXT, b'{"type":"hello"}') + frame(TEXT, PING_JSON) * 3)
+        assert (await raw.response())[0] == 101
+        assert await raw.ended() == 4503, "the goodbye is answered, and the connection closed"
+
+
 async def test_compression_is_not_agreed_on(runcast_cluster, url, user):
     offers = ["Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, x-webkit-deflate-frame"]
     async with RawSocket(url) as raw, asyncio.timeout(10):

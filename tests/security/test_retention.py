@@ -70,6 +70,26 @@ async def test_everything_of_a_tenant_is_stored_with_its_retention(runcast_clust
         assert await ttls(url, runs, f"$KV.RUNCAST_RUNS.{kind}.0.other.>") == ["3600"]
 
 
+async def test_what_is_put_aside_is_kept_for_the_rest_of_its_time(runcast_cluster_factory, tmp_path: Path):
+    policy = tmp_path / "policy.toml"
+    policy.write_text(BRIEF)
+    cluster = await runcast_cluster_factory(routers=1, edges=0, shards=1, environ={"RUNCAST_POLICY_FILE": str(policy)})
+    connection = await nats.connect(cluster.nats_url)
+    try:
+        await connection.jetstream().publish("in.desk.0.acme.u", b"\xff no message")
+        await asyncio.sleep(2.1)  # it gets that old
+        async with cluster.connect(tenant="acme") as agent, asyncio.timeout(10):
+            waiting = asyncio.ensure_future(anext(agent.inbox("desk")))
+            while not (found := await ttls(cluster.nats_url, subjects.PARKED_STREAM, "parked.>")):  # noqa: ASYNC110 # storage tells nobody
+                await asyncio.sleep(0.05)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+    finally:
+        await connection.close()
+    assert len(found) == 1
+    assert 880 <= int(found[0]) <= 898
+
+
 # --- what an edge concludes, from a real log ---
 
 

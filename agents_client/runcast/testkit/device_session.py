@@ -25,7 +25,7 @@ from runcast.wire import limits
 from runcast.wire.codes import comes_back
 from runcast.wire.errors import PositionMalformedError
 from runcast.wire.fence import Fence
-from runcast.wire.frames import Ack, Batch, ClientFrame, Drain, Error, Hello, Ping, Pong, Send, Sent, ServerFrame, Welcome
+from runcast.wire.frames import Ack, Batch, ClientFrame, Drain, Error, Hello, Ping, Pong, Refreshed, Send, Sent, ServerFrame, Welcome
 from runcast.wire.position import EARLIEST, LATEST, parse_position
 
 
@@ -192,7 +192,7 @@ class DeviceSession:
         self._heard_at, self._pinged_at = now, None
         if self.phase is Phase.CLOSED:
             return  # read from the socket before we knew that it is closed; it will come again
-        if self.phase is Phase.OPENING and isinstance(frame, Batch | Sent | Pong):
+        if self.phase is Phase.OPENING and isinstance(frame, Batch | Sent | Pong | Refreshed):
             self._break(f"{type(frame).__name__.lower()} before welcome")
             return
         match frame:
@@ -209,7 +209,7 @@ class DeviceSession:
                     self._retry_after_s = frame.retry_after_ms / 1000
             case Drain():
                 self._leave_at = now + frame.reconnect_in_ms / 1000
-            case Pong():
+            case Pong() | Refreshed():
                 pass
 
     def tick(self, now: float) -> None:

@@ -38,6 +38,7 @@ class Delivery(msgspec.Struct, frozen=True, tag="delivery"):
         data: the payload.
         reply: where its settling is told.
         subject: in the inbox: the group and the user.
+        stored_at: when it was stored in the inbox, Unix seconds; 0.0 when a router of an older version gave it.
     """
 
     seq: int
@@ -45,6 +46,7 @@ class Delivery(msgspec.Struct, frozen=True, tag="delivery"):
     data: bytes
     reply: str
     subject: str
+    stored_at: float = 0.0
 
 
 class _Offer(msgspec.Struct, tag="offer"):
@@ -277,7 +279,8 @@ class GroupQueue:
         status = headers.get("Status", "")
         if not status:
             metadata = msg.metadata
-            self._take(Delivery(metadata.sequence.stream, metadata.num_delivered, msg.data, msg.reply, msg.subject))
+            stored_at = metadata.timestamp.timestamp()
+            self._take(Delivery(metadata.sequence.stream, metadata.num_delivered, msg.data, msg.reply, msg.subject, stored_at))
         elif status in ("404", "408"):
             self._ended("")
         elif status != "100":

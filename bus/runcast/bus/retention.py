@@ -55,6 +55,13 @@ def shorter(kept_s: float, retention_s: float) -> int:
     return max(1, int(min(kept_s, retention_s)))
 
 
+def rest_s(ttl_s: int, age_s: float) -> int:
+    """What is left of a time to live for something that moves to another stream, whole seconds, at least 1; ages below 0 are clocks that
+    differ.
+    """
+    return max(1, ttl_s - max(0, int(age_s)))
+
+
 def proves(stored_at: str, now: float, retention_s: float) -> bool:
     """Whether a message that is there proves that nothing after it has left, though others of its tenant may have been kept for less.
 

@@ -295,6 +295,8 @@ class Edge:
             "to_ack": statistics.to_ack.as_json(),
             "alerts": statistics.alerts,
             "refusals": dict(self.refusals),
+            "auth": self.auth.report(),
+            "policy": self.policy.report(),
             "health": self.bus.health.report(now),
             "strangers": len(self.entrance.strangers),
             "strangers_refused": dict(self.entrance.strangers.refused),

@@ -83,7 +83,16 @@ class Close(NamedTuple):
 Effect = Control | Data | Open | Read | Acked | Store | Reauthenticate | Probe | Wake | Close
 
 
-def welcome(user: UserKey, device: str, edge: str, plan: Plan, position: Position, tip: Position, runs: list[RunSummary]) -> Control:
+def welcome(
+    user: UserKey,
+    device: str,
+    edge: str,
+    plan: Plan,
+    position: Position,
+    tip: Position,
+    runs: list[RunSummary],
+    token_expires_in_ms: int = 0,
+) -> Control:
     """The first frame of a connection.
 
     Args:
@@ -94,6 +103,7 @@ def welcome(user: UserKey, device: str, edge: str, plan: Plan, position: Positio
         position: what the first batch follows on.
         tip: where the stream ends now.
         runs: those under way, when a snapshot begins.
+        token_expires_in_ms: how long the token still counts; 0: nobody knows.
     """
     bounds = Limits(limits.FRAME_BYTES_MAX, limits.WINDOW_EVENTS, limits.WINDOW_BYTES, int(limits.PING_INTERVAL_S * 1000))
     return Control(
@@ -109,6 +119,7 @@ def welcome(user: UserKey, device: str, edge: str, plan: Plan, position: Positio
             version=VERSION,
             reason=plan.reason,
             runs=runs,
+            token_expires_in_ms=token_expires_in_ms,
         )
     )
 

@@ -25,7 +25,7 @@ from runcast.edge.alarm import Alarm
 from runcast.edge.entry import Entry
 from runcast.edge.feed import Feed, Listener
 from runcast.edge.vigil import Vigil
-from runcast.wire import limits, subjects
+from runcast.wire import limits, limits_floods, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.ids import UserKey
 
@@ -115,7 +115,8 @@ class Hub:
             feed = Feed(user, number, shard, self._bus, self._reader, self._tasks, self._log, self._edge, vigil, self._retention)
             self._feeds[user] = feed
         if sum(1 for each in feed.listeners if not isinstance(each, Visitor)) >= devices_max:
-            raise RuncastError(f"{devices_max} devices of this user are connected here; close some", code="too_many_devices")
+            message = f"{devices_max} devices of this user are connected here; close some"
+            raise RuncastError(message, code="too_many_devices", retry_after_s=limits_floods.CONNECTIONS_RETRY_S)
         feed.listeners.add(listener)
         try:
             await feed.opened()

@@ -109,9 +109,15 @@ class Intake:
 
     def known(self) -> None:
         """The peer has proved who it is."""
+        self.closing()
+        if self._frames is not None:
+            self._frames.bytes_max = limits.FRAME_BYTES_MAX
+
+    def closing(self) -> None:
+        """We are about to close: what a stranger sent too soon goes by, at the rate of all, for the peer's own end is seen behind it."""
         self._known = True
         if self._frames is not None:
-            self._frames.bytes_max, self._frames.one = limits.FRAME_BYTES_MAX, False
+            self._frames.one = False
 
     def end(self) -> None:
         """Nothing more goes on."""

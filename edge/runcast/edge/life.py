@@ -76,6 +76,10 @@ class Life:
         """The token that the peer gave last counts until then."""
         self._expires_at = at
 
+    def expires_in_ms(self, now: float | None) -> int:
+        """How long the token still counts, at least 1; 0: no end of it is known, or no now."""
+        return 0 if now is None or self._expires_at == math.inf else max(1, int((self._expires_at - now) * 1000))
+
     def overdue(self, now: float) -> Overdue | None:
         """Whether the time for something is over."""
         if now >= self._expires_at:

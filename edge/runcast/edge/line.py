@@ -79,6 +79,11 @@ class Line(asyncio.Protocol):
         self._intake.known()
         self._go_on()
 
+    def closing(self) -> None:
+        """The session is over: read on until the peer has heard it."""
+        self._intake.closing()
+        self._go_on()
+
     def unfinished_s(self, now: float) -> float:
         """How long a message has been under way, seconds."""
         return self._intake.unfinished_s(now)

@@ -38,7 +38,7 @@ from runcast.edge.snapshot import Snapshot
 from runcast.v1.event_pb2 import Event
 from runcast.wire import limits, limits_floods
 from runcast.wire.errors import IdInvalidError, PositionMalformedError, RuncastError
-from runcast.wire.frames import Ack, Batch, ClientFrame, Codec, Drain, Hello, Ping, Pong, Refresh, Send, Sent, ServerFrame
+from runcast.wire.frames import Ack, Batch, ClientFrame, Codec, Drain, Hello, Ping, Pong, Refresh, Refreshed, Send, Sent, ServerFrame
 from runcast.wire.ids import UserKey, check_id
 from runcast.wire.position import SNAPSHOT_EPOCH, Position, parse_position
 
@@ -177,7 +177,15 @@ class Session:
     # --- inputs: what the driver found out ---
 
     def opened(
-        self, user: UserKey, epoch: str, plan: Plan, tip: int, snapshot: Snapshot | None = None, *, expires_at: float = math.inf
+        self,
+        user: UserKey,
+        epoch: str,
+        plan: Plan,
+        tip: int,
+        snapshot: Snapshot | None = None,
+        *,
+        now: float | None = None,
+        expires_at: float = math.inf,
     ) -> None:
         """Answer to `Open`: whose device it is and where it goes on.
 
@@ -187,7 +195,8 @@ class Session:
             plan: outcome and base, proved; of a snapshot, where it leads to.
             tip: where the user's feed is.
             snapshot: what is given in place of what lies before the base.
-            expires_at: until when its token counts.
+            now: so that the device is told how long its token counts; None: it is not told.
+            expires_at: until when that is.
         """
         if self.state is not State.RESUMING:
             return
@@ -201,7 +210,8 @@ class Session:
             position = Position(self._epoch, plan.base)
             self.sent = self.acked = plan.base
         runs = snapshot.runs if snapshot is not None else []
-        self._effects.append(welcome(user, self.device, self._edge, plan, position, Position(self._epoch, tip), runs))
+        lasts_ms = self._life.expires_in_ms(now)
+        self._effects.append(welcome(user, self.device, self._edge, plan, position, Position(self._epoch, tip), runs, lasts_ms))
         self._read_on()
 
     def offer(self, entry: Entry) -> None:
@@ -260,7 +270,7 @@ class Session:
     def read_failed(self, error: RuncastError) -> None:
         """The log could not be read, however often it was tried."""
         self._reading = False
-        self.close("unavailable", error.message)
+        self.close("unavailable", error.message, error.retry_after_s)
 
     def stored(self, send_id: str, *, duplicate: bool) -> None:
         """What was sent under this id is stored."""
@@ -272,11 +282,12 @@ class Session:
         self._requests.end_send()
         self._answer(error_frame(error, send_id))
 
-    def reauthenticated(self, expires_at: float = math.inf) -> None:
+    def reauthenticated(self, expires_at: float = math.inf, *, now: float | None = None) -> None:
         """Answer to `Reauthenticate`: the token is good, until `expires_at`, and replaces the one before."""
         if self.state is not State.CLOSED:
             self._life.expire_at(expires_at)
             self._check(self._requests.end_check())
+            self._answer(Refreshed(self._life.expires_in_ms(now)))
 
     def not_reauthenticated(self, error: RuncastError) -> None:
         """Answer to `Reauthenticate`: it is not, which ends the session; or that can't be told now, and the one before goes on."""
@@ -285,7 +296,7 @@ class Session:
             if self.state is not State.CLOSED:
                 self._check(self._requests.end_check())
         else:
-            self.close(error.code.name, error.message)
+            self.close(error.code.name, error.message, error.retry_after_s)
 
     def socket_bytes(self, waiting: int) -> None:
         """The socket took something; so many bytes still wait for it."""

@@ -205,7 +205,7 @@ class Connection:
 
     def expel(self, error: RuncastError) -> None:
         """See `guard.Guest`."""
-        self.session.close(error.code.name, error.message)
+        self.session.close(error.code.name, error.message, error.retry_after_s)
         self._carry()
 
     # --- effects ---
@@ -245,6 +245,7 @@ class Connection:
                 self._closing = effect
                 if effect.code in _NOTHING_MORE:
                     self._data.clear()
+                self._line.closing()
                 self._spawn(self._cut())
                 self._wake.set()
 
@@ -375,7 +376,7 @@ class Connection:
             self._unproved = plan.base == 0 and plan.outcome != "snapshot"
             self._begin(hello, cursor, feed.epoch, plan)
             self._told_since = 0 if plan.outcome == "snapshot" else self._since
-            self.session.opened(user, feed.epoch, plan, feed.pos, snapshot, expires_at=_deadline(identity))
+            self.session.opened(user, feed.epoch, plan, feed.pos, snapshot, now=time.monotonic(), expires_at=_deadline(identity))
             self._edge.log.info(
                 "session_opened",
                 user=user.token,
@@ -456,7 +457,7 @@ class Connection:
         try:
             identity = await self._edge.door.renew(self._handshake, token, self.user, self.session.device, self._address)
             self.term = identity.term
-            self.session.reauthenticated(_deadline(identity))
+            self.session.reauthenticated(_deadline(identity), now=time.monotonic())
         except RuncastError as exc:
             self.session.not_reauthenticated(exc)
         self._carry()

@@ -25,49 +25,51 @@ _sym_db = _symbol_database.Default()
 from runcast.v1 import event_pb2 as runcast_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18runcast/v1/session.proto\x12\nruncast.v1\x1a\x16runcast/v1/event.proto\"\xe5\x01\n\x0b\x43lientFrame\x12\'\n\x05hello\x18\x01 \x01(\x0b\x32\x16.runcast.v1.HelloFrameH\x00\x12#\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x14.runcast.v1.AckFrameH\x00\x12%\n\x04send\x18\x03 \x01(\x0b\x32\x15.runcast.v1.SendFrameH\x00\x12+\n\x07refresh\x18\x04 \x01(\x0b\x32\x18.runcast.v1.RefreshFrameH\x00\x12%\n\x04ping\x18\x05 \x01(\x0b\x32\x15.runcast.v1.PingFrameH\x00\x42\x07\n\x05\x66rameJ\x04\x08\x06\x10 \"\x92\x02\n\x0bServerFrame\x12+\n\x07welcome\x18\x01 \x01(\x0b\x32\x18.runcast.v1.WelcomeFrameH\x00\x12\'\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x16.runcast.v1.BatchFrameH\x00\x12%\n\x04sent\x18\x03 \x01(\x0b\x32\x15.runcast.v1.SentFrameH\x00\x12\'\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x16.runcast.v1.ErrorFrameH\x00\x12\'\n\x05\x64rain\x18\x05 \x01(\x0b\x32\x16.runcast.v1.DrainFrameH\x00\x12%\n\x04pong\x18\x06 \x01(\x0b\x32\x15.runcast.v1.PongFrameH\x00\x42\x07\n\x05\x66rameJ\x04\x08\x07\x10 \"a\n\nHelloFrame\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x15\n\x08snapshot\x18\x04 \x01(\x08H\x00\x88\x01\x01\x42\x0b\n\t_snapshot\"\x17\n\x08\x41\x63kFrame\x12\x0b\n\x03pos\x18\x01 \x01(\t\"\x9f\x01\n\tSendFrame\x12\n\n\x02id\x18\x01 \x01(\t\x12*\n\x07message\x18\x02 \x01(\x0b\x32\x17.runcast.v1.SendMessageH\x00\x12(\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32\x16.runcast.v1.SendCancelH\x00\x12(\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x16.runcast.v1.SendAnswerH\x00\x42\x06\n\x04kind\"M\n\x0bSendMessage\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0e\n\x06thread\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x11\n\tdata_json\x18\x04 \x01(\x0c\",\n\nSendCancel\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"c\n\nSendAnswer\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0e\n\x06thread\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x12\n\nvalue_json\x18\x05 \x01(\x0c\"\x1d\n\x0cRefreshFrame\x12\r\n\x05token\x18\x01 \x01(\t\"\x0b\n\tPingFrame\"\x9f\x02\n\x0cWelcomeFrame\x12*\n\x07outcome\x18\x01 \x01(\x0e\x32\x19.runcast.v1.ResumeOutcome\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x10\n\x08position\x18\x03 \x01(\t\x12\x0b\n\x03tip\x18\x04 \x01(\t\x12\x1e\n\x04user\x18\x05 \x01(\x0b\x32\x10.runcast.v1.User\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12)\n\x06limits\x18\x07 \x01(\x0b\x32\x19.runcast.v1.SessionLimits\x12\x0c\n\x04\x65\x64ge\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\t\x12$\n\x04runs\x18\n \x03(\x0b\x32\x16.runcast.v1.RunSummary\x12\x0e\n\x06replay\x18\x0b \x01(\x08J\x04\x08\x0c\x10\x14\"\x81\x01\n\nRunSummary\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\x0e\n\x06thread\x18\x04 \x01(\t\x12\r\n\x05title\x18\x05 \x01(\t\x12\x0b\n\x03seq\x18\x06 \x01(\x04\x12\x17\n\x0fstarted_unix_ms\x18\x07 \x01(\x03\"o\n\rSessionLimits\x12\x17\n\x0f\x66rame_bytes_max\x18\x01 \x01(\r\x12\x15\n\rwindow_events\x18\x02 \x01(\r\x12\x14\n\x0cwindow_bytes\x18\x03 \x01(\r\x12\x18\n\x10ping_interval_ms\x18\x04 \x01(\r\"J\n\nBatchFrame\x12\x0c\n\x04prev\x18\x01 \x01(\t\x12\x0b\n\x03pos\x18\x02 \x01(\t\x12!\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x11.runcast.v1.Event\"*\n\tSentFrame\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tduplicate\x18\x02 \x01(\x08\"p\n\nErrorFrame\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\x12\r\n\x05retry\x18\x04 \x01(\x08\x12\x10\n\x08\x64\x65\x66inite\x18\x05 \x01(\x08\x12\x16\n\x0eretry_after_ms\x18\x06 \x01(\r\"5\n\nDrainFrame\x12\x17\n\x0freconnect_in_ms\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x0b\n\tPongFrame*\x82\x01\n\rResumeOutcome\x12\x1e\n\x1aRESUME_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16RESUME_OUTCOME_RESUMED\x10\x01\x12\x1b\n\x17RESUME_OUTCOME_SNAPSHOT\x10\x02\x12\x18\n\x14RESUME_OUTCOME_RESET\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18runcast/v1/session.proto\x12\nruncast.v1\x1a\x16runcast/v1/event.proto\"\xe5\x01\n\x0b\x43lientFrame\x12\'\n\x05hello\x18\x01 \x01(\x0b\x32\x16.runcast.v1.HelloFrameH\x00\x12#\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x14.runcast.v1.AckFrameH\x00\x12%\n\x04send\x18\x03 \x01(\x0b\x32\x15.runcast.v1.SendFrameH\x00\x12+\n\x07refresh\x18\x04 \x01(\x0b\x32\x18.runcast.v1.RefreshFrameH\x00\x12%\n\x04ping\x18\x05 \x01(\x0b\x32\x15.runcast.v1.PingFrameH\x00\x42\x07\n\x05\x66rameJ\x04\x08\x06\x10 \"\xc3\x02\n\x0bServerFrame\x12+\n\x07welcome\x18\x01 \x01(\x0b\x32\x18.runcast.v1.WelcomeFrameH\x00\x12\'\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x16.runcast.v1.BatchFrameH\x00\x12%\n\x04sent\x18\x03 \x01(\x0b\x32\x15.runcast.v1.SentFrameH\x00\x12\'\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x16.runcast.v1.ErrorFrameH\x00\x12\'\n\x05\x64rain\x18\x05 \x01(\x0b\x32\x16.runcast.v1.DrainFrameH\x00\x12%\n\x04pong\x18\x06 \x01(\x0b\x32\x15.runcast.v1.PongFrameH\x00\x12/\n\trefreshed\x18\x07 \x01(\x0b\x32\x1a.runcast.v1.RefreshedFrameH\x00\x42\x07\n\x05\x66rameJ\x04\x08\x08\x10 \"a\n\nHelloFrame\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x15\n\x08snapshot\x18\x04 \x01(\x08H\x00\x88\x01\x01\x42\x0b\n\t_snapshot\"\x17\n\x08\x41\x63kFrame\x12\x0b\n\x03pos\x18\x01 \x01(\t\"\x9f\x01\n\tSendFrame\x12\n\n\x02id\x18\x01 \x01(\t\x12*\n\x07message\x18\x02 \x01(\x0b\x32\x17.runcast.v1.SendMessageH\x00\x12(\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32\x16.runcast.v1.SendCancelH\x00\x12(\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x16.runcast.v1.SendAnswerH\x00\x42\x06\n\x04kind\"M\n\x0bSendMessage\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0e\n\x06thread\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x11\n\tdata_json\x18\x04 \x01(\x0c\",\n\nSendCancel\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"c\n\nSendAnswer\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0e\n\x06thread\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x12\n\nvalue_json\x18\x05 \x01(\x0c\"\x1d\n\x0cRefreshFrame\x12\r\n\x05token\x18\x01 \x01(\t\"\x0b\n\tPingFrame\"\xbc\x02\n\x0cWelcomeFrame\x12*\n\x07outcome\x18\x01 \x01(\x0e\x32\x19.runcast.v1.ResumeOutcome\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x10\n\x08position\x18\x03 \x01(\t\x12\x0b\n\x03tip\x18\x04 \x01(\t\x12\x1e\n\x04user\x18\x05 \x01(\x0b\x32\x10.runcast.v1.User\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12)\n\x06limits\x18\x07 \x01(\x0b\x32\x19.runcast.v1.SessionLimits\x12\x0c\n\x04\x65\x64ge\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\t\x12$\n\x04runs\x18\n \x03(\x0b\x32\x16.runcast.v1.RunSummary\x12\x1b\n\x13token_expires_in_ms\x18\x0b \x01(\x04\x12\x0e\n\x06replay\x18\x0c \x01(\x08J\x04\x08\r\x10\x14\"\x81\x01\n\nRunSummary\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\x0e\n\x06thread\x18\x04 \x01(\t\x12\r\n\x05title\x18\x05 \x01(\t\x12\x0b\n\x03seq\x18\x06 \x01(\x04\x12\x17\n\x0fstarted_unix_ms\x18\x07 \x01(\x03\"o\n\rSessionLimits\x12\x17\n\x0f\x66rame_bytes_max\x18\x01 \x01(\r\x12\x15\n\rwindow_events\x18\x02 \x01(\r\x12\x14\n\x0cwindow_bytes\x18\x03 \x01(\r\x12\x18\n\x10ping_interval_ms\x18\x04 \x01(\r\"J\n\nBatchFrame\x12\x0c\n\x04prev\x18\x01 \x01(\t\x12\x0b\n\x03pos\x18\x02 \x01(\t\x12!\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x11.runcast.v1.Event\"*\n\tSentFrame\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tduplicate\x18\x02 \x01(\x08\"p\n\nErrorFrame\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\x12\r\n\x05retry\x18\x04 \x01(\x08\x12\x10\n\x08\x64\x65\x66inite\x18\x05 \x01(\x08\x12\x16\n\x0eretry_after_ms\x18\x06 \x01(\r\"5\n\nDrainFrame\x12\x17\n\x0freconnect_in_ms\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x0b\n\tPongFrame\"-\n\x0eRefreshedFrame\x12\x1b\n\x13token_expires_in_ms\x18\x01 \x01(\x04*\x82\x01\n\rResumeOutcome\x12\x1e\n\x1aRESUME_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16RESUME_OUTCOME_RESUMED\x10\x01\x12\x1b\n\x17RESUME_OUTCOME_SNAPSHOT\x10\x02\x12\x18\n\x14RESUME_OUTCOME_RESET\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'runcast.v1.session_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESUMEOUTCOME']._serialized_start=1967
-  _globals['_RESUMEOUTCOME']._serialized_end=2097
+  _globals['_RESUMEOUTCOME']._serialized_start=2092
+  _globals['_RESUMEOUTCOME']._serialized_end=2222
   _globals['_CLIENTFRAME']._serialized_start=65
   _globals['_CLIENTFRAME']._serialized_end=294
   _globals['_SERVERFRAME']._serialized_start=297
-  _globals['_SERVERFRAME']._serialized_end=571
-  _globals['_HELLOFRAME']._serialized_start=573
-  _globals['_HELLOFRAME']._serialized_end=670
-  _globals['_ACKFRAME']._serialized_start=672
-  _globals['_ACKFRAME']._serialized_end=695
-  _globals['_SENDFRAME']._serialized_start=698
-  _globals['_SENDFRAME']._serialized_end=857
-  _globals['_SENDMESSAGE']._serialized_start=859
-  _globals['_SENDMESSAGE']._serialized_end=936
-  _globals['_SENDCANCEL']._serialized_start=938
-  _globals['_SENDCANCEL']._serialized_end=982
-  _globals['_SENDANSWER']._serialized_start=984
-  _globals['_SENDANSWER']._serialized_end=1083
-  _globals['_REFRESHFRAME']._serialized_start=1085
-  _globals['_REFRESHFRAME']._serialized_end=1114
-  _globals['_PINGFRAME']._serialized_start=1116
-  _globals['_PINGFRAME']._serialized_end=1127
-  _globals['_WELCOMEFRAME']._serialized_start=1130
-  _globals['_WELCOMEFRAME']._serialized_end=1417
-  _globals['_RUNSUMMARY']._serialized_start=1420
-  _globals['_RUNSUMMARY']._serialized_end=1549
-  _globals['_SESSIONLIMITS']._serialized_start=1551
-  _globals['_SESSIONLIMITS']._serialized_end=1662
-  _globals['_BATCHFRAME']._serialized_start=1664
-  _globals['_BATCHFRAME']._serialized_end=1738
-  _globals['_SENTFRAME']._serialized_start=1740
-  _globals['_SENTFRAME']._serialized_end=1782
-  _globals['_ERRORFRAME']._serialized_start=1784
-  _globals['_ERRORFRAME']._serialized_end=1896
-  _globals['_DRAINFRAME']._serialized_start=1898
-  _globals['_DRAINFRAME']._serialized_end=1951
-  _globals['_PONGFRAME']._serialized_start=1953
-  _globals['_PONGFRAME']._serialized_end=1964
+  _globals['_SERVERFRAME']._serialized_end=620
+  _globals['_HELLOFRAME']._serialized_start=622
+  _globals['_HELLOFRAME']._serialized_end=719
+  _globals['_ACKFRAME']._serialized_start=721
+  _globals['_ACKFRAME']._serialized_end=744
+  _globals['_SENDFRAME']._serialized_start=747
+  _globals['_SENDFRAME']._serialized_end=906
+  _globals['_SENDMESSAGE']._serialized_start=908
+  _globals['_SENDMESSAGE']._serialized_end=985
+  _globals['_SENDCANCEL']._serialized_start=987
+  _globals['_SENDCANCEL']._serialized_end=1031
+  _globals['_SENDANSWER']._serialized_start=1033
+  _globals['_SENDANSWER']._serialized_end=1132
+  _globals['_REFRESHFRAME']._serialized_start=1134
+  _globals['_REFRESHFRAME']._serialized_end=1163
+  _globals['_PINGFRAME']._serialized_start=1165
+  _globals['_PINGFRAME']._serialized_end=1176
+  _globals['_WELCOMEFRAME']._serialized_start=1179
+  _globals['_WELCOMEFRAME']._serialized_end=1495
+  _globals['_RUNSUMMARY']._serialized_start=1498
+  _globals['_RUNSUMMARY']._serialized_end=1627
+  _globals['_SESSIONLIMITS']._serialized_start=1629
+  _globals['_SESSIONLIMITS']._serialized_end=1740
+  _globals['_BATCHFRAME']._serialized_start=1742
+  _globals['_BATCHFRAME']._serialized_end=1816
+  _globals['_SENTFRAME']._serialized_start=1818
+  _globals['_SENTFRAME']._serialized_end=1860
+  _globals['_ERRORFRAME']._serialized_start=1862
+  _globals['_ERRORFRAME']._serialized_end=1974
+  _globals['_DRAINFRAME']._serialized_start=1976
+  _globals['_DRAINFRAME']._serialized_end=2029
+  _globals['_PONGFRAME']._serialized_start=2031
+  _globals['_PONGFRAME']._serialized_end=2042
+  _globals['_REFRESHEDFRAME']._serialized_start=2044
+  _globals['_REFRESHEDFRAME']._serialized_end=2089
 # @@protoc_insertion_point(module_scope)

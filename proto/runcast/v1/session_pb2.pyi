@@ -34,20 +34,22 @@ class ClientFrame(_message.Message):
     def __init__(self, hello: _Optional[_Union[HelloFrame, _Mapping]] = ..., ack: _Optional[_Union[AckFrame, _Mapping]] = ..., send: _Optional[_Union[SendFrame, _Mapping]] = ..., refresh: _Optional[_Union[RefreshFrame, _Mapping]] = ..., ping: _Optional[_Union[PingFrame, _Mapping]] = ...) -> None: ...
 
 class ServerFrame(_message.Message):
-    __slots__ = ("welcome", "batch", "sent", "error", "drain", "pong")
+    __slots__ = ("welcome", "batch", "sent", "error", "drain", "pong", "refreshed")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     SENT_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
     PONG_FIELD_NUMBER: _ClassVar[int]
+    REFRESHED_FIELD_NUMBER: _ClassVar[int]
     welcome: WelcomeFrame
     batch: BatchFrame
     sent: SentFrame
     error: ErrorFrame
     drain: DrainFrame
     pong: PongFrame
-    def __init__(self, welcome: _Optional[_Union[WelcomeFrame, _Mapping]] = ..., batch: _Optional[_Union[BatchFrame, _Mapping]] = ..., sent: _Optional[_Union[SentFrame, _Mapping]] = ..., error: _Optional[_Union[ErrorFrame, _Mapping]] = ..., drain: _Optional[_Union[DrainFrame, _Mapping]] = ..., pong: _Optional[_Union[PongFrame, _Mapping]] = ...) -> None: ...
+    refreshed: RefreshedFrame
+    def __init__(self, welcome: _Optional[_Union[WelcomeFrame, _Mapping]] = ..., batch: _Optional[_Union[BatchFrame, _Mapping]] = ..., sent: _Optional[_Union[SentFrame, _Mapping]] = ..., error: _Optional[_Union[ErrorFrame, _Mapping]] = ..., drain: _Optional[_Union[DrainFrame, _Mapping]] = ..., pong: _Optional[_Union[PongFrame, _Mapping]] = ..., refreshed: _Optional[_Union[RefreshedFrame, _Mapping]] = ...) -> None: ...
 
 class HelloFrame(_message.Message):
     __slots__ = ("device", "position", "token", "snapshot")
@@ -124,7 +126,7 @@ class PingFrame(_message.Message):
     def __init__(self) -> None: ...
 
 class WelcomeFrame(_message.Message):
-    __slots__ = ("outcome", "reason", "position", "tip", "user", "device", "limits", "edge", "version", "runs", "replay")
+    __slots__ = ("outcome", "reason", "position", "tip", "user", "device", "limits", "edge", "version", "runs", "token_expires_in_ms", "replay")
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
@@ -135,6 +137,7 @@ class WelcomeFrame(_message.Message):
     EDGE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     RUNS_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_EXPIRES_IN_MS_FIELD_NUMBER: _ClassVar[int]
     REPLAY_FIELD_NUMBER: _ClassVar[int]
     outcome: ResumeOutcome
     reason: str
@@ -146,8 +149,9 @@ class WelcomeFrame(_message.Message):
     edge: str
     version: str
     runs: _containers.RepeatedCompositeFieldContainer[RunSummary]
+    token_expires_in_ms: int
     replay: bool
-    def __init__(self, outcome: _Optional[_Union[ResumeOutcome, str]] = ..., reason: _Optional[str] = ..., position: _Optional[str] = ..., tip: _Optional[str] = ..., user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., device: _Optional[str] = ..., limits: _Optional[_Union[SessionLimits, _Mapping]] = ..., edge: _Optional[str] = ..., version: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[RunSummary, _Mapping]]] = ..., replay: bool = ...) -> None: ...
+    def __init__(self, outcome: _Optional[_Union[ResumeOutcome, str]] = ..., reason: _Optional[str] = ..., position: _Optional[str] = ..., tip: _Optional[str] = ..., user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., device: _Optional[str] = ..., limits: _Optional[_Union[SessionLimits, _Mapping]] = ..., edge: _Optional[str] = ..., version: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[RunSummary, _Mapping]]] = ..., token_expires_in_ms: _Optional[int] = ..., replay: bool = ...) -> None: ...
 
 class RunSummary(_message.Message):
     __slots__ = ("run_id", "attempt", "agent", "thread", "title", "seq", "started_unix_ms")
@@ -224,3 +228,9 @@ class DrainFrame(_message.Message):
 class PongFrame(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class RefreshedFrame(_message.Message):
+    __slots__ = ("token_expires_in_ms",)
+    TOKEN_EXPIRES_IN_MS_FIELD_NUMBER: _ClassVar[int]
+    token_expires_in_ms: int
+    def __init__(self, token_expires_in_ms: _Optional[int] = ...) -> None: ...

@@ -117,6 +117,7 @@ class Welcome(_Frame):
     version: str
     reason: str = ""
     runs: list[RunSummary] = []
+    token_expires_in_ms: int = 0
     replay: bool = False
 
 
@@ -157,8 +158,14 @@ class Pong(_Frame):
     """Yes."""
 
 
+class Refreshed(_Frame):
+    """The new token counts, for so long; 0: no end is known."""
+
+    token_expires_in_ms: int = 0
+
+
 ClientFrame = Hello | Ack | Send | Refresh | Ping
-ServerFrame = Welcome | Batch | Sent | Error | Drain | Pong
+ServerFrame = Welcome | Batch | Sent | Error | Drain | Pong | Refreshed
 
 
 class Codec(Protocol):
@@ -211,7 +218,7 @@ class JsonCodec:
     def __init__(self) -> None:
         self._encoder = msgspec.json.Encoder()
         self._client: msgspec.json.Decoder[ClientFrame] = msgspec.json.Decoder(ClientFrame)
-        self._server: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Welcome | _BatchJson | Sent | Error | Drain | Pong)
+        self._server: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Welcome | _BatchJson | Sent | Error | Drain | Pong | Refreshed)
 
     def encode(self, frame: ClientFrame | ServerFrame) -> bytes:
         """See `Codec.encode`."""
@@ -289,6 +296,8 @@ class ProtoCodec:
                 return Drain(message.drain.reconnect_in_ms, message.drain.reason)
             case "pong":
                 return Pong()
+            case "refreshed":
+                return Refreshed(message.refreshed.token_expires_in_ms)
         raise FrameInvalidError("the frame is empty or of an unknown kind")
 
 
@@ -350,6 +359,7 @@ def _welcome_to_proto(frame: Welcome) -> session_pb2.ServerFrame:
             ),
             edge=frame.edge,
             version=frame.version,
+            token_expires_in_ms=frame.token_expires_in_ms,
             replay=frame.replay,
         )
     )
@@ -361,7 +371,10 @@ def _welcome_from_proto(w: session_pb2.WelcomeFrame) -> Welcome:
         raise FrameInvalidError(f"unknown outcome {w.outcome} in welcome")
     limits = Limits(w.limits.frame_bytes_max, w.limits.window_events, w.limits.window_bytes, w.limits.ping_interval_ms)
     runs = [RunSummary(r.run_id, r.attempt, r.agent, r.thread, r.title, r.seq, r.started_unix_ms) for r in w.runs]
-    return Welcome(outcome, w.position, w.tip, w.user.tenant, w.user.id, w.device, limits, w.edge, w.version, w.reason, runs, w.replay)
+    over = w.token_expires_in_ms
+    return Welcome(
+        outcome, w.position, w.tip, w.user.tenant, w.user.id, w.device, limits, w.edge, w.version, w.reason, runs, over, w.replay
+    )
 
 
 _TO_PROTO: Final[dict[type, Any]] = {
@@ -382,6 +395,7 @@ _TO_PROTO: Final[dict[type, Any]] = {
     ),
     Drain: lambda f: session_pb2.ServerFrame(drain=session_pb2.DrainFrame(reconnect_in_ms=f.reconnect_in_ms, reason=f.reason)),
     Pong: lambda _: session_pb2.ServerFrame(pong=session_pb2.PongFrame()),
+    Refreshed: lambda f: session_pb2.ServerFrame(refreshed=session_pb2.RefreshedFrame(token_expires_in_ms=f.token_expires_in_ms)),
 }
 
 CODECS: Final[dict[str, Codec]] = {codec.subprotocol: codec for codec in (JsonCodec(), ProtoCodec())}

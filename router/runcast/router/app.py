@@ -72,7 +72,7 @@ async def run_router(settings: RouterSettings, log: BoundLogger, stop: asyncio.E
     server = grpc.aio.server(options=OPTIONS)
     principals = Principals(node.denials)
     node.guard = Guard(bus, node.id, log, principals.guests)
-    trust = _make_trust(settings, principals, log)
+    trust = node.trust = _make_trust(settings, principals, log)
     authenticator: Authenticator = DevAuthenticator()
     if trust is not None and settings.auth in ("token", "mtls"):
         authenticator = FileAuthenticator(trust, settings.auth)

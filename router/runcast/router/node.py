@@ -18,6 +18,7 @@ from runcast.bus.deployment import Shard
 from runcast.bus.erasure_watch import ErasureWatch
 from runcast.bus.guard import Guard
 from runcast.bus.health import State
+from runcast.bus.identity.trust import Trust
 from runcast.bus.policy.book import PolicyBook
 from runcast.bus.retention import retention_of, ttl_s
 from runcast.bus.shards import Shards
@@ -63,9 +64,11 @@ class Node:
         retention: of tenants.
         leaving: the process is about to stop; no new streams.
         guard: keeps out whom operators revoke; set right after the node was made.
+        trust: the auth file; None in development mode.
     """
 
     guard: Guard
+    trust: Trust | None = None
 
     def __init__(self, node_id: str, bus: Bus, log: BoundLogger, policy: PolicyBook) -> None:
         self.id = node_id
@@ -192,6 +195,7 @@ class Node:
             "refusals": dict(self.refusals),
             "limited": dict(self.allowances.limited),
             "limited_by": dict(self.allowances.limited_by),
+            "auth": self.trust.report() if self.trust is not None else {"state": "ok", "reason": ""},
             "policy": self.policy.report(),
             "receipts": dict(self.receipts.outcomes),
             "receipts_awaited": self.receipts.waiting,

@@ -35,6 +35,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from runcast.bus.queue import Delivery, GroupQueue
+from runcast.bus.retention import rest_s
 from runcast.bus.sealing.seals import UnreadableError
 from runcast.router.auth import Principal
 from runcast.router.held import Held
@@ -247,6 +248,8 @@ class WorkerStream(Leavable):
         user = _user_of(held)
         with self._node.erasures.storing(user):
             ttl_s = self._node.ttl_s(user, self._node.shard_of(user))
+            if ttl_s and held.delivery.stored_at:  # its retention began when it was sent
+                ttl_s = rest_s(ttl_s, time.time() - held.delivery.stored_at)
             await self._queue.park(held.delivery, held.tries, held.parked, ttl_s=ttl_s)
 
     async def _retry(self, held: Held) -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from runcast.bus.policy.policyfile import parse_policy
-from runcast.bus.retention import age_s, keep_all, proves, retention_of, shorter, ttl_s
+from runcast.bus.retention import age_s, keep_all, proves, rest_s, retention_of, shorter, ttl_s
 
 DAY_S = 86_400.0
 
@@ -25,6 +25,11 @@ def test_a_tier_says_it_and_the_longest_is_as_long_as_the_streams() -> None:
 
 def test_what_is_short_lived_anyway_may_get_shorter() -> None:
     assert (shorter(3600.0, math.inf), shorter(3600.0, 600.5), shorter(3600.0, DAY_S)) == (3600, 600, 3600)
+
+
+@pytest.mark.parametrize(("age", "rest"), [(0.0, 600), (-5.0, 600), (200.9, 400), (599.0, 1), (10_000.0, 1)])
+def test_what_moves_to_another_stream_takes_the_rest_of_its_time_along(age: float, rest: int) -> None:
+    assert rest_s(600, age) == rest
 
 
 @pytest.mark.parametrize(

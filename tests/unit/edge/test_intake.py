@@ -56,6 +56,17 @@ def test_frames_that_went_on_unseen_are_no_websocket() -> None:
     assert intake.stage is Stage.OPEN
 
 
+def test_what_a_stranger_sent_too_soon_goes_by_when_it_is_closed() -> None:
+    intake = upgraded(known=False)
+    assert intake.receive(ACK + ACK, 0.0) == ACK
+    assert intake.waits
+    intake.closing()
+    assert intake.take(0.0) == ACK
+    assert intake.receive(ACK, 0.0) == ACK
+    intake.receive(frame(TEXT, b" " * (limits_floods.HELLO_BYTES_MAX + 1)), 0.0)
+    assert intake.stage is Stage.ENDED, "what it may say is no larger than before"
+
+
 @given(st.lists(st.integers(1, len(HEAD) + 20), max_size=8))
 def test_the_end_of_a_head_is_found_wherever_it_is_cut(cuts: list[int]) -> None:
     intake, data = Intake(), HEAD + b"frames follow here..."

@@ -1,6 +1,7 @@
 """The session machine: its table, and each rule by itself."""
 
 import itertools
+import math
 from collections.abc import Callable
 
 import pytest
@@ -15,7 +16,7 @@ from runcast.v1.event_pb2 import Batch as StoredBatch
 from runcast.wire import limits
 from runcast.wire.codes import CODES
 from runcast.wire.errors import RuncastError, UnavailableError
-from runcast.wire.frames import CODECS, Ack, Batch, ClientFrame, Drain, Error, Hello, Ping, Pong, Refresh, Send, Sent, Welcome
+from runcast.wire.frames import CODECS, Ack, Batch, ClientFrame, Drain, Error, Hello, Ping, Pong, Refresh, Refreshed, Send, Sent, Welcome
 from runcast.wire.position import SNAPSHOT_EPOCH, Position
 from tests.unit.edge.device_model import BIG, EPOCH, HUGE, MANY, NOTHING, SMALL, USER, DeviceModel
 
@@ -639,12 +640,12 @@ def test_refreshes_are_checked_one_at_a_time() -> None:
     assert device.effects == [Reauthenticate("a")]
     device.session.reauthenticated()
     device.carry()
-    assert device.effects == [Reauthenticate("a"), Reauthenticate("c")]
+    assert device.effects == [Reauthenticate("a"), Reauthenticate("c"), Control(Refreshed())]
     device.session.receive(Refresh("d"), 40.0)
     device.session.gone()
     device.session.reauthenticated()
     device.carry()
-    assert device.effects == [Reauthenticate("a"), Reauthenticate("c")], "nothing follows the end"
+    assert device.effects == [Reauthenticate("a"), Reauthenticate("c"), Control(Refreshed())], "nothing follows the end"
 
 
 def test_both_codecs_are_served() -> None:
@@ -845,6 +846,19 @@ def test_a_refresh_moves_the_end() -> None:
     assert device.session.close_code == "token_expired"
 
 
+@pytest.mark.parametrize(("expires_at", "told_ms"), [(65.0, 60_000), (5.0001, 1), (4.0, 1), (math.inf, 0)])
+def test_a_device_is_told_how_long_its_token_counts(expires_at: float, told_ms: int) -> None:
+    device = DeviceModel()
+    device.hello()
+    device.session.opened(USER, EPOCH, Plan("resumed", "", 0, proof=False), 0, now=5.0, expires_at=expires_at)
+    device.carry()
+    assert device.welcome is not None
+    assert device.welcome.token_expires_in_ms == told_ms
+    device.session.reauthenticated(expires_at + 10.0, now=15.0)
+    answers = [effect.frame for effect in device.session.take_effects() if isinstance(effect, Control)]
+    assert answers == [Refreshed(told_ms)]
+
+
 def test_a_refresh_that_can_not_be_checked_now_leaves_the_token_before() -> None:
     device = live()
     device.session.reauthenticated(5.0)
@@ -853,7 +867,7 @@ def test_a_refresh_that_can_not_be_checked_now_leaves_the_token_before() -> None
     device.carry()
     device.session.not_reauthenticated(UnavailableError("its keys can't be had"))
     device.carry()
-    assert device.effects[0] == Reauthenticate("a")
+    assert device.effects[:2] == [Control(Refreshed()), Reauthenticate("a")]
     assert device.effects[-1] == Reauthenticate("b"), "the newer one is tried"
     assert device.session.close_code == ""
     device.session.tick(5.0)

@@ -27,6 +27,7 @@ from runcast.wire.frames import (
     Ping,
     Pong,
     Refresh,
+    Refreshed,
     Send,
     Sent,
     ServerFrame,
@@ -81,6 +82,7 @@ server_frames = st.one_of(
         text,
         text,
         text,
+        token_expires_in_ms=st.integers(0, 2**63 - 1),
         replay=st.booleans(),
     ),
     st.builds(Batch, text, text, st.lists(st.builds(_event, text, st.integers(0, 4), text), max_size=4)),
@@ -88,6 +90,7 @@ server_frames = st.one_of(
     st.builds(Error, text, text, text, st.booleans(), st.booleans(), uint32),
     st.builds(Drain, uint32, text),
     st.builds(Pong),
+    st.builds(Refreshed, st.integers(0, 2**63 - 1)),
 )
 
 

@@ -217,6 +217,9 @@ class _Reader:
         return {}
 
     def _file(self, path: Path, what: str) -> bytes:
+        if "\0" in str(path):
+            self.problems.append(f"{what} can't be read: no file has a name with a zero byte")
+            return b""
         self._watched.append(look(path))  # before it is read, so that a change in between is seen
         try:
             with path.open("rb") as file:

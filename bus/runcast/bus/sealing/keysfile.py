@@ -99,13 +99,16 @@ class _Reader:
             return tomllib.loads(self._file(self._path, "the keys file").decode())
         except UnicodeDecodeError:
             self.problems.append("it is no UTF-8 text")
-        except (tomllib.TOMLDecodeError, RecursionError) as exc:
+        except (ValueError, RecursionError) as exc:  # a number of thousands of digits is a plain ValueError
             # The parser's own words may quote the line that it stopped at; a place is enough.
             found = re.search(r"\(at .*\)$", str(exc))
             self.problems.append(f"it is no TOML {found[0] if found else ''}".rstrip())
         return {}
 
     def _file(self, path: Path, what: str) -> bytes:
+        if "\0" in str(path):
+            self.problems.append(f"{what} can't be read: no file has a name with a zero byte")
+            return b""
         self._watched.append(look(path))  # before it is read, so that a change in between is seen
         try:
             with path.open("rb") as file:
@@ -139,7 +142,7 @@ class _Reader:
             return None
         secrets = {key_id: secret for key_id, value in keys.items() if (secret := self._key(f"{where}: key {key_id!r}", key_id, value))}
         current = table.get("current", "")
-        if current not in keys:
+        if not isinstance(current, str) or current not in keys:
             self.problems.append(f"{where}: current: expected the id of one of its keys: {', '.join(keys)}")
         return TenantKeys(current, secrets, plain) if len(self.problems) == before else None
 

@@ -88,8 +88,7 @@ def processes(status: GetStatusResponse) -> Table:
     for process in sorted(status.processes, key=lambda each: (each.role, each.id)):
         told = read_json(process.statistics_json)
         told = told if isinstance(told, dict) else {}
-        health = told.get("health")
-        state = health.get("state", "") if isinstance(health, dict) else ""
+        state = _state(told)
         up = told.get("uptime_s")
         made.add_row(
             cell(process.role),
@@ -100,6 +99,15 @@ def processes(status: GetStatusResponse) -> Table:
             cell(_load(process, told)),
         )
     return made
+
+
+def _state(told: dict[str, Any]) -> str:
+    """Of a process: what it depends on, or which of its files is not in force."""
+    states = {name: part.get("state", "") for name in ("health", "auth", "policy") if isinstance(part := told.get(name), dict)}
+    if states.get("health", "") not in ("", "ok"):
+        return str(states["health"])
+    bad = [name for name in ("auth", "policy") if states.get(name, "ok") != "ok"]
+    return f"degraded ({', '.join(bad)})" if bad else str(states.get("health", ""))
 
 
 def _load(process: ProcessStatistics, told: dict[str, Any]) -> str:

@@ -29,7 +29,7 @@ def review(environ: Mapping[str, str], *, root: bool) -> list[Finding]:
         ]
     return [
         *_authentication(environ),
-        *_port(environ),
+        *_ports(environ),
         *_pages(environ),
         *_bounds(environ),
         *_nats(environ),
@@ -60,15 +60,21 @@ def _authentication(environ: Mapping[str, str]) -> list[Finding]:
     return [Finding("dev_mode", "ok", "authentication", where, f"{mode}: who connects has to prove who it is")]
 
 
-def _port(environ: Mapping[str, str]) -> list[Finding]:
-    bind = environ.get("RUNCAST_BIND", "127.0.0.1:0")
-    what, where = "TLS of the port", f"RUNCAST_BIND={bind}"
-    if environ.get("RUNCAST_TLS_CERT"):
-        return [Finding("port_plain", "ok", what, where, "TLS")]
+def _ports(environ: Mapping[str, str]) -> list[Finding]:
+    binds = {"RUNCAST_BIND": environ.get("RUNCAST_BIND", "127.0.0.1:0")}
+    if environ.get("RUNCAST_HTTP_BIND"):  # an admin service's pages
+        binds["RUNCAST_HTTP_BIND"] = environ["RUNCAST_HTTP_BIND"]
+    return [_port(name, bind, tls=bool(environ.get("RUNCAST_TLS_CERT"))) for name, bind in binds.items()]
+
+
+def _port(name: str, bind: str, *, tls: bool) -> Finding:
+    what, where = "TLS of the port", f"{name}={bind}"
+    if tls:
+        return Finding("port_plain", "ok", what, where, "TLS")
     if is_loopback(bind.rpartition(":")[0]):
-        return [Finding("port_plain", "ok", what, where, "none, on loopback")]
+        return Finding("port_plain", "ok", what, where, "none, on loopback")
     advice = "set RUNCAST_TLS_CERT and RUNCAST_TLS_KEY, or see that nobody gets past what does TLS in front (a NetworkPolicy, a mesh)"
-    return [Finding("port_plain", "medium", what, where, "none: tokens and streams come to this port in plain text", advice)]
+    return Finding("port_plain", "medium", what, where, "none: tokens, keys and streams come to this port in plain text", advice)
 
 
 def _pages(environ: Mapping[str, str]) -> list[Finding]:

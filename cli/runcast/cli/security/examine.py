@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import grpc
 
 from runcast.bus.identity.authfile import AuthFileError, read_authfile
+from runcast.bus.policy.policyfile import PolicyFileError, read_policyfile
+from runcast.bus.sealing.keysfile import KeysFileError, read_keysfile
 from runcast.bus.settings import ServiceSettings
 from runcast.cli.entry import TlsFiles, router_targets
 from runcast.cli.failures import NOT_BEGUN, CommandError
-from runcast.cli.security import authority, doors, environment, files, nats_rights
+from runcast.cli.security import authority, doors, environment, files, nats_rights, stored
 from runcast.cli.security.findings import Finding, worst_first
 
 
@@ -76,15 +78,39 @@ def nats_settings(environ: Mapping[str, str]) -> ServiceSettings:
 
 
 def _files(environ: Mapping[str, str]) -> list[Finding]:
-    if not environ.get("RUNCAST_AUTH_FILE"):
-        return files.review(environ)
-    path = Path(environ["RUNCAST_AUTH_FILE"])
-    try:
-        file = read_authfile(path)
-    except AuthFileError as exc:
-        said = f"can't be used, so not looked at: {str(exc).splitlines()[0]}"
-        return [*files.review(environ), Finding("auth_file", "unknown", "auth file", str(path), said, "mend it: nothing starts with it")]
-    return [*files.review(environ, [each.path for each in file.watched if each.path != path]), *authority.review(file, str(path))]
+    """Who can read and change the files that the settings name, and those that these name; and what they say."""
+    found: list[Finding] = []
+    named: list[Path] = []
+    if environ.get("RUNCAST_AUTH_FILE"):
+        path = Path(environ["RUNCAST_AUTH_FILE"])
+        try:
+            file = read_authfile(path)
+        except AuthFileError as exc:
+            found.append(_unusable("auth_file", "auth file", path, exc))
+        else:
+            named += [each.path for each in file.watched if each.path != path]
+            found += authority.review(file, str(path))
+    if environ.get("RUNCAST_KEYS_FILE"):
+        path = Path(environ["RUNCAST_KEYS_FILE"])
+        try:
+            keys = read_keysfile(path)
+        except KeysFileError as exc:
+            found.append(_unusable("keys_file", "keys file", path, exc))
+        else:
+            named += [each.path for each in keys.watched if each.path != path]
+            found += stored.review(keys.keyring, str(path))
+    if environ.get("RUNCAST_POLICY_FILE"):
+        path = Path(environ["RUNCAST_POLICY_FILE"])
+        try:
+            read_policyfile(path)
+        except PolicyFileError as exc:
+            found.append(_unusable("policy_file", "policy file", path, exc))
+    return [*files.review(environ, dict.fromkeys(named)), *found]
+
+
+def _unusable(id_: str, what: str, path: Path, exc: Exception) -> Finding:
+    said = f"can't be used, so not looked at: {str(exc).splitlines()[0]}"
+    return Finding(id_, "unknown", what, str(path), said, "mend it: nothing starts with it")
 
 
 def _context(tls: TlsFiles) -> ssl.SSLContext | None:

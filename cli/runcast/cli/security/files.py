@@ -26,7 +26,7 @@ def review(environ: Mapping[str, str], further: Iterable[Path] = ()) -> list[Fin
         further: files with secrets that other files name.
     """
     found = [_file(Path(environ[name]), name, secret=True) for name in SECRET_FILES if environ.get(name)]
-    found += [_file(path, "named by the auth file", secret=True) for path in further]
+    found += [_file(path, "named by the auth or keys file", secret=True) for path in further]
     found += [_file(Path(environ[name]), name, secret=False) for name in OTHER_FILES if environ.get(name)]
     return found
 

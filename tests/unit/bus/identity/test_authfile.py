@@ -54,6 +54,7 @@ def test_all_problems_are_told_together(tmp_path):
         ({"tenant_claim": "org"}, "not both"),
         ({"tenants": ["acme"]}, "tenants belongs to tenant_claim"),
         ({"secret": "", "public_key_file": "gone.pem", "algorithms": ["RS256"]}, "'gone.pem' can't be read: No such file"),
+        ({"secret": "", "secret_file": "a\0b"}, "can't be read: no file has a name with a zero byte"),
         ({"secret": "", "public_key_file": "text.pem", "algorithms": ["RS256"]}, "no PEM block"),
         ({"secret": "", "public_key_file": "private.pem", "algorithms": ["RS256"]}, "holds a private key"),
         ({"secret": "", "public_key_file": "short.pem", "algorithms": ["RS256"]}, "the RSA key has 1024 bits"),

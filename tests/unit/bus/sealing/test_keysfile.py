@@ -64,6 +64,9 @@ def test_a_file_that_can_be_used(tmp_path: Path) -> None:
         (f'[tenants."{"t" * 129}"]\ncurrent = "k"\nkeys = {{ k = "{GOOD}" }}', "128 bytes"),
         (f'{tenant("*", "k1")}\n[tenants.acme]\ncurrent = "k1"\nkeys = {{ k1 = "{GOOD}" }}', "use another id"),
         (f'[tenants.acme]\nkeys = {{ k = "{GOOD}', "no TOML"),
+        (f"x = {'9' * 5000}", "no TOML"),
+        (f'[tenants.acme]\ncurrent = ["k"]\nkeys = {{ k = "{GOOD}" }}', "current: expected the id of one of its keys: k"),
+        ('[tenants.acme]\ncurrent = "k"\nkeys = { k = { file = "a\\u0000b" } }', "can't be read: no file has a name"),
     ],
 )
 def test_a_problem_says_what_to_set(tmp_path: Path, text: str, says: str) -> None:

@@ -29,6 +29,9 @@ STATUS = pb.GetStatusResponse(
             statistics_json=b'{"events_stored":12345,"refusals":{"a":2,"b":1},"health":{"state":"degraded"},"version":5}',
         ),
         pb.ProcessStatistics(role="router", id="broken", statistics_json=b"[]"),
+        pb.ProcessStatistics(
+            role="router", id="files", statistics_json=b'{"health":{"state":"ok"},"auth":{"state":"ok"},"policy":{"state":"degraded"}}'
+        ),
         pb.ProcessStatistics(role="router", id="none", statistics_json=b"{"),
     ],
     dependencies=[pb.DependencyStatus(name="nats", state="unavailable", reason="gone\nfar", for_s=90)],
@@ -38,10 +41,11 @@ STATUS = pb.GetStatusResponse(
 
 def test_processes_as_a_table() -> None:
     lines = shown(forms.processes(STATUS)).splitlines()
-    assert [line.split()[1] for line in lines] == ["process", "edge-0", "[red]r\ufffd[31m", "broken", "none"]
+    assert [line.split()[1] for line in lines] == ["process", "edge-0", "[red]r\ufffd[31m", "broken", "files", "none"]
     assert "2.0 h" in lines[1]
     assert "2 users, 3 devices" in lines[1]
     assert "degraded" in lines[2]
+    assert "degraded (policy)" in lines[4]
     assert "12,345 events stored, 3 refused" in lines[2]
     assert "\x1b" not in "".join(lines)
 
@@ -55,7 +59,7 @@ def test_data_for_programs() -> None:
     data = forms.to_data(STATUS)
     assert json.loads(json.dumps(data)) == data
     assert data["processes"][0]["statistics"]["devices"] == 3
-    assert data["processes"][3]["statistics"] == {}
+    assert data["processes"][4]["statistics"] == {}
     assert data["streams"][0]["bytes"] == 3 << 20
     assert data["parked"] == 0
     assert forms.to_data(pb.EraseResponse(removed={"stream": 3}))["removed"] == {"stream": 3}

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from runcast.bus.identity.authfile import read_authfile
+from runcast.bus.sealing.keysfile import read_keysfile
 from runcast.cli.failures import CommandError
-from runcast.cli.security import authority, environment, files
-from runcast.cli.security.examine import read_environ
+from runcast.cli.security import authority, environment, files, stored
+from runcast.cli.security.examine import _files, read_environ
 from runcast.cli.security.findings import Finding, count, fails, worst_first
 from runcast.cli.security.report import as_json
+from tests.unit.bus.sealing.keys import secret, tenant, write
 
 CLOSED = {
     "RUNCAST_AUTH": "jwt",
@@ -36,6 +38,7 @@ def test_nothing_is_open() -> None:
         ({"RUNCAST_AUTH": "dev"}, {"dev_mode": "high"}),
         ({"RUNCAST_TLS_CERT": ""}, {"port_plain": "medium"}),
         ({"RUNCAST_TLS_CERT": "", "RUNCAST_BIND": "127.0.0.1:1"}, {}),
+        ({"RUNCAST_TLS_CERT": "", "RUNCAST_BIND": "127.0.0.1:1", "RUNCAST_HTTP_BIND": "0.0.0.0:2"}, {"port_plain": "medium"}),
         ({"RUNCAST_ORIGINS": "https://a.test, *"}, {"origins_any": "medium"}),
         ({"RUNCAST_COOKIE": "token"}, {"cookie_name": "low"}),
         ({"RUNCAST_COOKIE": "__Host-token"}, {}),
@@ -97,6 +100,38 @@ def test_scopes_for_all_are_told_once_with_names(tmp_path: Path) -> None:
     (finding,) = authority.review(read_authfile(path), str(path))
     assert (finding.id, finding.severity) == ("scope_tenants", "medium")
     assert finding.found == "'a0', 'a1', 'a2', 'a3', 'a4' and 2 more may reach the users of every tenant"
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([tenant("*", "k", more="plain = false")], {}),
+        (['unlisted = "refuse"', tenant("acme", "k", more="plain = false")], {}),
+        ([tenant("acme", "k", more="plain = false")], {"keys_unlisted": "low"}),
+        ([tenant("*", "k")], {"keys_plain": "low"}),
+    ],
+)
+def test_what_a_keys_file_leaves_in_plain_text(parts: list[str], expected: dict[str, str], tmp_path: Path) -> None:
+    path = write(tmp_path, *parts)
+    assert opened(stored.review(read_keysfile(path).keyring, str(path))) == expected
+
+
+def test_files_that_no_service_starts_with_are_told_and_what_they_name_is_looked_at(tmp_path: Path) -> None:
+    named = tmp_path / "acme.key"
+    named.write_text(secret("k"))
+    named.chmod(0o644)
+    keys = write(tmp_path, '[tenants.acme]\ncurrent = "k"\nplain = false\nkeys = { k = { file = "acme.key" } }')
+    keys.chmod(0o600)
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[tiers.standard]\nsend_per_s = 1\n")
+    policy.chmod(0o600)
+    found = _files({"RUNCAST_KEYS_FILE": str(keys), "RUNCAST_POLICY_FILE": str(policy)})
+    assert opened(found) == {"file_mode": "high", "policy_file": "unknown", "keys_unlisted": "low"}
+    assert [finding.where for finding in found if finding.severity == "high"] == [str(named)]
+    keys.write_text(f'[tenants.acme]\ncurrent = "k"\nkeys = {{ k = "{secret("k")[:-8]}" }}\n')
+    found = _files({"RUNCAST_KEYS_FILE": str(keys)})
+    assert opened(found) == {"keys_file": "unknown"}
+    assert secret("k")[:20] not in repr(found)
 
 
 @pytest.mark.parametrize(

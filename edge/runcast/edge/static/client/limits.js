@@ -32,6 +32,16 @@ export const LIMITS = Object.freeze({
   resendHorizonMs: 100_000,
   /** Largest frame that an edge takes, until `welcome` names its own. A larger send is refused here: there it would end the session. */
   frameBytesMax: 65_536,
+  /** A new token is asked for when this part of the old one's time is over, from and up to: not all pages at once. */
+  renewFrom: 0.7,
+  renewTo: 0.9,
+  /** How often it is asked for before the old one ends; each time a quarter to a half of what is left is waited. Then it runs out. */
+  renewTriesMax: 5,
+  /** live becomes behind when this part of the edge's window was delivered and not taken, and live again at or below the other part. */
+  behindFrom: 0.5,
+  behindTo: 0.25,
+  /** Longest wait until a change is told, where no frame is drawn: in a hidden tab. */
+  changeWaitMs: 250,
   /** Ids of applied events kept in `log`. The oldest go. */
   logMax: 10_000,
   /** Runs and user messages kept in `runs`. The oldest go. */

@@ -1,7 +1,7 @@
 /** Runcast's browser client: an agent's events, in order, once, on every device. See PROTOCOL.md. */
 
-/** connecting: a socket is being opened. resuming: catching up. live: caught up. offline: waiting to connect again. closed: for good. */
-export type State = "connecting" | "resuming" | "live" | "offline" | "closed";
+/** connecting: a socket is being opened. resuming: catching up. live: caught up. behind: a loop (`for await`) has not taken half of what the edge gives before it waits. offline: waiting to connect again. closed: for good. */
+export type State = "connecting" | "resuming" | "live" | "behind" | "offline" | "closed";
 
 export type Kind =
   | "agent_started"
@@ -167,13 +167,17 @@ export interface RunsView {
   readonly timeline: readonly Entry[];
   readonly open: Run[];
   readonly forgotten: number;
+  /** Runs that no run known here started, in the order of the stream: the tops of the trees that `children` leads down. */
+  readonly roots: Run[];
+  /** Runs that this one started, in the order of the stream. No run is below itself. */
+  children(runId: string): Run[];
   get(runId: string): Run | undefined;
 }
 
 export interface StateDetail {
   /** Close code; 0 when this side ended the connection. */
   code?: number;
-  /** A close reason, or: gap, silent, drained, connect_timeout, welcome_timeout, frame_invalid. */
+  /** A close reason, or: gap, silent, drained, connect_timeout, welcome_timeout, frame_invalid, room (back for what was left while `behind`); behind: untaken. */
   reason?: string;
   /** offline: when the next attempt is, milliseconds from now. */
   retryInMs?: number;
@@ -201,8 +205,9 @@ export class RuncastError extends Error implements ErrorInfo {
 
 export interface Options {
   /**
-   * Says who the user is. Sent as a subprotocol entry, so it appears in no URL. A function is asked for the first connection, and again when
-   * the token is over; while it fails, the connection stays offline and asks again. Absent: a cookie serves.
+   * Says who the user is. Sent as a subprotocol entry, so it appears in no URL. A function is asked for the first connection; again
+   * when most of the token's time is over, as far as the edge knows its end, so that the session goes on; and when it is over all the same.
+   * While it fails at that, the connection stays offline and asks again. Absent: a cookie serves.
    */
   token?: string | (() => string | Promise<string>);
   /** Names this client of the user, 1 to 128 bytes, the same after a reload. Default: one for each tab. */
@@ -247,8 +252,16 @@ export interface Sent {
   duplicate: boolean;
 }
 
-export interface Connection {
+/**
+ * As an async iterable: every event in order, once, with what it did. From the first loop on an event is handled, and acknowledged, when the
+ * loop asks for the next or ends; until then it waits, and at most a window of them (`welcome.limits`): then the edge waits too. So who loops
+ * once goes on looping, or uses `on`. Several loops share the events; what one leaves, the next takes. At `reset` what was not taken is dropped: it is told
+ * anew. It ends after `close`. What a loop is given is live: `run` may be ahead of `event`.
+ */
+export interface Connection extends AsyncIterable<Change> {
   readonly state: State;
+  /** Why: what came with the state. */
+  readonly detail: StateDetail;
   /** The newest position delivered; "" before the first welcome. */
   readonly position: string;
   readonly device: string;
@@ -266,6 +279,11 @@ export interface Connection {
   /** Call `fn` for every event of a kind, in order, once each; returns what unsubscribes. */
   on(kind: Kind | "event", fn: (event: RuncastEvent, change: Change) => void): () => void;
   on(what: "state", fn: (state: State, detail: StateDetail) => void): () => void;
+  /**
+   * The runs and user messages that changed since the last call: at most once a frame, for what draws. In a hidden tab four times a second.
+   * `reset`: all before is gone, draw anew.
+   */
+  on(what: "change", fn: (entries: Entry[], reset: boolean) => void): () => void;
   /** What was held can't be continued, and was dropped; what is still kept follows. Drop yours too. */
   on(what: "reset", fn: (reason: string) => void): () => void;
   /** Instead of the stream so far a snapshot follows; these runs are under way. After "reset". */

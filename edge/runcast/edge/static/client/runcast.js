@@ -6,7 +6,8 @@
  *     rc.on("agent_response", (event, { run }) => show(run));
  *     await rc.send({ group: "demo", text: "How do I read a CSV file?" });
  *
- * A token that is over is asked for anew where `token` is a function, and the next connection brings it; `refresh` before that spares it.
+ * Where `token` is a function it is asked for another before the old one ends, as far as the edge knows that end; the session goes on with it.
+ * A token that is over all the same is asked for anew by the next connection.
  *
  * Rules: one timer, set to the session's deadline; handlers run synchronously, in order, and what they throw is reported like any uncaught
  * error and stops nothing; a position is stored and acknowledged only after the handlers ran. Storage that is absent, blocked or full costs
@@ -15,10 +16,12 @@
  * PROTOCOL.md: "Devices: WebSocket". Types and their words: `runcast.d.ts`.
  */
 
+import { Changes, pageFrames } from "./changes.js";
 import { LIMITS } from "./limits.js";
 import { complete, Runs } from "./runs.js";
 import { notAfter } from "./position.js";
 import { Session } from "./session.js";
+import { Taking } from "./taking.js";
 
 export { openRequests } from "./runs.js";
 
@@ -60,12 +63,14 @@ export function connect(url, options) {
 /** @implements {PublicConnection} */
 class Connection {
   #url;
-  /** "" while there is none: a cookie serves, or it is asked for. */
+  /** "" while there is none: a cookie serves, or it is asked for. @type {string} */
   #token;
   /** @type {(() => string | Promise<string>) | null} */
   #askToken;
   /** What the current connection waits for, if it waits for a token. @type {object | null} */
   #asking = null;
+  /** The newest try to get the next token early. @type {object | null} */
+  #renewing = null;
   #positionKey;
   #session;
   #runs = new Runs(LIMITS.entriesMax);
@@ -82,6 +87,12 @@ class Connection {
   #leave = new AbortController();
   /** @type {string[]} */
   log = [];
+  #taking = new Taking();
+  /** Loops that wait for an event. @type {Set<() => void>} */
+  #takers = new Set();
+  #changes = new Changes(pageFrames(LIMITS.changeWaitMs), (entries, reset) => this.#emit("change", entries, reset));
+  /** What came with the newest state. @type {import("./runcast.d.ts").StateDetail} */
+  detail = {};
   device;
 
   /** @param {string} url @param {import("./runcast.d.ts").Options} options */
@@ -209,18 +220,19 @@ class Connection {
         return this.#open();
       case "disconnect":
         return this.#drop(effect.reason);
+      case "renew":
+        if (this.#askToken) this.#renew(this.#askToken);
+        return undefined;
       case "transmit":
         if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(effect.frame));
         return undefined;
       case "deliver":
-        for (const event of effect.events) {
-          if (this.state === "closed") return undefined; // a handler ended it; what is left was not handled
-          this.#deliver(complete(event));
-        }
-        return this.#session.handled(effect.pos, this.#now());
+        return this.#deliverAll(effect.pos, effect.events);
       case "reset":
         this.#runs.reset();
         this.log.length = 0;
+        this.#taking.reset();
+        this.#changes.reset();
         return this.#emit("reset", effect.reason);
       case "snapshot":
         return this.#emit("snapshot", effect.runs);
@@ -228,6 +240,8 @@ class Connection {
         return this.#store(effect.pos, effect.force);
       case "state":
         if (effect.state === "closed") this.#leave.abort();
+        this.detail = effect.detail;
+        if (effect.state === "closed") this.#wake();
         return this.#emit("state", effect.state, effect.detail);
       case "sent": {
         const sent = { id: effect.id, duplicate: effect.duplicate };
@@ -241,14 +255,67 @@ class Connection {
     }
   }
 
+  /** @param {string} pos @param {import("./runcast.d.ts").RuncastEvent[]} events */
+  #deliverAll(pos, events) {
+    const changes = [];
+    for (const event of events) {
+      if (this.state === "closed") return; // a handler ended it; what is left was not handled
+      const change = this.#deliver(complete(event));
+      if (change) changes.push(change);
+    }
+    this.#taking.add(pos, changes);
+    this.#settleTaken();
+    this.#session.lag();
+    this.#wake();
+  }
+
+  #settleTaken() {
+    for (const pos of this.#taking.handled()) this.#session.handled(pos, this.#now());
+  }
+
+  #wake() {
+    for (const wake of this.#takers) wake();
+    this.#takers.clear();
+  }
+
+  /** @returns {AsyncIterator<import("./runcast.d.ts").Change, void>} */
+  [Symbol.asyncIterator]() {
+    this.#taking.begin();
+    /** What the loop has in hand. @type {ReturnType<Taking["take"]>} */
+    let held;
+    const put = () => {
+      if (held) this.#taking.done(held.lot);
+      held = undefined;
+      this.#input(() => this.#settleTaken());
+    };
+    return {
+      next: async () => {
+        put();
+        for (;;) {
+          held = this.#taking.take();
+          if (held) return { value: held.change };
+          if (this.state === "closed") return { value: undefined, done: true };
+          await new Promise((resolve) => this.#takers.add(() => resolve(undefined)));
+        }
+      },
+      return: async () => {
+        put();
+        return { value: undefined, done: true };
+      },
+    };
+  }
+
   /** @param {import("./runcast.d.ts").RuncastEvent} event */
   #deliver(event) {
     const change = this.#runs.apply(event);
-    if (change === null) return;
+    if (change === null) return null;
+    const entry = change.run ?? change.item;
+    if (entry?.type === "run" || entry?.type === "user") this.#changes.add(entry);
     this.log.push(event.id);
     if (this.log.length > LIMITS.logMax) this.log.splice(0, this.log.length - LIMITS.logMax);
     this.#emit(event.kind, event, change);
     this.#emit("event", event, change);
+    return change;
   }
 
   /** @param {string} what @param {any[]} args */
@@ -287,6 +354,17 @@ class Connection {
     } catch (error) {
       reportError(error);
       if (asking === this.#asking) this.#input((now) => this.#session.closed(1006, "no token could be had", now));
+    }
+  }
+
+  /** What is asked for the session that is open replaces nothing if a newer try overtook it. @param {() => string | Promise<string>} ask */
+  async #renew(ask) {
+    const renewing = (this.#renewing = {});
+    try {
+      const token = await ask();
+      if (renewing === this.#renewing && this.state !== "closed") this.refresh(token);
+    } catch (error) {
+      reportError(error); // the session asks again
     }
   }
 

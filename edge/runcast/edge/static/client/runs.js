@@ -233,6 +233,10 @@ export class Runs {
   #entriesMax;
   /** @type {Map<string, Run>} */
   #runs = new Map();
+  /** Runs by the run that started them, in the order of the stream. @type {Map<string, Set<Run>>} */
+  #below = new Map();
+  /** What is above a run, as far as that leads up. @type {Map<string, string>} */
+  #above = new Map();
   /** @type {Map<string, Entry>} */
   #said = new Map();
   /** Runs and user messages, in the order of the stream. @type {Entry[]} */
@@ -255,9 +259,21 @@ export class Runs {
     return [...this.#runs.values()].filter((run) => !ended(run));
   }
 
+  /** Runs that no run known here started, in the order of the stream. @returns {Run[]} */
+  get roots() {
+    return [...this.#runs.values()].filter((run) => !this.#runs.has(this.#above.get(run.id) ?? ""));
+  }
+
+  /** Runs that this one started, in the order of the stream. @param {string} runId @returns {Run[]} */
+  children(runId) {
+    return [...(this.#below.get(runId) ?? [])];
+  }
+
   /** Drop everything: the stream begins anew. */
   reset() {
     this.#runs.clear();
+    this.#below.clear();
+    this.#above.clear();
     this.#said.clear();
     this.timeline.length = 0;
     this.forgotten = 0;
@@ -275,6 +291,7 @@ export class Runs {
     if (run === undefined) {
       run = newRun(event);
       this.#runs.set(run.id, run);
+      this.#link(run);
       this.#append(run);
     } else if (event.attempt > run.attempt) {
       Object.assign(run, newRun(event));
@@ -306,12 +323,31 @@ export class Runs {
     return { event, run: null, item: said };
   }
 
+  /** Put a run below the one that started it; never below itself, whatever an agent says: a page walks down this tree. @param {Run} run */
+  #link(run) {
+    const parent = run.parentRunId;
+    for (let above = parent; above !== ""; above = this.#above.get(above) ?? "") if (above === run.id) return;
+    if (parent === "") return;
+    this.#above.set(run.id, parent);
+    this.#below.set(parent, (this.#below.get(parent) ?? new Set()).add(run));
+  }
+
+  /** @param {Run} run */
+  #unlink(run) {
+    const parent = this.#above.get(run.id) ?? "";
+    const siblings = this.#below.get(parent);
+    siblings?.delete(run);
+    if (siblings?.size === 0) this.#below.delete(parent);
+    this.#above.delete(run.id);
+  }
+
   /** @param {Entry} entry */
   #append(entry) {
     this.timeline.push(entry);
     if (this.timeline.length <= this.#entriesMax) return;
     const oldest = /** @type {Entry} */ (this.timeline.shift());
     (oldest.type === "run" ? this.#runs : this.#said).delete(oldest.id);
+    if (oldest.type === "run") this.#unlink(oldest);
     this.forgotten += 1;
   }
 }

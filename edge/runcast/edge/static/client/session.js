@@ -20,6 +20,7 @@
 import { Acks } from "./acks.js";
 import { LIMITS } from "./limits.js";
 import { notAfter } from "./position.js";
+import { Renewal } from "./renewal.js";
 import { refused, Sends } from "./sends.js";
 
 /** What may follow what. @type {Readonly<Record<string, Readonly<Record<string, import("./runcast.d.ts").State>>>>} */
@@ -27,7 +28,8 @@ export const TABLE = Object.freeze({
   offline: { due: "connecting", stopped: "closed" },
   connecting: { opened: "resuming", dropped: "offline", barred: "closed", stopped: "closed" },
   resuming: { caught_up: "live", dropped: "offline", barred: "closed", stopped: "closed" },
-  live: { dropped: "offline", barred: "closed", stopped: "closed" },
+  live: { fell_behind: "behind", dropped: "offline", barred: "closed", stopped: "closed" },
+  behind: { caught_up: "live", dropped: "offline", barred: "closed", stopped: "closed" },
   closed: {},
 });
 
@@ -44,6 +46,7 @@ export function comesBack(code) {
  * @typedef {import("./runcast.d.ts").ErrorInfo} ErrorInfo
  * @typedef {{do: "connect"}
  *   | {do: "disconnect", reason: string}
+ *   | {do: "renew"}
  *   | {do: "transmit", frame: Frame}
  *   | {do: "deliver", pos: string, events: import("./runcast.d.ts").RuncastEvent[]}
  *   | {do: "reset", reason: string}
@@ -70,6 +73,8 @@ export class Session {
   #random;
   /** @type {{frameBytesMax: number, pingIntervalMs: number}} */
   #allowed = { frameBytesMax: LIMITS.frameBytesMax, pingIntervalMs: LIMITS.pingIntervalMs };
+  /** Something that came on this connection was left, because the application is a window behind. */
+  #left = false;
   /** Frames flow: `welcome` came. */
   #welcomed = false;
   #tip = "";
@@ -88,6 +93,8 @@ export class Session {
   /** When the unanswered ping is given up. @type {number | null} */
   #pongUntil = null;
   #acks = new Acks();
+  /** @type {Renewal} */
+  #renewal;
   /** @type {Sends} */
   #sends;
 
@@ -108,6 +115,7 @@ export class Session {
     this.#snapshot = snapshot;
     this.#from = from;
     this.#random = random;
+    this.#renewal = new Renewal(random);
     this.#sends = new Sends((tries) => this.#jitter(tries));
     if (!["", "earliest", "latest"].includes(from)) this.#held = from;
   }
@@ -134,7 +142,7 @@ export class Session {
   /** When `tick` is wanted, on the clock of `now`; Infinity when nothing is waited for. */
   deadline() {
     if (this.#state === "closed") return Infinity;
-    const times = [this.#sends.deadline(this.#welcomed), this.#acks.due];
+    const times = [this.#sends.deadline(this.#welcomed), this.#acks.due, this.#renewal.due];
     if (this.#welcomed) {
       times.push(this.#pongUntil ?? this.#heardAt + this.#allowed.pingIntervalMs, this.#drainAt ?? Infinity);
     } else {
@@ -172,6 +180,9 @@ export class Session {
   handled(pos, now) {
     this.#acks.handled(pos, now);
     if (now >= this.#acks.due) this.#acknowledge();
+    if (this.#acks.fullness > LIMITS.behindTo) return;
+    if (this.#left) this.#drop(now, "room");
+    else if (this.#state === "behind") this.#move("caught_up", {});
   }
 
   /** A new token: tell the edge before the old one expires. @param {string} token */
@@ -218,7 +229,7 @@ export class Session {
    * @param {number} now
    */
   receive(frame, size, now) {
-    if (this.#state !== "resuming" && this.#state !== "live") return;
+    if (this.#state === "offline" || this.#state === "connecting" || this.#state === "closed") return;
     this.#heardAt = now;
     this.#pongUntil = null;
     const type = frame?.type;
@@ -228,6 +239,7 @@ export class Session {
     if (!this.#welcomed) return undefined;
     if (type === "batch") return this.#batch(frame, size, now);
     if (type === "sent") return this.#sent(frame, now);
+    if (type === "refreshed") this.#renewal.expires(frame.token_expires_in_ms, now);
     if (type === "drain") this.#drainAt = now + Math.min(LIMITS.drainMaxMs, Math.max(0, Number(frame.reconnect_in_ms) || 0));
     // pong was heard, and that is all it says; a type that is not known here is left to newer clients.
     return undefined;
@@ -262,6 +274,10 @@ export class Session {
     if (this.#state === "closed") return;
     this.#effects.push(...this.#sends.expire(now));
     if (now >= this.#acks.due) this.#acknowledge();
+    if (now >= this.#renewal.due) {
+      this.#renewal.tried(now);
+      this.#effects.push({ do: "renew" });
+    }
     if (this.#state === "offline") {
       if (now >= this.#until) this.#connect(now);
     } else if (!this.#welcomed) {
@@ -304,14 +320,17 @@ export class Session {
     const { frame_bytes_max, window_events, window_bytes, ping_interval_ms } = frame.limits;
     this.#allowed = { frameBytesMax: frame_bytes_max, pingIntervalMs: ping_interval_ms };
     this.#acks.open(window_events, window_bytes);
+    this.#renewal.expires(frame.token_expires_in_ms, now);
     if (!resumed) {
       this.#held = frame.position;
+      this.#acks.reset();
       this.#effects.push({ do: "reset", reason: frame.reason || frame.outcome }, { do: "store", pos: this.#held, force: true });
       if (frame.outcome === "snapshot") this.#effects.push({ do: "snapshot", runs: frame.runs ?? [] });
     } else {
       this.#held ||= frame.position;
     }
     this.#acks.begin(frame.position, now);
+    this.#left = false;
     this.#pump(now);
     this.#catchUp();
   }
@@ -320,10 +339,14 @@ export class Session {
   #batch(frame, size, now) {
     if (typeof frame.prev !== "string" || typeof frame.pos !== "string" || !Array.isArray(frame.events)) {
       this.#drop(now, "frame_invalid");
+    } else if (this.#left || (frame.prev === this.#held && this.#acks.fullness >= 1)) {
+      // The window is full of what earlier connections brought; an edge counts only its own. What comes now is fetched again when there is room.
+      this.#left = true;
+      this.#lag();
     } else if (frame.prev === this.#held) {
       this.#held = frame.pos;
       this.#attempts = 0;
-      this.#acks.arrived(frame.events.length, size);
+      this.#acks.arrived(frame.pos, frame.events.length, size);
       this.#effects.push({ do: "deliver", pos: frame.pos, events: frame.events });
       this.#catchUp();
     } else if (notAfter(frame.pos, this.#held)) {
@@ -402,6 +425,15 @@ export class Session {
     this.#move("caught_up", {});
   }
 
+  /** The application has taken what was delivered, as far as it will for now: is it behind? */
+  lag() {
+    if (this.#welcomed) this.#lag();
+  }
+
+  #lag() {
+    if (this.#state === "live" && this.#acks.fullness >= LIMITS.behindFrom) this.#move("fell_behind", { reason: "untaken" });
+  }
+
   /** Leave this socket and come back. @param {number} now @param {string} reason */
   #drop(now, reason) {
     this.#acknowledge();
@@ -423,6 +455,7 @@ export class Session {
     this.#acknowledge();
     this.#drainAt = null;
     this.#pongUntil = null;
+    this.#renewal.stop();
     this.#sends.disconnected();
     this.#move("dropped", { ...why, retryInMs: this.#until - now });
   }

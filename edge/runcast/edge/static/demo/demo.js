@@ -2,39 +2,69 @@
  * The demo page: a person asks, and watches the run that answers. It keeps no state of its own: a reload shows everything again, from the
  * stream.
  *
- * `?user=` chooses the user (default: a guest of this browser), `?thread=` a conversation (default: all are shown, and "main" is asked in),
- * `?group=` the agent group that is asked (default: "demo").
+ * `?user=` chooses the user (default: a guest of this browser), `?thread=` the conversation (default: "main", or the newest when nothing was
+ * said there), `?group=` the agent group that is asked (default: "demo").
  * `window.runcast` is the connection, for tests and for the curious.
  */
 
 import { connect, devToken, newId } from "/client/runcast.js";
+import { Announcer } from "./announcer.js";
 import { setText } from "./dom.js";
-import { RunView, SaidView } from "./view.js";
+import { Notes } from "./notes.js";
+import { ThreadList } from "./threadlist.js";
+import { MAIN, threadOf, threadsOf } from "./threads.js";
+import { Timeline } from "./timeline.js";
+import { SaidView } from "./view.js";
+import { closedWords, stateWords } from "./words.js";
 
 /** How near to the end of the page a reader is taken along by what is new, pixels. */
 const FOLLOW_PX = 120;
+/** How long the connection is away before that is read out, milliseconds: most are back by then. */
+const AWAY_SAID_MS = 3_000;
 
 const query = new URLSearchParams(location.search);
 const user = query.get("user") || guest();
 const group = query.get("group") || "demo";
-const thread = query.get("thread") || "main";
-const onlyThread = query.has("thread");
 
 /** @template {HTMLElement} T @param {string} id @returns {T} */
 const byId = (id) => /** @type {T} */ (document.getElementById(id));
-const timeline = byId("timeline");
 const outgoing = byId("outgoing");
 const stop = /** @type {HTMLButtonElement} */ (byId("stop"));
 const question = /** @type {HTMLTextAreaElement} */ (byId("question"));
 
-/** Views by the id of what they show. @type {Map<string, RunView | SaidView>} */
-const views = new Map();
-/** What was asked here and has not come back in the stream. @type {Map<string, SaidView>} */
+/** The conversation that is shown. */
+let thread = query.get("thread") || MAIN;
+/** Whether somebody chose it. */
+let chosen = query.has("thread");
+/** Conversations in which something was said while another was looked at. @type {Set<string>} */
+const unread = new Set();
+/** What was asked here and has not come back in the stream. @type {Map<string, {view: SaidView, thread: string}>} */
 const pending = new Map();
 /** Runs that were asked to stop. @type {Set<string>} */
 const stopping = new Set();
 let scheduled = false;
 let everLive = false;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let awayTimer;
+let awaySaid = false;
+
+const announcer = new Announcer(byId("announcement"));
+const notes = new Notes();
+const timeline = new Timeline(byId("timeline"), notes, {
+  answer: (run, request, value) => {
+    question.focus(); // what was pressed goes away
+    return rc.answer(run, request, value).then(
+      () => true,
+      (error) => {
+        // Closed: another device was faster, or the run asks no more. The stream shows it.
+        if (error.code !== "request_closed") refused(error);
+        return error.code === "request_closed";
+      },
+    );
+  },
+  again: ({ text, group: asked }) => ask(text, asked || group),
+});
+const threadList = new ThreadList(byId("thread-list"), addressOf, choose);
 
 const rc = connect("/v1/ws", { token: devToken(user), from: "earliest" });
 /** @type {any} */ (window).runcast = rc;
@@ -42,34 +72,42 @@ setText(byId("user"), user);
 
 // --- what comes ---
 
-rc.on("event", schedule);
-rc.on("event", ({ kind, data }, { run }) => {
+rc.on("event", (event, { run }) => {
+  notes.take(event, run, (id) => rc.runs.get(id));
+  schedule();
   if (rc.state !== "live") return; // history is shown, not read out
-  if (kind === "agent_started") announce("An agent has started.");
-  else if (kind === "tool_executing") announce(data.purpose || `Running ${data.tool}.`);
-  else if (kind === "agent_completed") announce(run?.messages.length ? "The answer is complete." : "The run is complete.");
-  else if (kind === "input_requested") announce(`The agent asks: ${data.prompt ?? ""}`);
-  else if (kind === "agent_error") announce(data.message ?? "Something failed.");
-  else if (kind === "run_cancelled") announce("The run was stopped.");
-  else if (kind === "run_lost") announce("The agent went away; the run is lost.");
+  if (threadOf(event) === thread) tell(event, run);
+  else if (!["agent_thinking", "tool_executing", "tool_completed", "agent_response"].includes(event.kind)) unread.add(threadOf(event));
 });
 rc.on("user_message", ({ id }) => {
-  pending.get(id)?.element.remove();
+  pending.get(id)?.view.element.remove();
   pending.delete(id);
 });
 rc.on("reset", (reason) => {
   // A page that showed nothing has lost nothing.
-  if (views.size > 0) notice(`This view could not be continued (${reason}). What is still kept is shown again from its beginning.`);
-  timeline.replaceChildren();
-  views.clear();
+  if (everLive) notice(`This view could not be continued (${reason}). What is still kept is shown again from its beginning.`);
+  timeline.clear();
+  notes.reset();
   schedule();
 });
-rc.on("error", ({ retry, message }) => retry || notice(message, "bad"));
+rc.on("error", ({ retry, message }) => retry || rc.state === "closed" || notice(message, "bad"));
 rc.on("state", showState);
 addEventListener("offline", () => showState(rc.state));
 addEventListener("online", () => showState(rc.state));
 showState(rc.state);
 schedule();
+
+/** Say what a person would see happen. @param {import("/client/runcast.js").RuncastEvent} event @param {import("/client/runcast.js").Run | null} run */
+function tell({ kind, data }, run) {
+  if (kind === "input_requested") announcer.say(`The agent asks: ${data.prompt ?? ""}`);
+  else if (kind === "agent_error") announcer.say(`Error: ${data.message ?? "something failed."}`);
+  else if (kind === "tool_executing") announcer.hint(data.purpose || `Running ${data.tool}.`);
+  else if (run === null || run.parentRunId !== "") return; // of sub-agents, what they ask and what fails is enough
+  else if (kind === "agent_started") announcer.say("An agent has started.");
+  else if (kind === "agent_completed") announcer.say(run.messages.length > 0 ? "The answer is complete." : "The run is complete.");
+  else if (kind === "run_cancelled") announcer.say("The run was stopped.");
+  else if (kind === "run_lost") announcer.say("The agent went away; the run is lost.");
+}
 
 /** Show the newest state once for all events of a moment. */
 function schedule() {
@@ -84,47 +122,23 @@ function show() {
   scheduled = false;
   const page = document.documentElement;
   const follow = page.scrollHeight - page.clientHeight - page.scrollTop < FOLLOW_PX;
-  const entries = rc.runs.timeline.filter((entry) => !onlyThread || entry.thread === thread);
-  const answered = new Set(entries.map((entry) => (entry.type === "run" ? entry.replyTo : "")));
-  const shown = new Set(entries.map((entry) => entry.id));
-  for (const [id, view] of views) {
-    if (shown.has(id)) continue;
-    view.element.remove();
-    views.delete(id);
-  }
-  let asked = "";
-  entries.forEach((entry, index) => {
-    let view = views.get(entry.id);
-    if (entry.type === "user") {
-      if (!(view instanceof SaidView)) {
-        view = new SaidView(entry, "said");
-        views.set(entry.id, view);
-        timeline.append(view.element);
-      }
-      asked = entry.text;
-      view.sync(index === entries.length - 1 && !answered.has(entry.id));
-    } else {
-      if (!(view instanceof RunView) || view.attempt !== entry.attempt) {
-        const made = new RunView(entry, (request, value) => {
-          question.focus(); // what was pressed goes away
-          // Closed: another device was faster, or the run asks no more. The stream shows it.
-          rc.answer(entry, request, value).catch((error) => error.code === "request_closed" || refused(error));
-        });
-        if (view) view.element.replaceWith(made.element);
-        else timeline.append(made.element);
-        view = made;
-        views.set(entry.id, view);
-      }
-      view.sync(entry, asked);
-    }
-  });
-  byId("welcome").hidden = entries.length > 0 || pending.size > 0;
+  notes.prune((id) => rc.runs.get(id) !== undefined);
+  const entries = rc.runs.timeline.filter((entry) => threadOf(entry) === thread);
+  timeline.sync(entries);
+  const threads = threadsOf(rc.runs.timeline, thread);
+  threadList.sync(threads, thread, unread);
+  const title = threads.find(({ id }) => id === thread)?.title ?? "";
+  setText(byId("topic"), title);
+  document.title = entries.length > 0 ? `${title} - Runcast` : "Runcast demo";
+  const empty = entries.length === 0 && outgoing.childElementCount === 0;
+  byId("welcome").hidden = !empty;
   showStop();
-  if (follow && (entries.length > 0 || pending.size > 0)) page.scrollTop = page.scrollHeight;
+  if (follow && !empty) page.scrollTop = page.scrollHeight;
 }
 
+/** The newest run that nobody started but a person: with it, all below it ends. */
 function openRun() {
-  return rc.runs.open.findLast((run) => !onlyThread || run.thread === thread);
+  return rc.runs.open.findLast((run) => threadOf(run) === thread && rc.runs.get(run.parentRunId) === undefined);
 }
 
 function showStop() {
@@ -138,24 +152,85 @@ function showStop() {
 
 /** @param {import("/client/runcast.js").State} state @param {import("/client/runcast.js").StateDetail} [detail] */
 function showState(state, detail = {}) {
+  if (state === "live" && !everLive) settle();
   everLive ||= state === "live";
-  const words = {
-    connecting: everLive ? "Reconnecting, nothing is lost" : "Connecting",
-    resuming: everLive ? "Catching up, nothing is lost" : "Catching up",
-    live: "Live",
-    offline: navigator.onLine ? "Reconnecting, nothing is lost" : "No network; nothing is lost",
-    closed: `Disconnected: ${detail.reason || "for good"}. Reload to try again.`,
-  };
+  const words = stateWords(state, detail, { before: everLive, online: navigator.onLine });
   byId("connection").dataset.state = state === "connecting" && everLive ? "reconnecting" : state;
-  setText(byId("connection-text"), words[state]);
+  setText(byId("connection-text"), words);
+  if (state === "closed") showClosed(detail);
+  // Only an absence that lasts is read out, and only after one the return.
+  if (state === "live") {
+    clearTimeout(awayTimer);
+    awayTimer = undefined;
+    if (awaySaid) announcer.say("Connected again.");
+    awaySaid = false;
+  } else if (everLive && state !== "closed" && awayTimer === undefined) {
+    awayTimer = setTimeout(() => {
+      awaySaid = true;
+      announcer.say(byId("connection-text").textContent ?? "");
+    }, AWAY_SAID_MS);
+  }
 }
+
+/** @param {import("/client/runcast.js").StateDetail} detail */
+function showClosed(detail) {
+  clearTimeout(awayTimer);
+  const { heading, advice, said } = closedWords(detail);
+  setText(byId("closed-heading"), heading);
+  setText(byId("closed-advice"), advice);
+  setText(byId("closed-said"), said && `The server says: ${said}`);
+  byId("closed").hidden = false;
+  /** @type {HTMLButtonElement} */ (byId("send")).disabled = true;
+  notice("");
+}
+
+/** Caught up for the first time: who chose no conversation is shown one in which something was said. */
+function settle() {
+  if (chosen || rc.runs.timeline.length === 0 || rc.runs.timeline.some((entry) => threadOf(entry) === MAIN)) return;
+  showThread(threadsOf(rc.runs.timeline, MAIN).find(({ id }) => id !== MAIN)?.id ?? MAIN);
+}
+
+// --- conversations ---
+
+/** @param {string} id */
+function addressOf(id) {
+  const address = new URLSearchParams(location.search);
+  address.set("thread", id);
+  return `?${address}`;
+}
+
+/** @param {string} id */
+function choose(id) {
+  chosen = true;
+  if (id !== thread) history.pushState(null, "", addressOf(id));
+  showThread(id);
+  byId("threads").hidePopover();
+  question.focus();
+}
+
+/** @param {string} id */
+function showThread(id) {
+  unread.delete(id);
+  if (id !== thread) {
+    thread = id;
+    timeline.clear();
+    outgoing.replaceChildren(...[...pending.values()].filter((each) => each.thread === id).map(({ view }) => view.element));
+    notice("");
+  }
+  show();
+  document.documentElement.scrollTop = document.documentElement.scrollHeight;
+}
+
+byId("new-thread").addEventListener("click", () => choose(newId()));
+addEventListener("popstate", () => showThread(new URLSearchParams(location.search).get("thread") || MAIN));
 
 // --- what goes ---
 
+byId("reload").addEventListener("click", () => location.reload());
 byId("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = question.value.trim();
-  if (text === "") return;
+  if (text === "" || rc.state === "closed") return;
   question.value = "";
   ask(text);
 });
@@ -180,23 +255,23 @@ stop.addEventListener("click", () => {
   });
 });
 
-/** @param {string} text */
-function ask(text) {
+/** @param {string} text @param {string} [of] the agent group that is asked */
+function ask(text, of = group) {
   const id = newId();
   const view = new SaidView({ id, text, at: Date.now() }, "sending");
-  pending.set(id, view);
+  pending.set(id, { view, thread });
   outgoing.append(view.element);
   notice("");
   schedule();
   byId("welcome").hidden = true;
   document.documentElement.scrollTop = document.documentElement.scrollHeight;
   question.focus();
-  rc.send({ id, group, thread, text }).catch((error) => {
+  rc.send({ id, group: of, thread, text }).catch((error) => {
     const why = error.definite ? "Not sent" : "Perhaps not sent";
     view.failed(`${why}: ${error.message}`, () => {
       view.element.remove();
       pending.delete(id);
-      ask(text);
+      ask(text, of);
     });
   });
 }
@@ -212,11 +287,6 @@ function notice(text, tone = "") {
   box.hidden = text === "";
   box.dataset.tone = tone;
   setText(box, text);
-}
-
-/** @param {string} text */
-function announce(text) {
-  setText(byId("announcement"), text);
 }
 
 /** This browser's guest: the same in all its tabs. Without storage, a new one for each page. */

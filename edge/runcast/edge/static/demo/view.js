@@ -1,19 +1,18 @@
 /**
- * How runs and what users said look. Each view owns one list item; `sync` brings it to the newest state.
+ * How runs and what users said look. Each view owns one list item; `sync` brings it to the newest state. A run that another one started
+ * stands inside it, where it began, folded once it has ended.
  *
- * Hooks for tests: `data-testid` says what an element is; runs carry `data-run-id`, `data-attempt`, `data-status`; tools `data-tool`,
- * `data-tool-call-id`, `data-status`; questions `data-request-id`, `data-status`; messages `data-message-id`, `data-final`; what users said `data-id`, `data-state`.
+ * Hooks for tests: `data-testid` says what an element is; runs carry `data-run-id`, `data-attempt`, `data-status`, `data-child`; what users
+ * said `data-id`, `data-state`. Those of what stands in a run: `items.js`.
  *
  * @typedef {import("/client/runcast.js").Run} Run
- * @typedef {import("/client/runcast.js").Tool} Tool
- * @typedef {import("/client/runcast.js").Message} Message
- * @typedef {import("/client/runcast.js").RunError} RunError
- * @typedef {import("/client/runcast.js").InputRequest} InputRequest
  * @typedef {import("/client/runcast.js").Item} Item
  * @typedef {import("/client/runcast.js").UserMessage} UserMessage
+ * @typedef {import("./notes.js").RunNotes} RunNotes
  */
 
-import { duration, element, GrowingText, placesIn, setAttribute, setText, valueElement } from "./dom.js";
+import { duration, element, placesIn, setAttribute, setText } from "./dom.js";
+import { CustomView, ErrorView, MessageView, RequestView, ToolView } from "./items.js";
 
 /** What a run's status is called. */
 const RUN_WORDS = {
@@ -23,15 +22,6 @@ const RUN_WORDS = {
   cancelled: "Stopped",
   failed: "Failed",
   lost: "Lost",
-};
-
-/** A tool's status: mark and word. @type {Record<string, [string, string]>} */
-const TOOL_WORDS = {
-  running: ["●", "running"],
-  ok: ["✓", "done"],
-  error: ["✕", "failed"],
-  cancelled: ["■", "cancelled"],
-  lost: ["?", "unknown"],
 };
 
 /** What a user said. */
@@ -45,7 +35,7 @@ export class SaidView {
     this.element = element(
       "li",
       { class: "said", "data-testid": "user-message", "data-id": said.id, "data-state": state },
-      element("p", { class: "words" }, element("span", { class: "spoken" }, "You asked: "), said.text),
+      element("h3", { class: "words" }, element("span", { class: "spoken" }, "You asked: "), said.text),
       this.#aside,
     );
     if (state === "sending") setText(this.#aside, "Sending");
@@ -69,59 +59,112 @@ export class SaidView {
 /** One attempt of a run. */
 export class RunView {
   attempt;
+  isChild;
   #status = element("span", { "data-testid": "run-status" });
   #took = element("span", { class: "took" });
   #title = element("span", { class: "title" });
+  #thoughtsCount = element("span", {});
+  #thoughtsList = element("ol", {});
+  #thoughts = element("details", { class: "thoughts", "data-testid": "thoughts", hidden: true }, element("summary", {}, "Thinking ", this.#thoughtsCount), this.#thoughtsList);
   #items = element("div", { class: "items" });
   #thinking = element("p");
   #steps = element("span", { class: "steps" });
   #progress = element("progress", { max: 1, "aria-label": "Progress", "data-testid": "progress" });
   #thinkingBox = element("div", { class: "thinking", "data-testid": "thinking" }, element("div", { class: "line" }, this.#thinking, this.#steps), this.#progress);
   #ending = element("p", { class: "ending", "data-testid": "ending", hidden: true });
-  #sources = element("section", { class: "sources", "data-testid": "sources", hidden: true });
+  #retry = element("button", { type: "button", class: "retry", "data-testid": "retry", hidden: true }, "Try again");
+  #sources = element("section", { class: "sources", "data-testid": "sources", "aria-label": "Sources", hidden: true });
   /** By item. @type {{sync: (run: Run) => void}[]} */
   #views = [];
+  /** Children shown. @type {Set<Element>} */
+  #children = new Set();
+  #body;
+  #foldedByItself = false;
   #answer;
 
   /**
    * @param {Run} run
-   * @param {(request: InputRequest, value: unknown) => void} answer
+   * @param {boolean} isChild it stands inside the run that started it
+   * @param {{answer: import("./items.js").Answer, retry: () => void}} does what its buttons do
    */
-  constructor(run, answer) {
+  constructor(run, isChild, { answer, retry }) {
     this.attempt = run.attempt;
+    this.isChild = isChild;
     this.#answer = answer;
+    this.#retry.addEventListener("click", retry);
     const head = element(
-      "div",
+      isChild ? "summary" : "div",
       { class: "head" },
       element("span", { class: "agent" }, run.agent || "Agent"),
       element("span", { class: "status" }, element("span", { class: "dot", "aria-hidden": "true" }), this.#status),
       this.#took,
       this.#title,
     );
+    const parts = [head, this.#thoughts, this.#items, this.#thinkingBox, this.#ending, this.#retry, this.#sources];
+    const label = `${isChild ? "Sub-agent" : "Run of"} ${run.agent || "an agent"}`;
+    this.#body = isChild ? element("details", { open: true }, ...parts) : element("article", { "aria-label": label }, ...parts);
     this.element = element(
       "li",
-      { class: "run", "data-testid": "run", "data-run-id": run.id, "data-attempt": run.attempt, "data-child": run.parentRunId !== "" },
-      element("article", { "aria-label": `Run of ${run.agent || "an agent"}` }, head, this.#items, this.#thinkingBox, this.#ending, this.#sources),
+      { class: "run", "data-testid": "run", "data-run-id": run.id, "data-attempt": run.attempt, "data-child": isChild },
+      this.#body,
     );
   }
 
-  /** @param {Run} run @param {string} asked what it answers: a title that repeats it is not shown */
-  sync(run, asked) {
+  /**
+   * @param {Run} run
+   * @param {{asked: string, notes: Readonly<RunNotes>, children: Map<string, RunView>, mayRetry: boolean}} about `asked`: what it answers, a
+   *   title that repeats it is not shown; `children`: views of its sub-agents; `mayRetry`: the same could be asked again
+   */
+  sync(run, { asked, notes, children, mayRetry }) {
     setAttribute(this.element, "data-status", run.status);
     setText(this.#status, RUN_WORDS[run.status]);
     setText(this.#took, run.endedAt === null || run.startedAt === null ? "" : duration(run.endedAt - run.startedAt));
     setText(this.#title, plainly(asked).startsWith(plainly(run.title)) ? "" : run.title);
     this.#title.hidden = this.#title.textContent === "";
-    this.#syncThinking(run);
+    this.#syncThinking(run, notes);
     run.items.forEach((item, index) => {
+      this.#adopt(notes, children, index);
       this.#views[index] ??= this.#make(item);
       this.#views[index].sync(run);
     });
+    this.#adopt(notes, children, run.items.length);
     if (run.endedAt !== null) this.#syncEnd(run);
+    this.#retry.hidden = !(mayRetry && (run.status === "failed" || run.status === "lost" || run.status === "cancelled"));
+    this.#fold(run);
   }
 
-  /** @param {Run} run */
-  #syncThinking({ thinking, endedAt, status }) {
+  /** Show the children that began when there were no more than `upTo` items. @param {Readonly<RunNotes>} notes @param {Map<string, RunView>} children @param {number} upTo */
+  #adopt(notes, children, upTo) {
+    for (const { id, at } of notes.children) {
+      const child = children.get(id)?.element;
+      if (at > upTo || child === undefined || this.#children.has(child)) continue;
+      this.#children.add(child);
+      if (child.parentElement?.closest(".run") === this.element) continue; // a further attempt has taken its place already
+      const list = this.#items.lastElementChild;
+      if (list?.className === "children") list.append(child);
+      else this.#items.append(element("ol", { class: "children", "aria-label": "Sub-agents" }, child));
+    }
+  }
+
+  /** A child that ended well is folded, once: who unfolds it has it open. @param {Run} run */
+  #fold(run) {
+    if (!this.isChild || this.#foldedByItself || run.status !== "completed") return;
+    this.#foldedByItself = true;
+    if (!this.#body.contains(document.activeElement)) this.#body.removeAttribute("open");
+  }
+
+  /** @param {Run} run @param {Readonly<RunNotes>} notes */
+  #syncThinking({ thinking, endedAt, status }, { thoughts, forgotten }) {
+    const past = endedAt === null ? thoughts.slice(0, -1) : thoughts;
+    this.#thoughts.hidden = past.length === 0;
+    const count = past.length + forgotten;
+    setText(this.#thoughtsCount, count === 1 ? "(1 step)" : `(${count} steps)`);
+    if (this.#thoughtsList.childElementCount !== past.length || forgotten > 0) {
+      past.forEach((text, index) => {
+        const line = this.#thoughtsList.children[index] ?? this.#thoughtsList.appendChild(element("li"));
+        setText(line, text);
+      });
+    }
     // While a person is asked, nothing moves: what was done last, and what was left then, would be said about the waiting.
     this.#thinkingBox.hidden = thinking === null || endedAt !== null || status === "waiting";
     if (thinking === null) return;
@@ -148,141 +191,37 @@ export class RunView {
       const rows = places.map(({ name, place }) =>
         element("li", { "data-testid": "source" }, element("cite", { class: "place" }, place), element("span", {}, name)),
       );
-      this.#sources.replaceChildren(element("h3", {}, "Sources"), element("ol", {}, ...rows));
+      this.#sources.replaceChildren(element("p", { class: "label" }, "Sources"), element("ol", {}, ...rows));
       this.#sources.hidden = false;
     }
   }
 
   /** @param {Item} item */
   #make(item) {
+    if (item.type === "tool") {
+      const view = new ToolView(item);
+      const list = this.#items.lastElementChild;
+      if (list?.className === "tools") list.append(view.element);
+      else this.#items.append(element("ol", { class: "tools", "aria-label": "Tools" }, view.element));
+      return view;
+    }
+    const view = this.#viewOf(item);
+    this.#items.append(view.element);
+    return view;
+  }
+
+  /** @param {Exclude<Item, {type: "tool"}>} item */
+  #viewOf(item) {
     switch (item.type) {
-      case "tool": {
-        const view = new ToolView(item);
-        const list = this.#items.lastElementChild;
-        if (list?.className === "tools") list.append(view.element);
-        else this.#items.append(element("ol", { class: "tools", "aria-label": "Tools" }, view.element));
-        return view;
-      }
-      case "message": {
-        const view = new MessageView(item);
-        this.#items.append(view.element);
-        return view;
-      }
+      case "message":
+        return new MessageView(item);
       case "error":
-        this.#items.append(trouble(item));
-        break;
-      case "input": {
-        const view = new RequestView(item, this.#answer);
-        this.#items.append(view.element);
-        return view;
-      }
-      case "custom":
-        this.#items.append(
-          element("div", { class: "custom", "data-testid": "custom" }, item.name, valueElement(item.data ?? null)),
-        );
+        return new ErrorView(item);
+      case "input":
+        return new RequestView(item, this.#answer);
+      default:
+        return new CustomView(item);
     }
-    return { sync() {} };
-  }
-}
-
-class ToolView {
-  #tool;
-  #mark = element("span", { class: "mark", "aria-hidden": "true" });
-  #word = element("span", { class: "spoken" });
-  #took = element("span", { class: "took" });
-  #result = element("div");
-  #shown = "";
-
-  /** @param {Tool} tool */
-  constructor(tool) {
-    this.#tool = tool;
-    const summary = element(
-      "summary",
-      {},
-      this.#mark,
-      element("span", { class: "name" }, tool.tool),
-      element("span", { class: "purpose" }, tool.purpose),
-      element("span", {}, this.#word, this.#took),
-    );
-    const inside = element("div", { class: "inside" });
-    if (tool.args !== undefined) inside.append(element("h4", {}, "Arguments"), valueElement(tool.args, { "data-testid": "tool-args" }));
-    inside.append(this.#result);
-    this.element = element(
-      "li",
-      { class: "tool", "data-testid": "tool", "data-tool": tool.tool, "data-tool-call-id": tool.callId },
-      element("details", {}, summary, inside),
-    );
-  }
-
-  sync() {
-    const { status, durationMs, error, result } = this.#tool;
-    if (status === this.#shown) return;
-    this.#shown = status;
-    const [mark, word] = TOOL_WORDS[status] ?? ["?", status];
-    setAttribute(this.element, "data-status", status);
-    setText(this.#mark, mark);
-    setText(this.#word, `${word} `);
-    setText(this.#took, durationMs === null ? "" : duration(durationMs));
-    if (error) this.#result.append(element("h4", {}, "Error"), element("p", { "data-testid": "tool-error" }, error));
-    if (result !== undefined) {
-      this.#result.append(element("h4", {}, "Result"), valueElement(result, { "data-testid": "tool-result" }));
-    }
-  }
-}
-
-class MessageView {
-  #message;
-  #text;
-
-  /** @param {Message} message */
-  constructor(message) {
-    this.#message = message;
-    this.element = element("div", { class: "message", "data-testid": "message", "data-message-id": message.id });
-    this.#text = new GrowingText(this.element);
-  }
-
-  /** @param {Run} run */
-  sync(run) {
-    this.#text.sync(this.#message.text);
-    this.#text.caret(!this.#message.final && run.endedAt === null);
-    setAttribute(this.element, "data-final", String(this.#message.final));
-  }
-}
-
-class RequestView {
-  #request;
-  #choices = element("form", { class: "choices" });
-  #outcome = element("p", { class: "outcome", "data-testid": "request-outcome", hidden: true });
-
-  /** @param {InputRequest} request @param {(request: InputRequest, value: unknown) => void} answer */
-  constructor(request, answer) {
-    this.#request = request;
-    this.element = element("div", { class: "request", "data-testid": "request", "data-request-id": request.requestId }, element("p", {}, request.prompt), this.#choices, this.#outcome);
-    /** @type {[string, unknown][]} */
-    const choices = request.inputType === "approval" ? [["Yes", true], ["No", false]] : request.options.map((option) => [option, option]);
-    for (const [word, value] of choices) {
-      const button = element("button", { type: "button" }, word);
-      button.addEventListener("click", () => answer(request, value));
-      this.#choices.append(button);
-    }
-    if (choices.length === 0) {
-      const input = /** @type {HTMLInputElement} */ (element("input", { name: "answer", required: true, "aria-label": request.prompt }));
-      this.#choices.append(input, element("button", {}, "Answer"));
-      this.#choices.addEventListener("submit", (event) => {
-        event.preventDefault();
-        answer(request, input.value);
-      });
-    }
-  }
-
-  sync() {
-    const { status, value } = this.#request;
-    setAttribute(this.element, "data-status", status);
-    this.#choices.hidden = status !== "open";
-    this.#outcome.hidden = status === "open";
-    const said = value === true ? "Yes" : value === false ? "No" : typeof value === "string" ? value : JSON.stringify(value ?? null);
-    const words = status === "answered" ? "Answered" : status === "defaulted" ? "Not answered in time; assumed" : "";
-    setText(this.#outcome, words ? `${words}: ${said}` : "Not asked any more.");
   }
 }
 
@@ -294,15 +233,4 @@ function plainly(text) {
 /** @param {string} text */
 function sentence(text) {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
-}
-
-/** @param {RunError} error */
-function trouble(error) {
-  const made = element(
-    "div",
-    { class: "trouble", "data-testid": "error", "data-severity": error.severity },
-    element("p", {}, error.message || error.category || "Something failed.", error.retrying ? " It is trying again." : ""),
-  );
-  if (error.suggestions.length > 0) made.append(element("ul", {}, ...error.suggestions.map((text) => element("li", {}, text))));
-  return made;
 }

@@ -1,0 +1,104 @@
+/** The pure parts of the demo page: conversations, what is remembered of runs, and what states and close codes are called. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { complete, Runs } from "../../edge/runcast/edge/static/client/runs.js";
+import { Notes, THOUGHTS_MAX } from "../../edge/runcast/edge/static/demo/notes.js";
+import { MAIN, threadsOf, UNTITLED } from "../../edge/runcast/edge/static/demo/threads.js";
+import { closedWords, stateWords } from "../../edge/runcast/edge/static/demo/words.js";
+
+/** Apply events, as the page does; `kind` and whatever else is given. */
+function feed(events, notes = new Notes()) {
+  const runs = new Runs(1_000);
+  events.forEach((given, index) => {
+    const change = runs.apply(complete({ id: `e${index}`, attempt: 1, ...given }));
+    if (change) notes.take(change.event, change.run, (id) => runs.get(id));
+  });
+  return { runs, notes };
+}
+
+const said = (text, thread) => ({ kind: "user_message", thread, data: { text } });
+const begun = (run_id, more = {}) => ({ kind: "agent_started", run_id, seq: 1, ...more });
+const thought = (run_id, seq, text, more = {}) => ({ kind: "agent_thinking", run_id, seq, data: { text }, ...more });
+
+test("a conversation is called by the first thing said in it, and the newest comes first", () => {
+  const { runs } = feed([said("the  first\nline", "a"), said("another", "b"), said("later", "a")]);
+  assert.deepEqual(
+    threadsOf(runs.timeline, "b").map(({ id, title }) => [id, title]),
+    [["a", "the first line"], ["b", "another"]],
+  );
+});
+
+test("what names no thread is in the main conversation, and a run's title serves where nobody said anything", () => {
+  const { runs } = feed([begun("r", { data: { title: "Nightly report" } })]);
+  assert.deepEqual(threadsOf(runs.timeline, MAIN), [{ id: MAIN, title: "Nightly report", activity: "working" }]);
+});
+
+test("an empty conversation is listed while it is shown", () => {
+  const { runs } = feed([said("x", "a")]);
+  assert.deepEqual(threadsOf(runs.timeline, "new")[0], { id: "new", title: UNTITLED, activity: "" });
+  assert.equal(threadsOf(runs.timeline, "a").length, 1);
+});
+
+test("a question outweighs work, and what a sub-agent does moves no conversation up", () => {
+  const { runs } = feed([
+    begun("p", { thread: "a" }),
+    said("x", "b"),
+    begun("c", { thread: "a", parent_run_id: "p" }),
+    { kind: "input_requested", run_id: "c", seq: 2, thread: "a", data: { request_id: "q" } },
+  ]);
+  assert.deepEqual(
+    threadsOf(runs.timeline, "b").map(({ id, activity }) => [id, activity]),
+    [["b", ""], ["a", "waiting"]],
+  );
+});
+
+test("thoughts are kept once each, the oldest go, and a higher attempt begins anew", () => {
+  const many = Array.from({ length: THOUGHTS_MAX + 2 }, (_, index) => thought("r", index + 3, `t${index}`));
+  const { notes } = feed([begun("r"), thought("r", 2, "t0"), ...many]);
+  assert.equal(notes.of("r").thoughts.length, THOUGHTS_MAX);
+  assert.equal(notes.of("r").forgotten, 2);
+  assert.equal(notes.of("r").thoughts[0], "t2");
+  const again = feed([begun("r"), thought("r", 2, "old"), begun("r", { attempt: 2 }), thought("r", 2, "new", { attempt: 2 })]);
+  assert.deepEqual(again.notes.of("r").thoughts, ["new"]);
+});
+
+test("where a sub-agent began is told by what its parent had done before", () => {
+  const tool = { kind: "tool_executing", run_id: "p", seq: 2, data: { tool_call_id: "t1", tool: "search" } };
+  const { notes, runs } = feed([begun("p"), tool, begun("c", { parent_run_id: "p" }), thought("c", 2, "x", { parent_run_id: "p" })]);
+  assert.deepEqual(notes.of("p").children, [{ id: "c", at: 1 }]);
+  notes.prune((id) => id !== "p" && runs.get(id) !== undefined);
+  assert.deepEqual(notes.of("p").children, []);
+  assert.deepEqual(notes.of("c").thoughts, ["x"]);
+});
+
+test("states are called by what they mean", () => {
+  const seen = { before: true, online: true };
+  assert.equal(stateWords("connecting", {}, { before: false, online: true }), "Connecting");
+  assert.equal(stateWords("connecting", {}, seen), "Reconnecting, nothing is lost");
+  assert.equal(stateWords("offline", { code: 1006 }, seen), "Reconnecting, nothing is lost");
+  assert.equal(stateWords("offline", { code: 1006 }, { before: true, online: false }), "No network, nothing is lost");
+  assert.match(stateWords("offline", { code: 4011 }, seen), /Too many pages/);
+  assert.equal(stateWords("resuming", {}, seen), "Catching up, nothing is lost");
+});
+
+test("a close for good says what to do, in words for people", () => {
+  assert.match(closedWords({ code: 4501, reason: "x" }).advice, /Sign in again/);
+  assert.deepEqual(closedWords({ code: 4506, reason: "revoked: stolen laptop" }).said, "revoked: stolen laptop");
+  assert.match(closedWords({ code: 4506 }).heading, /access was ended/);
+  for (const code of [1009, 4500, 4501, 4502, 4503, 4504, 4505, 4506, 4999, 0]) {
+    const { heading, advice } = closedWords({ code });
+    assert.ok(heading && advice, String(code));
+    assert.doesNotMatch(heading + advice, /\b(token|frame|socket|4\d\d\d)\b/);
+  }
+});
+
+test("a sub-agent that is heard of before its parent is its child all the same", () => {
+  const { notes, runs } = feed([begun("c", { parent_run_id: "p" })]);
+  notes.prune((id) => runs.get(id) !== undefined);
+  assert.deepEqual(notes.of("p").children, [{ id: "c", at: 0 }]);
+  const whole = feed([begun("c", { parent_run_id: "p" }), begun("p"), thought("p", 2, "x")]);
+  assert.deepEqual(whole.notes.of("p").children, [{ id: "c", at: 0 }]);
+  assert.deepEqual(whole.notes.of("p").thoughts, ["x"]);
+});

@@ -1,0 +1,67 @@
+"""The npm package of the browser client: what it holds, how much a page loads, and that it is the client."""
+
+import gzip
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from test_node import CLIENT, HERE, find_node
+
+from runcast.wire import VERSION
+
+PACK = HERE.parents[1] / "edge/pack.mjs"
+
+GZIPPED_BYTES_MAX = 12 * 1024
+"""What a page loads of the client, each module compressed by itself."""
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """The package, where the client would be in a checkout."""
+    target = tmp_path / CLIENT.relative_to(HERE.parents[1])
+    subprocess.run([find_node(), str(PACK), str(target)], check=True, timeout=50)
+    return target
+
+
+def test_a_page_loads_at_most_12_kib(package: Path) -> None:
+    sizes = {path.name: len(gzip.compress(path.read_bytes(), mtime=0)) for path in package.glob("*.js")}
+    assert sum(sizes.values()) < GZIPPED_BYTES_MAX, sizes
+
+
+def test_what_is_packed_passes_the_client_s_own_tests(package: Path, tmp_path: Path) -> None:
+    shutil.copytree(HERE.parent / "vectors", tmp_path / "tests/vectors")
+    shutil.copytree(HERE, tmp_path / "tests/browser", ignore=shutil.ignore_patterns("node_modules", "*.py", "__pycache__", "shots"))
+    tests = sorted(path.name for path in (tmp_path / "tests/browser").glob("*.test.mjs"))
+    ended = subprocess.run(
+        [find_node(), "--test", "--test-reporter=dot", *tests],
+        cwd=tmp_path / "tests/browser",
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert package.is_dir()
+
+
+def test_what_npm_packs(package: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not installed; what it packs is listed by package.json's `files`")
+    ended = subprocess.run([npm, "pack", "--dry-run", "--json"], cwd=package, capture_output=True, text=True, timeout=50, check=True)
+    (packed,) = json.loads(ended.stdout)
+    modules = {path.name for path in CLIENT.glob("*.js")}
+    assert {file["path"] for file in packed["files"]} == {"LICENSE", "package.json", "runcast.d.ts", *modules}
+    assert (packed["name"], packed["version"]) == ("@runcast/client", VERSION)
+
+
+def test_nothing_is_imported_from_outside(package: Path) -> None:
+    told = json.loads((package / "package.json").read_text())
+    assert not {"dependencies", "peerDependencies", "scripts"} & told.keys()
+    for path in package.glob("*.js"):
+        imported = [
+            line.rpartition(" from ")[2].strip('";') for line in path.read_text().splitlines() if line.startswith(("import ", "export {"))
+        ]
+        assert all((package / name).is_file() for name in imported), path.name
