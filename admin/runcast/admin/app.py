@@ -47,7 +47,7 @@ async def run_admin(settings: AdminSettings, log: BoundLogger, stop: asyncio.Eve
         DeploymentError: the deployment is not what Runcast needs.
     """
     bus = Bus(log)
-    node = Node(settings.id, bus, log)
+    node = Node(settings.id, bus, log, settings.redaction_file)
     trust = Trust(Path(settings.auth_file), log) if settings.auth != "dev" else None
     desk = Desk(node, Doorman(settings.auth or "token", trust))
     health = Health([SERVICE], telling=[SERVICE])

@@ -1,8 +1,8 @@
 """What every call goes through: who is it, may it, and is it written down?
 
-A call is either *viewing* (role: view) or *acting* (role: operate; written to the audit log before it begins and before it is answered,
-`runcast.admin.audit`). A RuncastError that its block raises is what the caller is told. Refusals are counted, logged once for each caller
-and reason, and written to the audit log.
+A call is *viewing* (role: view), *looking* at what users and agents said (role: view), or *acting* (role: operate). The latter two are
+written to the audit log before they begin and before they are answered (`runcast.admin.audit`). A RuncastError that its block raises is
+what the caller is told. Refusals are counted, logged once for each caller and reason, and written to the audit log.
 """
 
 from collections.abc import AsyncIterator
@@ -67,14 +67,24 @@ class Desk:
             await refuse_call(context, exc)
 
     @asynccontextmanager
-    async def doing(self, operator: Operator, action: str, *, target: str, reason: str) -> AsyncIterator[None]:
-        """What an operator does, by whatever way it was asked for; see `acting`.
+    async def looking(self, context: Context, action: str, *, target: str, reason: str) -> AsyncIterator[Operator]:
+        """An RPC that looks at content; arguments as of `acting`."""
+        try:
+            operator = await self._know(read_caller(context), action, target)
+            async with self.doing(operator, action, target=target, reason=reason, role="view"):
+                yield operator
+        except RuncastError as exc:
+            await refuse_call(context, exc)
+
+    @asynccontextmanager
+    async def doing(self, operator: Operator, action: str, *, target: str, reason: str, role: Role = "operate") -> AsyncIterator[None]:
+        """What an operator does, or looks at, by whatever way it was asked for; see `acting` and `looking`.
 
         Raises:
             RuncastError: `permission_denied`; `request_invalid`; `unavailable`: it can't be written down, so nothing was done;
                 `indeterminate`: it was done, and how it ended could not be written.
         """
-        await self.check(operator, "operate", action, target)
+        await self.check(operator, role, action, target)
         if len(reason.encode(errors="replace")) > limits_admin.REASON_BYTES_MAX:
             raise RuncastError(f"the reason is longer than {limits_admin.REASON_BYTES_MAX} bytes", code="request_invalid")
         audit = self._node.audit

@@ -9,6 +9,8 @@ from collections import Counter
 from structlog.stdlib import BoundLogger
 
 from runcast.admin.audit import Audit
+from runcast.admin.reading import Recordings
+from runcast.admin.redacting import Redactions
 from runcast.bus.connection import Bus
 from runcast.bus.denials import Denials
 from runcast.bus.erasure import Eraser
@@ -34,13 +36,15 @@ class Node:
         eraser: removes what is stored of a user.
         audit: what operators did.
         revoking: closes connections, and keeps out.
+        recordings: reads users' streams.
+        redactions: what is taken out of them first.
         refusals: of calls since the start, by code.
         denials: what was not allowed.
         calls: answered since the start, by name.
         started: `time.monotonic()` of the start, seconds.
     """
 
-    def __init__(self, node_id: str, bus: Bus, log: BoundLogger) -> None:
+    def __init__(self, node_id: str, bus: Bus, log: BoundLogger, redaction_file: str = "") -> None:
         self.id = node_id
         self.bus = bus
         self.log = log
@@ -50,6 +54,8 @@ class Node:
         self.eraser = Eraser(bus, log)
         self.audit = Audit(bus, log)
         self.revoking = Revoking(bus)
+        self.recordings = Recordings(bus)
+        self.redactions = Redactions(redaction_file, log)
         self.refusals: Counter[str] = Counter()
         self.denials = Denials(log, self.refusals)
         self.calls: Counter[str] = Counter()
@@ -63,6 +69,7 @@ class Node:
         await self.eraser.open()
         await self.audit.open()
         await self.revoking.open()
+        await self.recordings.open()
 
     def shard_of(self, user: UserKey) -> int:
         """The user's shard.

@@ -12,6 +12,7 @@ from runcast.cli.doctor import doctor
 from runcast.cli.failures import Debugging
 from runcast.cli.key import key
 from runcast.cli.publish import publish
+from runcast.cli.replay.command import replay
 from runcast.cli.soak.command import soak
 from runcast.cli.tail import tail
 from runcast.cli.testkit import testkit
@@ -27,6 +28,7 @@ HELP = """Every event of an AI agent's run reaches the person watching: in order
   runcast demo --ask QUESTION   one question in the terminal
   runcast up                    the system without the demo agent
   runcast tail --user alice     a user's stream, as it comes
+  runcast replay --user alice   what was stored of a user, played again
   runcast token --user alice    a token for development and tests
   runcast admin status          what operators see; and do: runcast admin --help
 """
@@ -55,7 +57,7 @@ def runcast(
     Debugging.wanted = debug
 
 
-for command in (demo, up, publish, tail, doctor, soak, verify, token, key, erase):
+for command in (demo, up, publish, tail, replay, doctor, soak, verify, token, key, erase):
     app.command()(command)
 app.add_typer(admin, name="admin")
 app.add_typer(testkit, name="testkit")

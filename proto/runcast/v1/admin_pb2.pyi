@@ -253,3 +253,73 @@ class AuditEntry(_message.Message):
     outcome: str
     id: str
     def __init__(self, at_ms: _Optional[int] = ..., by: _Optional[str] = ..., address: _Optional[str] = ..., action: _Optional[str] = ..., target: _Optional[str] = ..., reason: _Optional[str] = ..., outcome: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
+
+class ReadStreamRequest(_message.Message):
+    __slots__ = ("user", "run_id", "after", "upto", "from_ms", "to_ms", "reason")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    UPTO_FIELD_NUMBER: _ClassVar[int]
+    FROM_MS_FIELD_NUMBER: _ClassVar[int]
+    TO_MS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    user: _event_pb2.User
+    run_id: str
+    after: str
+    upto: str
+    from_ms: int
+    to_ms: int
+    reason: str
+    def __init__(self, user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., run_id: _Optional[str] = ..., after: _Optional[str] = ..., upto: _Optional[str] = ..., from_ms: _Optional[int] = ..., to_ms: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ReadStreamResponse(_message.Message):
+    __slots__ = ("head", "page", "end")
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    PAGE_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    head: StreamHead
+    page: StreamPage
+    end: StreamEnd
+    def __init__(self, head: _Optional[_Union[StreamHead, _Mapping]] = ..., page: _Optional[_Union[StreamPage, _Mapping]] = ..., end: _Optional[_Union[StreamEnd, _Mapping]] = ...) -> None: ...
+
+class StreamHead(_message.Message):
+    __slots__ = ("version", "read_ms", "tip", "incomplete", "redacted")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    READ_MS_FIELD_NUMBER: _ClassVar[int]
+    TIP_FIELD_NUMBER: _ClassVar[int]
+    INCOMPLETE_FIELD_NUMBER: _ClassVar[int]
+    REDACTED_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    read_ms: int
+    tip: str
+    incomplete: bool
+    redacted: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[str] = ..., read_ms: _Optional[int] = ..., tip: _Optional[str] = ..., incomplete: bool = ..., redacted: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class StreamPage(_message.Message):
+    __slots__ = ("batches",)
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    batches: _containers.RepeatedCompositeFieldContainer[RecordedBatch]
+    def __init__(self, batches: _Optional[_Iterable[_Union[RecordedBatch, _Mapping]]] = ...) -> None: ...
+
+class RecordedBatch(_message.Message):
+    __slots__ = ("pos", "stored_ms", "events", "unreadable")
+    POS_FIELD_NUMBER: _ClassVar[int]
+    STORED_MS_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    UNREADABLE_FIELD_NUMBER: _ClassVar[int]
+    pos: str
+    stored_ms: int
+    events: _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]
+    unreadable: str
+    def __init__(self, pos: _Optional[str] = ..., stored_ms: _Optional[int] = ..., events: _Optional[_Iterable[_Union[_event_pb2.Event, _Mapping]]] = ..., unreadable: _Optional[str] = ...) -> None: ...
+
+class StreamEnd(_message.Message):
+    __slots__ = ("batches", "events", "redacted")
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    REDACTED_FIELD_NUMBER: _ClassVar[int]
+    batches: int
+    events: int
+    redacted: int
+    def __init__(self, batches: _Optional[int] = ..., events: _Optional[int] = ..., redacted: _Optional[int] = ...) -> None: ...

@@ -76,6 +76,11 @@ class AdminServiceStub(object):
                 request_serializer=runcast_dot_v1_dot_admin__pb2.ListAuditRequest.SerializeToString,
                 response_deserializer=runcast_dot_v1_dot_admin__pb2.ListAuditResponse.FromString,
                 _registered_method=True)
+        self.ReadStream = channel.unary_stream(
+                '/runcast.v1.AdminService/ReadStream',
+                request_serializer=runcast_dot_v1_dot_admin__pb2.ReadStreamRequest.SerializeToString,
+                response_deserializer=runcast_dot_v1_dot_admin__pb2.ReadStreamResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -139,6 +144,14 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadStream(self, request, context):
+        """What is kept of a user's stream, oldest first: a head, then pages, then an end. What the redaction rules name is taken out before.
+        It is a look at content, so it is written to the audit log before it begins. Role: view.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -181,6 +194,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListAudit,
                     request_deserializer=runcast_dot_v1_dot_admin__pb2.ListAuditRequest.FromString,
                     response_serializer=runcast_dot_v1_dot_admin__pb2.ListAuditResponse.SerializeToString,
+            ),
+            'ReadStream': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadStream,
+                    request_deserializer=runcast_dot_v1_dot_admin__pb2.ReadStreamRequest.FromString,
+                    response_serializer=runcast_dot_v1_dot_admin__pb2.ReadStreamResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -401,6 +419,33 @@ class AdminService(object):
             '/runcast.v1.AdminService/ListAudit',
             runcast_dot_v1_dot_admin__pb2.ListAuditRequest.SerializeToString,
             runcast_dot_v1_dot_admin__pb2.ListAuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/runcast.v1.AdminService/ReadStream',
+            runcast_dot_v1_dot_admin__pb2.ReadStreamRequest.SerializeToString,
+            runcast_dot_v1_dot_admin__pb2.ReadStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,10 @@ class AdminServiceStub:
     """Removes all that is stored of a user, and verifies that it is gone. Role: operate."""
     ListAudit: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListAuditRequest, _admin_pb2.ListAuditResponse]
     """The newest entries of the audit log. Role: view."""
+    ReadStream: _grpc.UnaryStreamMultiCallable[_admin_pb2.ReadStreamRequest, _admin_pb2.ReadStreamResponse]
+    """What is kept of a user's stream, oldest first: a head, then pages, then an end. What the redaction rules name is taken out before.
+    It is a look at content, so it is written to the audit log before it begins. Role: view.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -75,6 +79,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Removes all that is stored of a user, and verifies that it is gone. Role: operate."""
     ListAudit: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListAuditRequest, _admin_pb2.ListAuditResponse]  # type: ignore[assignment]
     """The newest entries of the audit log. Role: view."""
+    ReadStream: _aio.UnaryStreamMultiCallable[_admin_pb2.ReadStreamRequest, _admin_pb2.ReadStreamResponse]  # type: ignore[assignment]
+    """What is kept of a user's stream, oldest first: a head, then pages, then an end. What the redaction rules name is taken out before.
+    It is a look at content, so it is written to the audit log before it begins. Role: view.
+    """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Every call needs credentials with a role: "view" may look, "operate" may also act. Every call that acts is written to the audit log before
@@ -144,5 +152,15 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.ListAuditResponse, _abc.Awaitable[_admin_pb2.ListAuditResponse]]:
         """The newest entries of the audit log. Role: view."""
+
+    @_abc_1.abstractmethod
+    def ReadStream(
+        self,
+        request: _admin_pb2.ReadStreamRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_pb2.ReadStreamResponse], _abc.AsyncIterator[_admin_pb2.ReadStreamResponse]]:
+        """What is kept of a user's stream, oldest first: a head, then pages, then an end. What the redaction rules name is taken out before.
+        It is a look at content, so it is written to the audit log before it begins. Role: view.
+        """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

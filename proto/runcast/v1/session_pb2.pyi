@@ -126,7 +126,7 @@ class PingFrame(_message.Message):
     def __init__(self) -> None: ...
 
 class WelcomeFrame(_message.Message):
-    __slots__ = ("outcome", "reason", "position", "tip", "user", "device", "limits", "edge", "version", "runs", "token_expires_in_ms")
+    __slots__ = ("outcome", "reason", "position", "tip", "user", "device", "limits", "edge", "version", "runs", "token_expires_in_ms", "replay")
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
@@ -138,6 +138,7 @@ class WelcomeFrame(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     RUNS_FIELD_NUMBER: _ClassVar[int]
     TOKEN_EXPIRES_IN_MS_FIELD_NUMBER: _ClassVar[int]
+    REPLAY_FIELD_NUMBER: _ClassVar[int]
     outcome: ResumeOutcome
     reason: str
     position: str
@@ -149,7 +150,8 @@ class WelcomeFrame(_message.Message):
     version: str
     runs: _containers.RepeatedCompositeFieldContainer[RunSummary]
     token_expires_in_ms: int
-    def __init__(self, outcome: _Optional[_Union[ResumeOutcome, str]] = ..., reason: _Optional[str] = ..., position: _Optional[str] = ..., tip: _Optional[str] = ..., user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., device: _Optional[str] = ..., limits: _Optional[_Union[SessionLimits, _Mapping]] = ..., edge: _Optional[str] = ..., version: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[RunSummary, _Mapping]]] = ..., token_expires_in_ms: _Optional[int] = ...) -> None: ...
+    replay: bool
+    def __init__(self, outcome: _Optional[_Union[ResumeOutcome, str]] = ..., reason: _Optional[str] = ..., position: _Optional[str] = ..., tip: _Optional[str] = ..., user: _Optional[_Union[_event_pb2.User, _Mapping]] = ..., device: _Optional[str] = ..., limits: _Optional[_Union[SessionLimits, _Mapping]] = ..., edge: _Optional[str] = ..., version: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[RunSummary, _Mapping]]] = ..., token_expires_in_ms: _Optional[int] = ..., replay: bool = ...) -> None: ...
 
 class RunSummary(_message.Message):
     __slots__ = ("run_id", "attempt", "agent", "thread", "title", "seq", "started_unix_ms")

@@ -101,7 +101,10 @@ class RunSummary(msgspec.Struct, omit_defaults=True):
 
 
 class Welcome(_Frame):
-    """First frame: the session is open. `position` is the `prev` of the first batch to come; at `tip` the client is caught up."""
+    """First frame: the session is open. `position` is the `prev` of the first batch to come; at `tip` the client is caught up.
+
+    `replay`: what comes is a recording that is played again.
+    """
 
     outcome: Literal["resumed", "snapshot", "reset"]
     position: str
@@ -115,6 +118,7 @@ class Welcome(_Frame):
     reason: str = ""
     runs: list[RunSummary] = []
     token_expires_in_ms: int = 0
+    replay: bool = False
 
 
 class Batch(_Frame):
@@ -356,6 +360,7 @@ def _welcome_to_proto(frame: Welcome) -> session_pb2.ServerFrame:
             edge=frame.edge,
             version=frame.version,
             token_expires_in_ms=frame.token_expires_in_ms,
+            replay=frame.replay,
         )
     )
 
@@ -366,8 +371,9 @@ def _welcome_from_proto(w: session_pb2.WelcomeFrame) -> Welcome:
         raise FrameInvalidError(f"unknown outcome {w.outcome} in welcome")
     limits = Limits(w.limits.frame_bytes_max, w.limits.window_events, w.limits.window_bytes, w.limits.ping_interval_ms)
     runs = [RunSummary(r.run_id, r.attempt, r.agent, r.thread, r.title, r.seq, r.started_unix_ms) for r in w.runs]
+    over = w.token_expires_in_ms
     return Welcome(
-        outcome, w.position, w.tip, w.user.tenant, w.user.id, w.device, limits, w.edge, w.version, w.reason, runs, w.token_expires_in_ms
+        outcome, w.position, w.tip, w.user.tenant, w.user.id, w.device, limits, w.edge, w.version, w.reason, runs, over, w.replay
     )
 
 

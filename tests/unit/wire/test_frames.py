@@ -83,6 +83,7 @@ server_frames = st.one_of(
         text,
         text,
         token_expires_in_ms=st.integers(0, 2**63 - 1),
+        replay=st.booleans(),
     ),
     st.builds(Batch, text, text, st.lists(st.builds(_event, text, st.integers(0, 4), text), max_size=4)),
     st.builds(Sent, text, st.booleans()),

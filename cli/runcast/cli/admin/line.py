@@ -93,6 +93,17 @@ class Call:
         except grpc.RpcError as exc:
             raise _failure(exc, name, self._target) from exc
 
+    def stream(self, name: str, request: Any, *, within_s: float) -> Iterator[Any]:
+        """Call an RPC that answers with a stream, by its name.
+
+        Raises:
+            CommandError: as of a call; also in the midst of it.
+        """
+        try:
+            yield from getattr(self._stub, name)(request, timeout=within_s, metadata=self._metadata)
+        except grpc.RpcError as exc:
+            raise _failure(exc, name, self._target) from exc
+
 
 def connected(command: Callable[..., int]) -> Callable[..., None]:
     """Give a command, whose first argument is a `Line`, the options that make one."""

@@ -269,6 +269,8 @@ export interface Connection extends AsyncIterable<Change> {
   readonly user: { tenant: string; user: string } | null;
   /** Which edge answered last; "" before the first welcome. */
   readonly edge: string;
+  /** What comes is a recording that is played again: nothing of it happens now, and nothing that is sent reaches anybody. */
+  readonly replay: boolean;
   readonly runs: RunsView;
   /** Ids of the newest events applied, oldest first; bounded. */
   readonly log: readonly string[];

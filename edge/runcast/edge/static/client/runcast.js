@@ -131,6 +131,10 @@ class Connection {
     return this.#session.welcome?.edge ?? "";
   }
 
+  get replay() {
+    return this.#session.welcome?.replay === true;
+  }
+
   get runs() {
     return this.#runs;
   }

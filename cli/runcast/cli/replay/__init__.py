@@ -1,0 +1,1 @@
+"""`runcast replay`: what was stored of a user, played again."""

@@ -1,0 +1,41 @@
+/**
+ * Says on a page that what it shows is a replay: `runcast replay` adds it to the page it serves. It takes away what would send something, for
+ * nothing that is sent from a replay reaches anybody.
+ */
+
+/** @typedef {{tenant: string, user: string, run: string, events: number, speed: string, first_ms: number, last_ms: number, redacted: number, unreadable: number}} Words */
+
+/** @type {Words} */
+const words = await (await fetch("/replay/words.json")).json();
+
+/** @param {number} ms */
+const time = (ms) => new Date(ms).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+/** @param {number} count @param {string} one @param {string} many */
+const counted = (count, one, many) => `${count.toLocaleString()} ${count === 1 ? one : many}`;
+
+const banner = document.createElement("aside");
+banner.className = "replay-banner";
+banner.id = "replay";
+banner.dataset.testid = "replay";
+banner.setAttribute("aria-label", "Replay");
+
+const title = document.createElement("strong");
+title.textContent = "Replay";
+const what = document.createElement("span");
+what.textContent = [
+  `What was recorded of ${words.user}${words.run ? `, run ${words.run}` : ""}: ${counted(words.events, "event", "events")}`,
+  words.events ? ` from ${time(words.first_ms)} to ${time(words.last_ms)}` : "",
+  words.speed === "" ? ", without waits" : words.speed === "1" ? "" : `, at ${words.speed} times the speed`,
+  ". Nothing here happens now, and nothing can be sent.",
+  words.redacted ? " Some of it was taken out by redaction rules." : "",
+  words.unreadable ? ` ${counted(words.unreadable, "batch", "batches")} could not be opened, and are missing.` : "",
+].join("");
+const again = document.createElement("button");
+again.type = "button";
+again.textContent = "Play again";
+again.addEventListener("click", () => location.reload());
+banner.append(title, what, again);
+document.body.prepend(banner);
+document.title = `Replay: ${document.title}`;
+for (const form of document.querySelectorAll("form, footer")) /** @type {HTMLElement} */ (form).inert = true;
