@@ -20,6 +20,14 @@ CHROMIUM_ARGS = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One Chromium at a time: four of them on two processors keep each other, and what their pages wait for, waiting."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
 @pytest_asyncio.fixture
 async def browser() -> AsyncIterator[Browser]:
     """Debian's Chromium, headless."""
