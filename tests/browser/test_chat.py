@@ -63,7 +63,7 @@ async def test_an_answer_from_the_question_to_its_sources(runcast_cluster: Clust
             await look(page, "2-streaming")
             await page.emulate_media(reduced_motion="reduce")
             assert await page.evaluate(BLINKS) == "none"
-            await page.emulate_media(reduced_motion=None)
+            await page.emulate_media(reduced_motion="no-preference")
             assert await page.evaluate(BLINKS) == "blink"
             tool.result = "class DictReader:\n    def __init__(self, f, fieldnames=None):"
         await run.respond("on.")
