@@ -67,4 +67,4 @@ async def look(page: Page, state: str) -> None:
         found.append(f"{state}: {too_wide} px too wide at {NARROWEST} px")
     await page.emulate_media(color_scheme="light", reduced_motion="no-preference")
     await page.set_viewport_size({"width": 1280, "height": 844})
-    assert found == []
+    assert found == [], "\n".join(found)
