@@ -65,6 +65,6 @@ async def look(page: Page, state: str) -> None:
     too_wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     if too_wide > 0:
         found.append(f"{state}: {too_wide} px too wide at {NARROWEST} px")
-    await page.emulate_media(color_scheme=None, reduced_motion=None)
+    await page.emulate_media(color_scheme="light", reduced_motion="no-preference")
     await page.set_viewport_size({"width": 1280, "height": 844})
-    assert found == []
+    assert found == [], "\n".join(found)
