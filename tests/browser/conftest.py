@@ -1,4 +1,7 @@
-"""Pages in a real Chromium."""
+"""Pages in a real Chromium.
+
+Tests with one are of one group: four Chromiums on two processors keep each other, and what their pages wait for, waiting.
+"""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -18,14 +21,6 @@ CHROMIUM_ARGS = (
     "--disable-sync",
     "--disable-quic",
 )
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One Chromium at a time: four of them on two processors keep each other, and what their pages wait for, waiting."""
-    for item in items:
-        if "browser" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("browser"))
 
 
 @pytest_asyncio.fixture

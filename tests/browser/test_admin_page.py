@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from runcast.testkit.plugin import ClusterFactory
 from tests.security.test_admin import OPERATOR, VIEWER, people
+
+pytestmark = pytest.mark.xdist_group("browser")
 
 
 async def test_an_operator_logs_in_and_out(tmp_path: Path, runcast_cluster_factory: ClusterFactory, browser: Browser) -> None:

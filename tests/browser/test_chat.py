@@ -14,6 +14,8 @@ from runcast.client import InboxMessage, Run
 from runcast.testkit import Cluster
 from runcast.testkit.plugin import ClusterFactory
 
+pytestmark = pytest.mark.xdist_group("browser")
+
 TEXT = (
     "Use csv.DictReader: it reads the header and gives each row as a dict, csv.py:82.\n\n1. Open the file\n    open('a.csv', newline='')\n"
 )

@@ -4,10 +4,13 @@ import asyncio
 import re
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, Page, expect
 
 from runcast.testkit import Cluster, UserDevice
 from runcast.testkit.plugin import ClusterFactory
+
+pytestmark = pytest.mark.xdist_group("browser")
 
 SHOTS = Path(__file__).parent / "shots"
 

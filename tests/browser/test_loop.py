@@ -1,9 +1,12 @@
 """A page that takes events one by one acknowledges what it took and no more; one that draws is told once a frame."""
 
+import pytest
 from pages import OpenPage
 
 from runcast.client import Runcast
 from runcast.testkit.cluster import Cluster
+
+pytestmark = pytest.mark.xdist_group("browser")
 
 OPEN = """async (token) => {
   const { connect } = await import("/client/runcast.js");

@@ -4,11 +4,14 @@ import asyncio
 import re
 from typing import Any
 
+import pytest
 from pages import OpenPage, answering, expect_live
 from playwright.async_api import Browser, Page, expect
 
 from runcast.testkit import Cluster
 from runcast.testkit.plugin import ClusterFactory
+
+pytestmark = pytest.mark.xdist_group("browser")
 
 PIECES = [f"piece {number} of the answer, csv.py:{number}\n" for number in range(60)]
 

@@ -5,6 +5,7 @@ import signal
 from asyncio.subprocess import PIPE, create_subprocess_exec
 from pathlib import Path
 
+import pytest
 from pages import expect_live
 from playwright.async_api import Browser, expect
 
@@ -13,6 +14,8 @@ from runcast.v1.event_pb2 import Event
 from runcast.wire.eventjson import EventJson, event_from_json
 from runcast.wire.recorded import RecordedBatch
 from tests.delivery.test_cli import RUNCAST
+
+pytestmark = pytest.mark.xdist_group("browser")
 
 
 def said(seq: int, kind: str, **data: object) -> RecordedBatch:
@@ -50,7 +53,7 @@ async def test_a_recording_on_a_page(tmp_path: Path, browser: Browser) -> None:
         await expect_live(page)
         await expect(page.get_by_test_id("timeline")).to_contain_text("It will rain.")
         assert await page.evaluate("window.runcast.replay") is True
-        assert await page.title() == "Replay: Runcast demo"
+        await expect(page).to_have_title("Replay: Look it up - Runcast")
         assert await page.evaluate("document.getElementById('question').closest('[inert]') !== null")
         refused = await page.evaluate("window.runcast.send({group: 'demo', text: 'hello'}).catch((error) => error.code)")
         assert refused == "permission_denied"

@@ -1,10 +1,13 @@
 """What a person sees whom an operator disconnects (nothing), and revokes (why, and no coming back)."""
 
+import pytest
 from pages import OpenPage
 from playwright.async_api import expect
 
 from runcast.testkit import Cluster
 from tests.revoking import operator, user_target
+
+pytestmark = pytest.mark.xdist_group("browser")
 
 WATCH = """() => {
   window.codes = [];

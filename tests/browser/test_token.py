@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from pages import OpenPage
 from playwright.async_api import Page
 
 from runcast.client import Runcast
 from runcast.testkit.cluster import Cluster
 from tests.unit.bus.identity.issuing import ISS, SECRET, issuer, sign, write
+
+pytestmark = pytest.mark.xdist_group("browser")
 
 CONNECT = """async ([url, fails]) => {
   const { connect } = await import("/client/runcast.js");

@@ -129,7 +129,7 @@ function show() {
   threadList.sync(threads, thread, unread);
   const title = threads.find(({ id }) => id === thread)?.title ?? "";
   setText(byId("topic"), title);
-  document.title = entries.length > 0 ? `${title} - Runcast` : "Runcast demo";
+  document.title = (rc.replay ? "Replay: " : "") + (entries.length > 0 ? `${title} - Runcast` : "Runcast demo");
   const empty = entries.length === 0 && outgoing.childElementCount === 0;
   byId("welcome").hidden = !empty;
   showStop();
