@@ -141,7 +141,7 @@ async def test_up_ends_within_five_seconds_and_leaves_nothing(tmp_path: Path, nu
 async def test_up_interrupted_while_it_starts_leaves_nothing(tmp_path: Path):
     async with running(tmp_path, *UP_ANY_PORT) as up:
         await up.until("Starting")
-        assert await up.end_by(signal.SIGINT) < 5
+        assert await up.end_by(signal.SIGINT) < 10, "five processes that are still importing, on a busy machine"
     assert left_in(tmp_path) == []
 
 
