@@ -164,7 +164,8 @@ async def test_refreshes_have_a_rate_and_too_many_change_nothing(runcast_cluster
         for _ in range(many):
             await raw.send(frame(TEXT, f'{{"type":"refresh","token":"{token}"}}'.encode()), frame(TEXT, PING_JSON))
             while (got := await raw.receive()) is not None and got.payload != PONG_JSON:
-                assert b'"rate_limited"' in got.payload
-                assert b"retry_after_ms" in got.payload
-                refused += 1
+                if b'"refreshed"' not in got.payload:  # that one comes when the token was looked at, behind the pong or before it
+                    assert b'"rate_limited"' in got.payload
+                    assert b"retry_after_ms" in got.payload
+                    refused += 1
         assert refused == many - limits_floods.REFRESHES_BURST

@@ -8,7 +8,8 @@ What is measured, each from the kill on, the worst of all users:
                share, for a follower waits 4 to 9 s
     stored     until the first event that was emitted after the kill is acknowledged to the agent
     delivered  until it is at the user's device
-    opened     until a device of a user who was not connected, and comes just after the kill, has its welcome
+    opened     until a device of a user who was not connected, and comes just after the kill, has its welcome; one that is refused
+               comes again at once, for a device's own backoff is not what is measured
 
 Never imports routers or edges.
 """
@@ -32,6 +33,7 @@ from runcast.client import Runcast
 from runcast.client.run import Run
 from runcast.testkit.cluster import Cluster
 from runcast.testkit.device import Device
+from runcast.testkit.device_link import DeviceClosedError
 from runcast.testkit.device_session import Received
 from runcast.testkit.node import Node
 from runcast.wire import subjects
@@ -43,7 +45,7 @@ SHARDS: Final = 4
 _NEEDED: Final = ("RUNCAST_EV_", f"KV_{subjects.RUNS_BUCKET}")
 _PACE_S: Final = 0.05
 _COME_S: Final = 0.2
-"""After the kill, when new devices come."""
+"""After the kill, when new devices come; and after a refusal, when they come again."""
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class Kill:
         stored: by user.
         delivered: by user.
         opened: by user who came after the kill.
+        refused: by user who came after the kill: why their device was refused, and when.
     """
 
     led: list[str]
@@ -63,6 +66,7 @@ class Kill:
     stored: dict[str, float] = field(default_factory=dict)
     delivered: dict[str, float] = field(default_factory=dict)
     opened: dict[str, float] = field(default_factory=dict)
+    refused: dict[str, list[str]] = field(default_factory=dict)
 
     def worst(self) -> dict[str, float]:
         """The figures, milliseconds precise."""
@@ -148,7 +152,7 @@ async def _kill(cluster: Cluster, number: int, traffics: list[_Traffic]) -> Kill
     heard: dict[str, float] = {}
 
     async def on_elected(msg: Msg) -> None:
-        heard.setdefault(msg.subject.rpartition(".")[2], time.monotonic())
+        heard[msg.subject.rpartition(".")[2]] = time.monotonic()  # the last one counts: who was elected first may not have lasted
 
     await watcher.subscribe(subjects.LEADER_ADVISORY, cb=on_elected)
     await watcher.flush()
@@ -172,16 +176,18 @@ async def _kill(cluster: Cluster, number: int, traffics: list[_Traffic]) -> Kill
 
 
 async def _come(cluster: Cluster, user: str, began: float, kill: Kill) -> None:
-    await asyncio.sleep(_COME_S)
-    opened = asyncio.Event()
-    device = Device(cluster.ws_urls(), cluster.token(user), reconnect=True, on_opened=lambda _: opened.set())
-    try:
-        with contextlib.suppress(TimeoutError):  # it goes on trying by itself
-            await device.connect()
-        await opened.wait()
-        kill.opened[user] = time.monotonic() - began
-    finally:
-        await device.close()
+    while True:
+        await asyncio.sleep(_COME_S)
+        device = Device(cluster.ws_urls(), cluster.token(user))
+        try:
+            await device.connect(timeout=BOUND_S)
+        except DeviceClosedError as exc:
+            kill.refused.setdefault(user, []).append(f"{time.monotonic() - began:.3f} s: {exc}")
+        else:
+            kill.opened[user] = time.monotonic() - began
+            return
+        finally:
+            await device.close()
 
 
 async def _wait_recovered(traffic: _Traffic, began: float, kill: Kill) -> None:
@@ -236,7 +242,11 @@ def main() -> int:
     options = parser.parse_args()
 
     def tell(kill: Kill) -> None:
-        more = {"by_user": {"stored": kill.stored, "opened": kill.opened, "elected": kill.elected}} if options.verbose else {}
+        more = (
+            {"by_user": {"stored": kill.stored, "opened": kill.opened, "elected": kill.elected, "refused": kill.refused}}
+            if options.verbose
+            else {}
+        )
         sys.stdout.write(json.dumps({**kill.worst(), "led": kill.led, **more}) + "\n")
         sys.stdout.flush()
 
