@@ -129,7 +129,7 @@ WATCHING = (HERE / "react/watching.jsx").read_text()
 async def test_a_component_is_drawn_for_what_it_shows_and_at_most_once_a_frame(
     runcast_cluster: Cluster, user: str, open_app: OpenApp
 ) -> None:
-    async with Runcast(runcast_cluster.router_addresses()[0], agent="tester") as runcast:
+    async with Runcast(runcast_cluster.router_addresses()[0], agent="tester", coalesce_s=0) as runcast:
         page = await open_app(runcast_cluster.edges[0].http_url, WATCHING, token=dev_token(user))
         await expect(page.locator("#status")).to_have_text(f"live {user}")
         async with runcast.run(user=user) as one, runcast.run(user=user) as other:
@@ -141,6 +141,7 @@ async def test_a_component_is_drawn_for_what_it_shows_and_at_most_once_a_frame(
             before = await page.evaluate("({ ...drawn })")
             for _ in range(300):
                 await one.respond("a")
+                await one.flush()  # a message each: what comes in one is drawn at once anyhow
             await expect(page.locator(f'[data-run="{one.id}"]')).to_have_text("a" * 301)
             after = await page.evaluate("({ ...drawn })")
             assert {name for name in after if after[name] != before[name]} == {one.id}
