@@ -10,7 +10,7 @@ from tests.security import office as offices
 from tests.security.isolation import Place, started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def place(_runcast_home: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """See `isolation.started`."""
     with started(_runcast_home, tmp_path_factory.mktemp("isolation")) as place:
