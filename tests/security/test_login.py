@@ -1,4 +1,4 @@
-"""SECURITY.md, "Put it behind your login", as it is written there: its auth file, an edge that reads it, tokens as providers make them.
+"""docs/users.md as it is written there: its auth file, an edge that reads it, tokens as providers make them.
 
 The providers' key set is served by a real HTTP server on this machine; nothing else of the example is changed.
 """
@@ -18,7 +18,7 @@ from runcast.wire.codes import CODES
 from tests.delivery.test_users import start_edge
 from tests.unit.bus.identity.issuing import KeyServer, public_jwk, sign
 
-TEXT = (Path(__file__).parents[2] / "SECURITY.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs/users.md").read_text()
 EXAMPLE = "".join(part.split("```")[0] for part in TEXT.split("```toml\n")[1:])
 pytestmark = pytest.mark.xdist_group("login")
 RUNCAST = str(Path(sysconfig.get_path("scripts")) / "runcast")
