@@ -53,7 +53,7 @@ from runcast.v1.inbox_pb2 import (
     ReceiveRequest,
     ReceiveResponse,
 )
-from runcast.wire import limits, subjects
+from runcast.wire import limits, limits_client, subjects
 from runcast.wire.errors import IdInvalidError, RuncastError, UnavailableError
 from runcast.wire.ids import UserKey, check_id
 
@@ -196,7 +196,7 @@ class WorkerStream(Leavable):
     async def _follow(self, subject: str, changed: asyncio.Event) -> None:
         """Hand out a user's messages as their turn comes; ends when none waits."""
         turns = self._turns
-        wait_s = limits.BACKOFF_FIRST_S
+        wait_s = limits_client.BACKOFF_FIRST_S
         while turns.waits(subject) and not self._leaving:
             changed.clear()
             pause = True
@@ -218,12 +218,12 @@ class WorkerStream(Leavable):
                         await changed.wait()
                 wait_s = min(2 * wait_s, limits.INBOX_BLOCKED_WAIT_S)
             else:
-                wait_s = limits.BACKOFF_FIRST_S
+                wait_s = limits_client.BACKOFF_FIRST_S
         del self._lines[subject]
 
     async def _confirm(self, held: Held) -> None:
         """Settle a message, and try again until the server has confirmed it."""
-        wait_s = limits.BACKOFF_FIRST_S
+        wait_s = limits_client.BACKOFF_FIRST_S
         settled = False
         for _ in range(limits.INBOX_SETTLE_TRIES_MAX):
             if held.erased:
@@ -239,7 +239,7 @@ class WorkerStream(Leavable):
                 break
             except UnavailableError:
                 await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 # jitter, not a secret
-                wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
+                wait_s = min(2 * wait_s, limits_client.BACKOFF_MAX_S)
         else:
             self._log.warning("message_not_settled", seq=held.delivery.seq)
         self._release(held, settled=settled)
