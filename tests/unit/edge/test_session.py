@@ -16,7 +16,25 @@ from runcast.v1.event_pb2 import Batch as StoredBatch
 from runcast.wire import limits
 from runcast.wire.codes import CODES
 from runcast.wire.errors import RuncastError, UnavailableError
-from runcast.wire.frames import CODECS, Ack, Batch, ClientFrame, Drain, Error, Hello, Ping, Pong, Refresh, Refreshed, Send, Sent, Welcome
+from runcast.wire.frames import (
+    CODECS,
+    JSON_SUBPROTOCOL,
+    Ack,
+    Batch,
+    ClientFrame,
+    Codec,
+    Drain,
+    Error,
+    Hello,
+    JsonCodec,
+    Ping,
+    Pong,
+    Refresh,
+    Refreshed,
+    Send,
+    Sent,
+    Welcome,
+)
 from runcast.wire.position import SNAPSHOT_EPOCH, Position
 from tests.unit.edge.device_model import BIG, EPOCH, HUGE, MANY, NOTHING, SMALL, USER, DeviceModel
 
@@ -25,8 +43,8 @@ def pos(seq: int, epoch: str = EPOCH) -> str:
     return str(Position(epoch, seq))
 
 
-def live(published: int = 3) -> DeviceModel:
-    device = DeviceModel()
+def live(published: int = 3, codec: Codec = CODECS[JSON_SUBPROTOCOL]) -> DeviceModel:
+    device = DeviceModel(codec)
     for _ in range(published):
         device.publish()
     device.hello()
@@ -768,6 +786,20 @@ def test_a_long_read_is_merged_and_counts_as_what_goes_out() -> None:
     assert (event.first_seq, event.seq, event.agent_response.text) == (1, 1200, "x" * 1200)
     assert device.session.events_sent == 1
     assert device.session.state is State.LIVE
+
+
+class Unmerged(JsonCodec):
+    merges = False
+
+
+def test_where_nothing_is_to_be_merged_a_long_read_is_not_either() -> None:
+    device = live(0, codec=Unmerged())
+    device.session._life.state = State.BEHIND
+    for _ in range(limits.MERGE_BACKLOG_BATCHES):
+        device.publish()
+    device.session._reading = True
+    device.session.history(device.log, proved=True)
+    assert len(frames_of(device)) == limits.MERGE_BACKLOG_BATCHES
 
 
 def test_a_short_read_is_not_merged() -> None:
