@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from npm import installed
+from packages import find_package
 from playwright.async_api import Page
 
 HERE = Path(__file__).parent
@@ -26,7 +26,7 @@ FIND = """async () => {
 @functools.cache
 def axe_source() -> str:
     """axe-core."""
-    return (installed("axe-core") / "axe.min.js").read_text()
+    return find_package("axe-core/axe.min.js").read_text()
 
 
 async def look(page: Page, state: str) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 import pytest_asyncio
-from npm import installed
+from packages import find_package
 from pages import answering
 from playwright.async_api import Browser, Page, Route, WebSocket, expect
 from test_node import CLIENT, HERE, find_node, run_node
@@ -71,7 +71,7 @@ def sockets() -> list[WebSocket]:
 async def open_app(browser: Browser, sockets: list[WebSocket]) -> AsyncIterator[OpenApp]:
     """Opens a page of React's on the edge's origin, as behind one proxy; the test fails if it met an error, or React warned."""
     said: list[str] = []
-    installed("react")
+    find_package("react")
 
     async def open_app(base_url: str, jsx: str, **query: str) -> Page:
         modules = await asyncio.to_thread(modules_with, jsx)
@@ -220,7 +220,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for which in ("client", "react"):
         subprocess.run([find_node(), str(PACK), str(place / "node_modules/@runcast" / which), which], check=True, timeout=50)
     for name in ("react", "react-dom"):
-        (place / "node_modules" / name).symlink_to(installed(name))
+        (place / "node_modules" / name).symlink_to(find_package(name))
     return place
 
 
@@ -246,4 +246,4 @@ def test_types(tmp_path: Path) -> None:
     page.write_text(re.sub(r"\((\{ \w+ \}|event)\)(?= \{| =>)", r"(\1: any)", example()))
     config = tmp_path / "tsconfig.json"
     config.write_text(json.dumps({"extends": str(HERE / "tsconfig.json"), "compilerOptions": {"jsx": "react-jsx"}, "files": [str(page)]}))
-    run_node(str(installed("typescript") / "bin/tsc"), "-p", str(config))
+    run_node(str(find_package("typescript/bin/tsc")), "-p", str(config))

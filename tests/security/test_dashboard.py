@@ -2,15 +2,16 @@
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
-from runcast.testkit.plugin import ClusterFactory
 from runcast.wire import limits_dashboard
-from tests.security.test_admin import OPERATOR, VIEWER, key, people, start, write
+from tests.security.office import OPERATOR, VIEWER, Office, key
 from tests.security.test_admin_pages import Visitor, browser
+
+pytestmark = pytest.mark.xdist_group("office")
 
 
 async def follow(visitor: Visitor) -> aiohttp.ClientResponse:
@@ -26,9 +27,8 @@ async def next_event(answer: aiohttp.ClientResponse) -> tuple[str, Any]:
     return line.removeprefix("event: ").strip(), json.loads(data.removeprefix("data: "))
 
 
-async def test_figures_are_for_who_is_logged_in(tmp_path: Path, runcast_cluster_factory: ClusterFactory) -> None:
-    cluster = await start(runcast_cluster_factory, people(tmp_path))
-    async with browser(cluster) as stranger, browser(cluster) as auditor, browser(cluster) as ops:
+async def test_figures_are_for_who_is_logged_in(office: Office) -> None:
+    async with browser(office.cluster) as stranger, browser(office.cluster) as auditor, browser(office.cluster) as ops:
         assert (await stranger.ask("GET", "/dashboard/events"))[0] == 401
         stranger.cookies = {"__Host-runcast-admin": "x" * 43}
         assert (await stranger.ask("GET", "/dashboard/events"))[1]["code"] == "unauthenticated"
@@ -46,15 +46,14 @@ async def test_figures_are_for_who_is_logged_in(tmp_path: Path, runcast_cluster_
         assert (event[0], event[1]["code"]) == ("ended", "unauthenticated")
         assert await answer.content.read() == b""
         assert (await follow(auditor)).status == 401
-        write(tmp_path, ("admins", {"name": "else", "keys": [key("else").kept]}))  # withdrawn: the other one, too
-        while (event := await next_event(other))[0] != "ended":
-            pass
+        async with office.using(("admins", {"name": "else", "keys": [key("else").kept]})):  # withdrawn: the other one, too
+            while (event := await next_event(other))[0] != "ended":
+                pass
         assert event[1]["code"] == "unauthenticated"
 
 
-async def test_so_many_look_on_and_no_more(tmp_path: Path, runcast_cluster_factory: ClusterFactory) -> None:
-    cluster = await start(runcast_cluster_factory, people(tmp_path))
-    async with browser(cluster, connector=aiohttp.TCPConnector(limit=0)) as visitor:
+async def test_so_many_look_on_and_no_more(office: Office) -> None:
+    async with browser(office.cluster, connector=aiohttp.TCPConnector(limit=0)) as visitor:
         await visitor.log_in(VIEWER.text)
         answers = [await follow(visitor) for _ in range(limits_dashboard.VIEWERS_MAX)]
         assert {answer.status for answer in answers} == {200}

@@ -36,7 +36,7 @@ from runcast.wire.ids import UserKey
 from runcast.wire.position import EARLIEST, LATEST, Position
 
 if TYPE_CHECKING:
-    from runcast.edge.app import Edge
+    from runcast.edge.node import Edge
 
 _CLOSE_REASON_BYTES_MAX: Final = 120
 """RFC 6455 5.5: a control frame carries at most 125 bytes, two of them the code."""
@@ -363,7 +363,8 @@ class Connection:
             self.user, self.term = user, identity.term  # from now on it counts, and the guard sees it
             self._edge.admit(user)
             self.admitted = True
-            self.session.allow(self._edge.allowance.egress(user))
+            spent = None if self._framed or not self.device else self._edge.allowance.spent(user, self.device)
+            self.session.allow(self._edge.allowance.egress(user), spent)
             self._edge.entrance.strangers.leave(self._line.stranger)
             self._line.known()
             feed = await self._edge.hub.join(user, self, self._edge.allowance.devices(user))
