@@ -9,7 +9,7 @@ from typing import Any
 import playwright
 import pytest
 
-from runcast.wire import codes, eventjson, ids, limits
+from runcast.wire import codes, eventjson, ids, limits, limits_client
 
 HERE = Path(__file__).parent
 CLIENT = HERE.parents[1] / "edge/runcast/edge/static/client"
@@ -60,9 +60,9 @@ def test_pure_parts(name: str) -> None:
 def test_bounds_are_those_of_the_wire() -> None:
     theirs = evaluate("limits.js", "m.LIMITS")
     assert {
-        "backoffFirstMs": limits.BACKOFF_FIRST_S * 1000,
-        "backoffMaxMs": limits.BACKOFF_MAX_S * 1000,
-        "connectTimeoutMs": limits.CONNECT_TIMEOUT_S * 1000,
+        "backoffFirstMs": limits_client.BACKOFF_FIRST_S * 1000,
+        "backoffMaxMs": limits_client.BACKOFF_MAX_S * 1000,
+        "connectTimeoutMs": limits_client.CONNECT_TIMEOUT_S * 1000,
         "welcomeTimeoutMs": limits.HELLO_TIMEOUT_S * 1000,
         "pingIntervalMs": limits.PING_INTERVAL_S * 1000,
         "sendsInFlightMax": limits.SENDS_IN_FLIGHT_MAX,

@@ -6,7 +6,7 @@ from runcast.client.errors import RunIndeterminateError, RunRefusedError
 from runcast.client.outbox import Outbox
 from runcast.client.run_queue import Failed, Stored
 from runcast.v1.ingest_pb2 import RunAbandon
-from runcast.wire import limits
+from runcast.wire import limits, limits_client
 from tests.unit.client.events import closing, fatal, said, tool_began
 from tests.unit.client.outboxes import ack, begin, connect, opened, refuse
 
@@ -157,18 +157,18 @@ def test_a_silent_router_is_overdue_and_a_busy_one_gets_longer() -> None:
     connect(outbox)
     runs = [begin(outbox, name) for name in ("a", "b")]
     first, second = outbox.take_batches(0.0)
-    assert not outbox.overdue(limits.ROUTER_QUIET_S - 0.1)
-    assert outbox.overdue(limits.ROUTER_QUIET_S)
+    assert not outbox.overdue(limits_client.ROUTER_QUIET_S - 0.1)
+    assert outbox.overdue(limits_client.ROUTER_QUIET_S)
     ack(outbox, first, 2.0)
-    assert not outbox.overdue(limits.ROUTER_QUIET_S)
+    assert not outbox.overdue(limits_client.ROUTER_QUIET_S)
     now = 2.0
-    while now < limits.ACK_TIMEOUT_S:
+    while now < limits_client.ACK_TIMEOUT_S:
         assert not outbox.overdue(now)
         outbox.append(0.0, runs[0], said("x"))
         for batch in outbox.take_batches(now):
             ack(outbox, batch, now)
         now += 1.0
-    assert outbox.overdue(limits.ACK_TIMEOUT_S)
+    assert outbox.overdue(limits_client.ACK_TIMEOUT_S)
     ack(outbox, second, now)
     assert not outbox.overdue(now + 100.0), "nothing is unanswered"
 
