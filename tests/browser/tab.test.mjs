@@ -224,6 +224,33 @@ describe("following", () => {
     assert.deepEqual([tab.state, taken(tab, "end").length], ["alone", 1]);
   });
 
+  test("a leader that is ahead is a gap, whether or not anything follows", () => {
+    const tab = inState("following");
+    tab.heard({ is: "lead", pos: P[1] }, 0);
+    assert.deepEqual(taken(tab, "end"), [{ do: "end", reason: "gap" }]);
+  });
+
+  test("the next connection begins without what was known of the leader", () => {
+    const tab = inState("following");
+    tab.closed();
+    hello(tab);
+    frame(tab, { type: "pong" });
+    assert.equal(tab.state, "apart");
+  });
+
+  test("the heir tells the others that there is another leader, and when it leads", () => {
+    const tab = inState("following");
+    says(tab, { type: "send", id: "a" });
+    tab.granted();
+    assert.deepEqual(posted(tab).at(-1), { is: "gone" });
+    hello(tab);
+    assert.deepEqual(posted(tab), [{ is: "lead", pos: P[0] }]);
+    // What it sent before is the session's business: it keeps it from nothing.
+    tab.lost();
+    tab.heard({ is: "lead", pos: P[0] }, 0);
+    assert.equal(tab.state, "following");
+  });
+
   test("a leader that is silent loses the lock", () => {
     const tab = inState("following");
     tab.closed("silent");
@@ -267,6 +294,30 @@ describe("leading", () => {
       taken(tab, "forward").map(({ data }) => JSON.parse(data).pos),
       [P[1]],
     );
+  });
+
+  test("what this tab told is not told again for others; on the next connection it is", () => {
+    const tab = inState("leading");
+    frame(tab, batch(P[0], P[1]));
+    says(tab, { type: "ack", pos: P[1] });
+    tab.takeEffects();
+    tab.heard({ is: "ack", pos: P[1] }, 0);
+    assert.deepEqual(taken(tab, "forward"), []);
+    tab.closed();
+    hello(tab, { position: P[1], tip: P[1] });
+    tab.granted();
+    tab.heard({ is: "ack", pos: P[1] }, 0);
+    assert.equal(taken(tab, "forward").length, 1);
+  });
+
+  test("what others sent on a connection that is over is nobody's here", () => {
+    const tab = inState("leading");
+    tab.heard({ is: "send", id: "a", data: '{"type":"send","id":"a"}' }, 0);
+    tab.closed();
+    hello(tab);
+    tab.takeEffects();
+    frame(tab, { type: "sent", id: "a" });
+    assert.equal(taken(tab, "pass").length, 1);
   });
 
   test("the answer to another's send goes there, and not to this tab's session", () => {
