@@ -48,6 +48,32 @@ async def test_with_storage_denied_each_tab_is_a_device_of_its_own(
     assert names == [2, 0], "each leads itself alone"
 
 
+NO_LOCKS = "Object.defineProperty(Navigator.prototype, 'locks', { value: undefined });"
+
+
+@pytest.mark.parametrize("lacks", ["web locks", "the module"])
+async def test_where_tabs_cannot_share_each_has_its_own_connection(
+    browser: Browser, runcast_cluster: Cluster, user: str, open_page: OpenPage, lacks: str
+) -> None:
+    context = await browser.new_context()
+    asked: list[str] = []
+
+    async def gone(route: Route) -> None:
+        asked.append(route.request.url)
+        await route.abort()
+
+    await context.route("**/client/shared.js", gone)
+    if lacks == "web locks":
+        await context.add_init_script(NO_LOCKS)
+    pages = [await open_page(runcast_cluster.edges[0].http_url, context=context) for _ in range(2)]
+    devices = {await page.evaluate("window.runcast.device") for page in pages}
+    assert (len(asked), len(devices)) == ((0, 2) if lacks == "web locks" else (2, 1))
+    sent = [await said(page, user, "hello") for page in pages]
+    for page in pages:
+        await page.wait_for_function("() => window.runcast.log.length === 2")
+        assert await page.evaluate("window.runcast.log") == sent
+
+
 @pytest.mark.parametrize("skew", [-5 * HOURS, 5 * HOURS])
 async def test_a_clock_that_is_wrong_by_hours_and_set_right_costs_nothing(
     browser: Browser, runcast_cluster: Cluster, user: str, open_page: OpenPage, skew: int

@@ -222,11 +222,9 @@ class Connection {
       case "disconnect":
         return this.#drop(effect.reason);
       case "renew":
-        if (this.#askToken) this.#renew(this.#askToken);
-        return undefined;
+        return this.#renew();
       case "transmit":
-        if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(effect.frame));
-        return undefined;
+        return this.#socket?.readyState === WebSocket.OPEN && this.#socket.send(JSON.stringify(effect.frame));
       case "deliver":
         return this.#deliverAll(effect.pos, effect.events);
       case "reset":
@@ -354,12 +352,12 @@ class Connection {
     }
   }
 
-  /** What is asked for the session that is open replaces nothing if a newer try overtook it. @param {() => string | Promise<string>} ask */
-  async #renew(ask) {
+  /** What is asked for the session that is open replaces nothing if a newer try overtook it. */
+  async #renew() {
     const renewing = (this.#renewing = {});
     try {
-      const token = await ask();
-      if (renewing === this.#renewing && this.state !== "closed") this.refresh(token);
+      const token = await this.#askToken?.();
+      if (token && renewing === this.#renewing) this.refresh(token);
     } catch (error) {
       reportError(error); // the session asks again
     }
