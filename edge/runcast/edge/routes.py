@@ -139,7 +139,7 @@ async def _headers(request: web.Request, handler: "web.Handler") -> web.StreamRe
     if not response.prepared:
         response.headers["Content-Security-Policy"] = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'"
         response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Cache-Control"] = "no-cache"
+        response.headers.setdefault("Cache-Control", "no-cache")
     return response
 
 

@@ -363,7 +363,8 @@ class Connection:
             self.user, self.term = user, identity.term  # from now on it counts, and the guard sees it
             self._edge.admit(user)
             self.admitted = True
-            self.session.allow(self._edge.allowance.egress(user))
+            spent = None if self._framed or not self.device else self._edge.allowance.spent(user, self.device)
+            self.session.allow(self._edge.allowance.egress(user), spent)
             self._edge.entrance.strangers.leave(self._line.stranger)
             self._line.known()
             feed = await self._edge.hub.join(user, self, self._edge.allowance.devices(user))

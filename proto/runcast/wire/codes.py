@@ -57,6 +57,7 @@ _ROWS: Final = (
     Code("protocol_broken", "ABORTED", 1002, True, True, "send WebSocket frames as RFC 6455 describes them"),
     Code("text_invalid", "ABORTED", 1007, True, True, "send text in UTF-8"),
     Code("position_malformed", "INVALID_ARGUMENT", 4504, False, True, "send positions exactly as frames gave them"),
+    Code("position_gone", "OUT_OF_RANGE", 0, False, True, "read on from where the answer says; what lay between is not all there"),
     Code("hello_timeout", "DEADLINE_EXCEEDED", 4008, True, True, "send hello within 10 s of connecting"),
     Code("origin_refused", "PERMISSION_DENIED", 4505, False, True, "serve the page from an origin that the edge allows (RUNCAST_ORIGINS)"),
     Code("disconnected", "ABORTED", 4013, True, True, "connect again; an operator closed this connection"),
