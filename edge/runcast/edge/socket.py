@@ -154,11 +154,11 @@ class Connection:
         self.session.offer(entry)
         self._carry()
 
-    def lost(self, why: str, code: str) -> None:
+    def lost(self, why: str, code: str, retry_after_s: float) -> None:
         """See `feed.Listener`. What is not written yet is not sent any more."""
         self._queued -= sum(map(len, self._data))
         self._data.clear()
-        self.session.close(code, f"{why}; connect again")
+        self.session.close(code, f"{why}; connect again", retry_after_s)
         self._carry()
 
     def hurry(self, seq: int) -> None:
