@@ -1,4 +1,4 @@
-"""The npm package of the browser client: what it holds, how much a page loads, and that it is the client."""
+"""The npm package of the browser client: what it holds, how much a page loads, and that it is the client. (The hooks: `test_react.py`.)"""
 
 import gzip
 import json
@@ -21,7 +21,8 @@ GZIPPED_BYTES_MAX = 12 * 1024
 def package(tmp_path: Path) -> Path:
     """The package, where the client would be in a checkout."""
     target = tmp_path / CLIENT.relative_to(HERE.parents[1])
-    subprocess.run([find_node(), str(PACK), str(target)], check=True, timeout=50)
+    for which in ("client", "react"):
+        subprocess.run([find_node(), str(PACK), str(target.parent / which), which], check=True, timeout=50)
     return target
 
 
@@ -50,15 +51,19 @@ def test_what_is_packed_passes_the_client_s_own_tests(package: Path, tmp_path: P
     assert package.is_dir()
 
 
-def test_what_npm_packs(package: Path) -> None:
+def packed(package: Path) -> tuple[tuple[str, str], set[str]]:
+    """Name and version, and the files that npm packs of a package."""
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip("npm is not installed; what it packs is listed by package.json's `files`")
     ended = subprocess.run([npm, "pack", "--dry-run", "--json"], cwd=package, capture_output=True, text=True, timeout=50, check=True)
-    (packed,) = json.loads(ended.stdout)
+    (told,) = json.loads(ended.stdout)
+    return (told["name"], told["version"]), {file["path"] for file in told["files"]}
+
+
+def test_what_npm_packs(package: Path) -> None:
     modules = {path.name for path in CLIENT.glob("*.js")}
-    assert {file["path"] for file in packed["files"]} == {"LICENSE", "package.json", "runcast.d.ts", *modules}
-    assert (packed["name"], packed["version"]) == ("@runcast/client", VERSION)
+    assert packed(package) == (("@runcast/client", VERSION), {"LICENSE", "package.json", "runcast.d.ts", *modules})
 
 
 def test_nothing_is_imported_from_outside(package: Path) -> None:

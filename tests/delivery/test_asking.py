@@ -13,7 +13,7 @@ from runcast.testkit.device import Device
 from runcast.testkit.plugin import ClusterFactory, DeviceFactory
 from runcast.v1 import event_pb2 as pb
 from runcast.v1.event_pb2 import Event
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.errors import RefusedError
 from runcast.wire.lifecycle import ends_run
 from runcast.wire.runstate import reduce_events

@@ -33,7 +33,7 @@ from runcast.v1.event_pb2 import (
     UserMessage,
 )
 from runcast.v1.ingest_pb2_grpc import IngestServiceServicer, add_IngestServiceServicer_to_server
-from runcast.wire import limits
+from runcast.wire import limits, limits_client
 from runcast.wire.lifecycle import ends_run
 
 
@@ -338,8 +338,8 @@ async def test_a_router_that_goes_costs_nothing(
         router.resume()
     check_seqs(seen)
     assert [int(event.custom.data_json) for event in seen[1:-1]] == list(range(300))
-    noticed_s = {"kill": 0.0, "stop": limits.DRAIN_S, "pause": limits.ROUTER_QUIET_S}[fault]
-    assert took_s < noticed_s + limits.ROUTER_QUIET_S, "only silence has to be waited for"
+    noticed_s = {"kill": 0.0, "stop": limits.DRAIN_S, "pause": limits_client.ROUTER_QUIET_S}[fault]
+    assert took_s < noticed_s + limits_client.ROUTER_QUIET_S, "only silence has to be waited for"
 
 
 async def test_an_agent_may_be_there_before_its_router(runcast_cluster_factory: ClusterFactory, user: str, device: DeviceFactory) -> None:
@@ -370,7 +370,7 @@ async def test_cleaning_up_is_bounded_and_the_end_is_still_sent(
                 raise KeyError("gone")
 
         with pytest.raises(KeyError, match="gone"):
-            await asyncio.wait_for(work(), limits.RUN_EXIT_S + 2.0)
+            await asyncio.wait_for(work(), limits_client.RUN_EXIT_S + 2.0)
         await cluster.routers[0].start()
         assert kinds(await until_end(watcher, run.id)) == ["agent_started", "tool_executing", "tool_completed", "agent_error"]
 
@@ -403,14 +403,14 @@ async def test_a_full_outbox_makes_the_caller_wait(runcast_cluster_factory: Clus
         said = 0
 
         with contextlib.suppress(TimeoutError):
-            while said <= limits.OUTBOX_EVENTS_MAX:
+            while said <= limits_client.OUTBOX_EVENTS_MAX:
                 await asyncio.wait_for(run.custom("n", said), 1.0)
                 said += 1
-        assert said <= limits.OUTBOX_EVENTS_MAX
+        assert said <= limits_client.OUTBOX_EVENTS_MAX
         router.resume()
         await run.custom("n", said)
         assert await run.flush() is not None
-    assert said > limits.OUTBOX_EVENTS_MAX - limits.BATCH_EVENTS_MAX - 10
+    assert said > limits_client.OUTBOX_EVENTS_MAX - limits.BATCH_EVENTS_MAX - 10
 
 
 class Doorman(IngestServiceServicer):

@@ -13,7 +13,7 @@ from runcast.testkit.plugin import ClusterFactory, DeviceFactory
 from runcast.testkit.recording import Recording
 from runcast.testkit.validators import check_contiguity, check_lives
 from runcast.v1.event_pb2 import TOOL_STATUS_CANCELLED, TOOL_STATUS_OK
-from runcast.wire import limits
+from runcast.wire import limits_client
 from runcast.wire.lifecycle import ends_run
 
 STEPS_MAX = 300
@@ -60,7 +60,7 @@ pytestmark = pytest.mark.runcast_agent(agent="lead", tenant="default")
 
 @pytest.fixture
 def rc(runcast_agent: Runcast, monkeypatch: pytest.MonkeyPatch) -> Runcast:
-    monkeypatch.setattr(limits, "TURN_APPENDS_MAX", 1)  # every event that is emitted waits once, as if the outbox were busy
+    monkeypatch.setattr(limits_client, "TURN_APPENDS_MAX", 1)  # every event that is emitted waits once, as if the outbox were busy
     return runcast_agent
 
 
@@ -212,7 +212,7 @@ async def test_a_tool_that_is_cancelled_while_it_waits_for_room_is_paired(
 
             async def call() -> None:
                 async with run.tool("search"):
-                    for index in range(limits.OUTBOX_EVENTS_MAX - 2):
+                    for index in range(limits_client.OUTBOX_EVENTS_MAX - 2):
                         await run.custom("fill", index)
                     full.set()
                     if waiting == "beginning":

@@ -22,7 +22,7 @@ from runcast.v1.event_pb2 import (
     AgentError,
     Event,
 )
-from runcast.wire import limits
+from runcast.wire import limits, limits_client
 from runcast.wire.lifecycle import ends_run
 
 
@@ -216,4 +216,4 @@ async def test_what_is_too_large_may_be_cut(runcast_cluster: Cluster, user: str,
     assert events[1].agent_response.text.endswith(f"ü… [cut: {size} bytes in all]")
     assert (events[0].agent_started.title, events[2].tool_executing.purpose) == ("A title", "to know")
     assert all(event.ByteSize() <= limits.EVENT_BYTES_MAX for event in events)
-    assert events[2].ByteSize() > limits.EVENT_BYTES_MAX - 2 * limits.EVENT_NAMES_BYTES, "no more is cut than has to be"
+    assert events[2].ByteSize() > limits.EVENT_BYTES_MAX - 2 * limits_client.EVENT_NAMES_BYTES, "no more is cut than has to be"

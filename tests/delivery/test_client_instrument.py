@@ -16,7 +16,7 @@ from runcast.testkit import Cluster
 from runcast.testkit.device import Device
 from runcast.testkit.plugin import ClusterFactory, DeviceFactory
 from runcast.v1.event_pb2 import TOOL_STATUS_CANCELLED, TOOL_STATUS_ERROR, TOOL_STATUS_OK, Event, ToolCompleted, ToolExecuting
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.lifecycle import ends_run
 
 pytestmark = pytest.mark.runcast_agent(agent="analyst", tenant="default")

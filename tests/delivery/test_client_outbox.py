@@ -12,7 +12,7 @@ from runcast.testkit.device import Device
 from runcast.testkit.plugin import ClusterFactory, DeviceFactory
 from runcast.testkit.ports import pick_port
 from runcast.v1.event_pb2 import Event
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.lifecycle import ends_run
 
 

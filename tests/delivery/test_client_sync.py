@@ -17,7 +17,7 @@ from runcast.testkit import Cluster
 from runcast.testkit.device import Device
 from runcast.testkit.plugin import DeviceFactory
 from runcast.v1.event_pb2 import TOOL_STATUS_CANCELLED, TOOL_STATUS_ERROR, Event
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.lifecycle import ends_run
 
 

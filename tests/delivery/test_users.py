@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from runcast.client import Runcast
-from runcast.wire import limits
+from runcast.wire import limits_identity as limits
 from tests.unit.bus.identity.issuing import SECRET, KeyServer, issuer, public_jwk, sign, write
 
 COOKIE = "__Host-runcast"

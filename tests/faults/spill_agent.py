@@ -8,7 +8,7 @@ import signal
 import sys
 
 from runcast.client import Run, Runcast
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 
 
 def tell(line: str) -> None:

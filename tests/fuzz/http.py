@@ -14,10 +14,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from runcast.bus.logs import configure_logs
 from runcast.edge.addresses import Proxies
-from runcast.edge.app import Edge
 from runcast.edge.entrance import Entrance
 from runcast.edge.httplog import http_log
+from runcast.edge.node import Edge
 from runcast.edge.origins import Origins, is_origin
+from runcast.edge.routes import Routes
 from runcast.edge.settings import EdgeSettings
 from runcast.edge.transports import durable
 from runcast.edge.transports.sse import read_last_id
@@ -80,7 +81,7 @@ class Port:
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
         self.edge = Edge(settings, log, self._tasks)
-        runner = web.AppRunner(self.edge.app(), access_log=None, handle_signals=False, logger=http_log(), auto_decompress=False)
+        runner = web.AppRunner(Routes(self.edge).app(), access_log=None, handle_signals=False, logger=http_log(), auto_decompress=False)
         await runner.setup()
         assert runner.server is not None
         self.edge.entrance = Entrance(runner.server, settings.stranger_bounds, Proxies(["127.0.0.0/8"]), self._tasks, log)

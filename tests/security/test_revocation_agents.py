@@ -3,54 +3,24 @@
 import asyncio
 import contextlib
 import time
-from pathlib import Path
 
 import grpc.aio
 import pytest
 
-from runcast.client import RefusedError, Runcast, RunRefusedError
-from runcast.testkit import Cluster
-from runcast.testkit.plugin import ClusterFactory
+from runcast.client import RefusedError, Runcast
 from runcast.v1 import admin_pb2 as pb
 from runcast.v1.event_pb2 import User
 from runcast.v1.inbox_pb2 import ReceiveRequest, WorkerHello
 from runcast.v1.inbox_pb2_grpc import InboxServiceStub
-from tests.security.test_admin import OPERATOR, VIEWER, admin, bearer, code_of, key, write
+from tests.security.office import FIRST, OPERATOR, OTHER, SECOND, VIEWER, Connected, Office, admin, bearer, code_of
 
-pytestmark = pytest.mark.timeout(90)
-FIRST, SECOND, OTHER = key("first"), key("second"), key("other")
+pytestmark = [pytest.mark.timeout(90), pytest.mark.xdist_group("office")]
 ACTS = bearer(OPERATOR.text)
 
 
-async def start(path: Path, factory: ClusterFactory) -> Cluster:
-    file = write(
-        path,
-        ("agents", {"name": "analyst", "tenants": ["*"], "keys": [FIRST.kept, SECOND.kept], "groups": ["support"]}),
-        ("agents", {"name": "writer", "tenants": ["*"], "keys": [OTHER.kept], "groups": ["support"]}),
-        ("admins", {"name": "auditor", "keys": [VIEWER.kept]}),
-        ("admins", {"name": "ops", "keys": [OPERATOR.kept], "roles": ["view", "operate"]}),
-    )
-    return await factory(routers=2, edges=0, admins=1, environ={"RUNCAST_AUTH": "token", "RUNCAST_AUTH_FILE": str(file)})
-
-
-class Connected:
-    """An agent's client that says when it is closed out."""
-
-    def __init__(self, address: str, token: str) -> None:
-        self.ended = asyncio.Event()
-        self.states: list[str] = []
-        self.runcast = Runcast(address, agent="a", token=token, on_state=self._on_state)
-
-    def _on_state(self, state: object) -> None:
-        self.states.append(state.state)  # type: ignore[attr-defined]
-        if self.states[-1] == "closed":
-            self.ended.set()
-
-
 async def open_all(stack: contextlib.AsyncExitStack, *agents: Connected) -> None:
-    stack.push(lambda *_: True)  # who was not let in again says so when it is left
     for each in agents:
-        await stack.enter_async_context(each.runcast)
+        await stack.enter_async_context(each)
         await each.runcast.ready(5.0)
 
 
@@ -61,17 +31,22 @@ async def known(stub: object, count: int) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_a_key_and_an_agent_are_out_on_all_routers(tmp_path: Path, runcast_cluster_factory: ClusterFactory, user: str) -> None:
-    cluster = await start(tmp_path, runcast_cluster_factory)
-    routers = cluster.router_addresses()
-    async with admin(cluster) as stub, contextlib.AsyncExitStack() as stack:
+def workers_of(office: Office) -> int:
+    """How many have been let in, so far."""
+    return sum(router.log_path.read_text().count("worker_opened") for router in office.cluster.routers)
+
+
+async def test_a_key_and_an_agent_are_out_on_all_routers(office: Office, user: str) -> None:
+    routers = office.cluster.router_addresses()
+    async with admin(office.cluster) as stub, contextlib.AsyncExitStack() as stack:
         await known(stub, 3)
         first = [Connected(address, FIRST.text) for address in routers]
         second, other = Connected(routers[0], SECOND.text), Connected(routers[1], OTHER.text)
         await open_all(stack, *first, second, other)
+        before = workers_of(office)
         receiving = asyncio.create_task(anext(first[1].runcast.inbox("support")))
         async with asyncio.timeout(5):
-            while not any("worker_opened" in router.log_path.read_text() for router in cluster.routers):  # noqa: ASYNC110 # another's log
+            while workers_of(office) == before:  # noqa: ASYNC110 # another's log
                 await asyncio.sleep(0.02)
         began = time.monotonic()
         revoke = pb.RevokeRequest(target=pb.Target(token_id=FIRST.kept.partition(":")[0]), reason="leaked", lasts_s=600)
@@ -89,14 +64,14 @@ async def test_a_key_and_an_agent_are_out_on_all_routers(tmp_path: Path, runcast
             with pytest.raises(RefusedError) as caught:
                 await each.runcast.ready(5.0)
             assert caught.value.code.name == "revoked"
-            with pytest.raises(RunRefusedError, match="revoked"):
-                async with each.runcast.run(user=user) as run:
-                    await run.flush()
+            with pytest.raises(RefusedError, match="revoked"):
+                async with each.runcast.run(user=user):
+                    pytest.fail("a run began")
         for address in routers:
-            async with contextlib.AsyncExitStack() as again:
+            async with Connected(address, FIRST.text) as again:
                 with pytest.raises(RefusedError, match="leaked"):
-                    await (await again.enter_async_context(Runcast(address, agent="a", token=FIRST.text))).ready(5.0)
-        revoke.target.agent = "analyst"
+                    await again.runcast.ready(5.0)
+        revoke.target.agent = "twice"
         assert (await stub.Revoke(revoke, metadata=ACTS)).connections == 1
         async with asyncio.timeout(5):
             await second.ended.wait()
@@ -104,7 +79,7 @@ async def test_a_key_and_an_agent_are_out_on_all_routers(tmp_path: Path, runcast
             await run.respond("goes on")
         assert other.runcast.stats().reconnects == 0
         listed = (await stub.ListRevocations(pb.ListRevocationsRequest(), metadata=bearer(VIEWER.text))).revocations
-        assert [each.id for each in listed] == ["token.first", "agent.analyst"]
+        assert [each.id for each in listed] == ["token.first", "agent.twice"]
         for each in listed:
             assert (await stub.Lift(pb.LiftRequest(id=each.id), metadata=ACTS)).found
             assert not (await stub.Lift(pb.LiftRequest(id=each.id), metadata=ACTS)).found
@@ -112,38 +87,34 @@ async def test_a_key_and_an_agent_are_out_on_all_routers(tmp_path: Path, runcast
             await run.respond("back")
 
 
-async def test_who_was_revoked_before_its_hello_gets_nothing(tmp_path: Path, runcast_cluster_factory: ClusterFactory) -> None:
-    cluster = await start(tmp_path, runcast_cluster_factory)
-    async with admin(cluster) as stub, grpc.aio.insecure_channel(cluster.router_addresses()[0]) as channel:
+async def test_who_was_revoked_before_its_hello_gets_nothing(office: Office) -> None:
+    async with admin(office.cluster) as stub, grpc.aio.insecure_channel(office.cluster.router_addresses()[0]) as channel:
         inbox = InboxServiceStub(channel)
         other, later = (inbox.Receive(metadata=bearer(FIRST.text)) for _ in range(2))
         await later.write(ReceiveRequest())
         assert await code_of(later.read()) == "hello_expected"  # so the one before it has been let in, too
-        await stub.Revoke(pb.RevokeRequest(target=pb.Target(agent="analyst")), metadata=ACTS)
+        await stub.Revoke(pb.RevokeRequest(target=pb.Target(agent="twice")), metadata=ACTS)
         await other.write(ReceiveRequest(hello=WorkerHello(group="support", worker="w", in_flight_max=1)))
         assert await code_of(other.read()) == "revoked"
+        assert (await stub.Lift(pb.LiftRequest(id="agent.twice"), metadata=ACTS)).found
 
 
-async def test_a_disconnected_agent_comes_back_and_loses_nothing(
-    tmp_path: Path, runcast_cluster_factory: ClusterFactory, user: str
-) -> None:
-    cluster = await start(tmp_path, runcast_cluster_factory)
-    async with admin(cluster) as stub, Runcast(cluster.router_addresses()[0], agent="a", token=FIRST.text) as agent:
+async def test_a_disconnected_agent_comes_back_and_loses_nothing(office: Office, user: str) -> None:
+    async with admin(office.cluster) as stub, Runcast(office.cluster.router_addresses()[0], agent="a", token=FIRST.text) as agent:
         await known(stub, 3)
         async with agent.run(user=user) as run:
             await run.respond("before")
             await run.flush()
-            done = await stub.Disconnect(pb.DisconnectRequest(target=pb.Target(agent="analyst")), metadata=ACTS)
+            done = await stub.Disconnect(pb.DisconnectRequest(target=pb.Target(agent="twice")), metadata=ACTS)
             assert (done.processes, done.connections) == (1, 1)
             await run.respond("after")
         assert agent.stats().reconnects == 1
         assert agent.stats().failed == 0
 
 
-async def test_who_may(tmp_path: Path, runcast_cluster_factory: ClusterFactory) -> None:
-    cluster = await start(tmp_path, runcast_cluster_factory)
+async def test_who_may(office: Office) -> None:
     alice = pb.Target(user=User(tenant="acme", id="alice"))
-    async with admin(cluster) as stub:
+    async with admin(office.cluster) as stub:
         calls = [
             (stub.Revoke, pb.RevokeRequest(target=alice)),
             (stub.Disconnect, pb.DisconnectRequest(target=alice)),
@@ -166,7 +137,7 @@ async def test_who_may(tmp_path: Path, runcast_cluster_factory: ClusterFactory) 
         for wrong in (
             pb.RevokeRequest(target=alice, reason="x" * 101),
             pb.RevokeRequest(target=alice, lasts_s=2**63),
-            pb.RevokeRequest(target=pb.Target(agent="analyst"), until_new_token=True),
+            pb.RevokeRequest(target=pb.Target(agent="twice"), until_new_token=True),
         ):
             assert await code_of(stub.Revoke(wrong, metadata=ACTS)) == "request_invalid"
         revoked = (await stub.Revoke(pb.RevokeRequest(target=alice, until_new_token=True), metadata=ACTS)).revocation
@@ -176,3 +147,5 @@ async def test_who_may(tmp_path: Path, runcast_cluster_factory: ClusterFactory) 
         await stub.Revoke(pb.RevokeRequest(target=device), metadata=ACTS)
         listed = (await stub.ListRevocations(pb.ListRevocationsRequest(), metadata=ACTS)).revocations
         assert [(each.id, each.target) for each in listed] == [("user.acme.alice", alice), ("device.acme.bob.tab_201", device)]
+        for each in listed:
+            assert (await stub.Lift(pb.LiftRequest(id=each.id), metadata=ACTS)).found

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from runcast.client.rim import time_limit
 from runcast.client.tls import Tls
-from runcast.wire import limits
+from runcast.wire import limits_client, limits_identity
 from runcast.wire.errors import UnavailableError
 
 Token = str | Callable[[], str | Awaitable[str]]
@@ -66,7 +66,7 @@ class Access:
 
     async def _ask(self, source: Callable[[], str | Awaitable[str]]) -> str:
         try:
-            async with time_limit(limits.TOKEN_TIMEOUT_S):
+            async with time_limit(limits_client.TOKEN_TIMEOUT_S):
                 given = source()
                 token = await given if inspect.isawaitable(given) else given
         except Exception as exc:
@@ -77,7 +77,7 @@ class Access:
 
 
 def _is_token(text: str) -> bool:
-    return 0 < len(text) <= limits.TOKEN_BYTES_MAX and all("!" <= char <= "~" for char in text)
+    return 0 < len(text) <= limits_identity.TOKEN_BYTES_MAX and all("!" <= char <= "~" for char in text)
 
 
 def _is_loopback(host: str) -> bool:

@@ -39,7 +39,7 @@ from runcast.v1.event_pb2 import (
     InputResolved,
     InputType,
 )
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.asking import read_answer
 from runcast.wire.errors import RuncastError
 

@@ -31,7 +31,7 @@ from runcast.client.routers import Routers
 from runcast.client.statistics import ConnectionState, State
 from runcast.v1.ingest_pb2 import ProducerHello, PublishRequest, PublishResponse
 from runcast.v1.ingest_pb2_grpc import IngestServiceStub
-from runcast.wire import limits
+from runcast.wire import limits, limits_client
 from runcast.wire.errors import RuncastError, UnavailableError
 
 _log = logging.getLogger("runcast.client")
@@ -222,7 +222,7 @@ class Carrier:
                 break
             self._take(response)
             if response.HasField("go_away"):
-                grace_s = min(response.go_away.grace_ms / 1000, limits.GOODBYE_S)
+                grace_s = min(response.go_away.grace_ms / 1000, limits_client.GOODBYE_S)
                 leave_at = self._now() + grace_s
                 self._leaving = True
                 self._wake.set()

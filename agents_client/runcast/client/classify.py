@@ -14,7 +14,7 @@ Pure: never imports asyncio, a clock, randomness, logging or grpc.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
-from runcast.wire import limits
+from runcast.wire import limits, limits_client
 from runcast.wire.errors import RuncastError
 
 Severity = Literal["recoverable", "degraded", "fatal"]
@@ -163,7 +163,7 @@ class Classifier:
 
     def classify(self, exc: BaseException) -> Classification:
         """What an exception means; with words for people in any case."""
-        found = self._find(exc, limits.CAUSES_MAX) or CATEGORIES["unknown"]
+        found = self._find(exc, limits_client.CAUSES_MAX) or CATEGORIES["unknown"]
         usual = CATEGORIES.get(found.category, CATEGORIES["unknown"])
         return found._replace(message=found.message or usual.message, suggestions=found.suggestions or usual.suggestions)
 
@@ -184,7 +184,7 @@ class Classifier:
             return None
         inner = exc.exceptions if isinstance(exc, BaseExceptionGroup) else (exc.__cause__,)
         found = None
-        for each in inner[: limits.CAUSES_MAX]:
+        for each in inner[: limits_client.CAUSES_MAX]:
             found = self._find(each, depth - 1) if each is not None else None
             if found is not None and found.category != "unknown":
                 break
@@ -203,14 +203,14 @@ class Classifier:
 
 
 def describe_exception(exc: BaseException) -> str:
-    """Class name and text of an exception, cut to `limits.ERROR_TEXT_CHARS_MAX` characters. Not for people who may not see everything."""
+    """Class name and text of an exception, cut to `ERROR_TEXT_CHARS_MAX` characters. Not for people who may not see everything."""
     try:
         text = str(exc)
     except Exception:  # somebody else's class
         text = ""
     told = f"{type(exc).__name__}: {text}" if text else type(exc).__name__
-    if len(told) > limits.ERROR_TEXT_CHARS_MAX:
-        told = told[: limits.ERROR_TEXT_CHARS_MAX - 1] + "…"
+    if len(told) > limits_client.ERROR_TEXT_CHARS_MAX:
+        told = told[: limits_client.ERROR_TEXT_CHARS_MAX - 1] + "…"
     return told.encode(errors="replace").decode()
 
 

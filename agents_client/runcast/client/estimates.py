@@ -9,7 +9,7 @@ Pure: `now` (monotonic seconds) is an argument. Never imports asyncio, a clock, 
 from collections import OrderedDict, deque
 from statistics import median
 
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 
 
 class Estimates:

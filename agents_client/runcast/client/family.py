@@ -21,7 +21,7 @@ from abc import ABC, abstractmethod
 
 from runcast.client.rim import time_limit
 from runcast.client.stopping import Stop
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.errors import LifecycleError, RuncastError
 
 _log = logging.getLogger("runcast.client")

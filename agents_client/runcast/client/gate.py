@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from runcast.client.errors import OutboxFullError
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 
 T = TypeVar("T")
 

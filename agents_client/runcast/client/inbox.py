@@ -40,7 +40,7 @@ from runcast.v1.inbox_pb2 import (
 )
 from runcast.v1.inbox_pb2 import InboxMessage as WireMessage
 from runcast.v1.inbox_pb2_grpc import InboxServiceStub
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.errors import RuncastError
 
 _log = logging.getLogger("runcast.client")

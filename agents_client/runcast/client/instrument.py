@@ -18,7 +18,7 @@ from contextlib import aclosing
 from typing import Any, Final, ParamSpec, TypeVar, overload
 
 from runcast.client.watch import Watch, Words
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.ids import check_id
 
 Args = ParamSpec("Args")

@@ -21,7 +21,7 @@ from collections import OrderedDict, deque
 from typing import Final
 
 from runcast.client.run_queue import Flight, RunQueue
-from runcast.wire import limits
+from runcast.wire import limits, limits_client
 
 MESSAGE_BYTES_MAX = limits.GRPC_MESSAGE_BYTES_MAX // 2
 """What `take` puts together for one gRPC message, bytes."""
@@ -240,4 +240,4 @@ class Line:
         oldest = next(iter(self._sent.values())).flight
         if oldest is None:
             return self._heard
-        return min(max(oldest.last_sent, self._heard) + limits.ROUTER_QUIET_S, oldest.last_sent + limits.ACK_TIMEOUT_S)
+        return min(max(oldest.last_sent, self._heard) + limits_client.ROUTER_QUIET_S, oldest.last_sent + limits_client.ACK_TIMEOUT_S)

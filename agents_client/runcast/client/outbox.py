@@ -34,7 +34,7 @@ from runcast.client.run_queue import NOT_OURS, Closing, Failed, Flight, Left, Ru
 from runcast.client.statistics import Counts
 from runcast.v1.event_pb2 import Batch, Event, User
 from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, OpenRun, RouterHello, RunAbandon, Window
-from runcast.wire import limits
+from runcast.wire import limits, limits_client
 from runcast.wire.codes import CODES
 from runcast.wire.errors import LifecycleError
 from runcast.wire.lifecycle import State
@@ -61,9 +61,9 @@ class Outbox:
         self,
         producer: str,
         *,
-        events_max: int = limits.OUTBOX_EVENTS_MAX,
-        bytes_max: int = limits.OUTBOX_BYTES_MAX,
-        coalesce_s: float = limits.COALESCE_S,
+        events_max: int = limits_client.OUTBOX_EVENTS_MAX,
+        bytes_max: int = limits_client.OUTBOX_BYTES_MAX,
+        coalesce_s: float = limits_client.COALESCE_S,
         drop_progress: bool = False,
         journal: Journal | None = None,
     ) -> None:
@@ -350,8 +350,8 @@ class Outbox:
         return run
 
     def _has_room(self, events: int, size: int, *, closing: bool) -> bool:
-        events_max = self._events_max + (limits.OUTBOX_RESERVE_EVENTS if closing else 0)
-        bytes_max = self._bytes_max + (limits.OUTBOX_RESERVE_BYTES if closing else 0)
+        events_max = self._events_max + (limits_client.OUTBOX_RESERVE_EVENTS if closing else 0)
+        bytes_max = self._bytes_max + (limits_client.OUTBOX_RESERVE_BYTES if closing else 0)
         if self.events + events > events_max or self.bytes + size > bytes_max:
             return False
         return self._journal is None or self._journal.has_room(size, closing=closing)
@@ -404,7 +404,7 @@ class Outbox:
     def _forget_if_done(self, run: RunQueue) -> None:
         if run.released and run.idle and self._runs.pop(run.name, None) is not None:
             self._remembered[run.name] = None
-            while len(self._remembered) > limits.RUNS_REMEMBERED_MAX:
+            while len(self._remembered) > limits_client.RUNS_REMEMBERED_MAX:
                 self._remembered.popitem(last=False)
             if self._journal is not None:
                 self._journal.forgotten(run.key)

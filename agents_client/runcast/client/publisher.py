@@ -35,7 +35,7 @@ from runcast.client.tickets import Tickets
 from runcast.v1.event_pb2 import Event, User
 from runcast.v1.ingest_pb2 import IsOnlineRequest, ProducerHello, PublishResponse
 from runcast.v1.ingest_pb2_grpc import IngestServiceStub
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.errors import LifecycleError, RuncastError, UnavailableError
 from runcast.wire.ids import UserKey
 

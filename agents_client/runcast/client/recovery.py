@@ -26,7 +26,8 @@ from runcast.client.spill import Row, Spill
 from runcast.client.spill_journal import RemainsJournal
 from runcast.v1.event_pb2 import Event
 from runcast.v1.ingest_pb2 import ProducerHello
-from runcast.wire import VERSION, limits
+from runcast.wire import VERSION
+from runcast.wire import limits_client as limits
 from runcast.wire.errors import LifecycleError, RuncastError
 from runcast.wire.lifecycle import Lifecycle, State
 

@@ -18,7 +18,7 @@ import grpc
 import grpc.aio
 
 from runcast.client.tls import Tls
-from runcast.wire import limits
+from runcast.wire import limits, limits_client
 from runcast.wire.codes import CODES
 from runcast.wire.errors import RefusedError, RuncastError, UnavailableError
 
@@ -31,16 +31,21 @@ _OPTIONS = (
     ("grpc.enable_http_proxy", 0),  # routers are near; a proxy from the environment is for other things
     ("grpc.max_send_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
-    ("grpc.keepalive_time_ms", int(limits.KEEPALIVE_INTERVAL_S * 1000)),
-    ("grpc.keepalive_timeout_ms", int(limits.KEEPALIVE_TIMEOUT_S * 1000)),
-    ("grpc.http2.ping_timeout_ms", int(limits.KEEPALIVE_TIMEOUT_S * 1000)),  # without it gRPC waits a minute, whatever keepalive says
+    ("grpc.keepalive_time_ms", int(limits_client.KEEPALIVE_INTERVAL_S * 1000)),
+    ("grpc.keepalive_timeout_ms", int(limits_client.KEEPALIVE_TIMEOUT_S * 1000)),
+    (
+        "grpc.http2.ping_timeout_ms",
+        int(limits_client.KEEPALIVE_TIMEOUT_S * 1000),
+    ),  # without it gRPC waits a minute, whatever keepalive says
     ("grpc.http2.max_pings_without_data", 0),
 )
 _NOT_YOU = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 
 
 @asynccontextmanager
-async def open_channel(target: str, within_s: float = limits.CONNECT_TIMEOUT_S, tls: Tls | None = None) -> AsyncIterator[grpc.aio.Channel]:
+async def open_channel(
+    target: str, within_s: float = limits_client.CONNECT_TIMEOUT_S, tls: Tls | None = None
+) -> AsyncIterator[grpc.aio.Channel]:
     """A connected channel to a router; closed, with all its calls, at the end. With `tls`, its files are read now.
 
     Raises:
@@ -95,10 +100,10 @@ async def read(call: "grpc.aio.StreamStreamCall[Any, Response]", target: str, un
 
 
 async def write(call: "grpc.aio.StreamStreamCall[Request, Any]", request: Request, target: str) -> None:
-    """Write a request; raises as `read`, and UnavailableError when the router takes no bytes for `limits.ROUTER_QUIET_S`."""
+    """Write a request; raises as `read`, and UnavailableError when the router takes no bytes for `limits_client.ROUTER_QUIET_S`."""
     async with _map_errors(target):
         try:
-            async with time_limit(limits.ROUTER_QUIET_S):
+            async with time_limit(limits_client.ROUTER_QUIET_S):
                 await call.write(request)
         except asyncio.InvalidStateError as exc:  # the stream ended before: its status says why
             raise _map_status(await call.code(), await call.details(), target) from exc

@@ -9,7 +9,7 @@ Pure: draws (0.0 to 1.0) are arguments. Never imports asyncio, a clock, randomne
 """
 
 from runcast.client.arguments import check_text
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 
 
 def parse_targets(text: str) -> list[str]:

@@ -33,7 +33,7 @@ from runcast.client.rim import time_limit
 from runcast.client.speech import Speech
 from runcast.client.stopping import Stop
 from runcast.v1.event_pb2 import AgentCompleted, AgentStarted, Event
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.errors import LifecycleError, RuncastError
 from runcast.wire.lifecycle import Lifecycle, ends_run
 from runcast.wire.position import Position, parse_position

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from runcast.client.errors import EventTooLargeError, Leftover, RunIndeterminateError, RunKey, RunRefusedError
 from runcast.v1.event_pb2 import TEXT_MODE_DELTA, Batch, Event, User
-from runcast.wire import limits
+from runcast.wire import limits, limits_client
 from runcast.wire.ids import event_id
 from runcast.wire.lifecycle import Lifecycle, is_critical
 
@@ -255,7 +255,7 @@ class RunQueue:
             if text.final or more.final or text.message_id != more.message_id or not text.mode == more.mode == TEXT_MODE_DELTA:
                 return None
             size = newest.cost + len(more.text.encode())
-            if size > limits.MERGED_TEXT_BYTES_MAX or old.traceparent != event.traceparent:
+            if size > limits_client.MERGED_TEXT_BYTES_MAX or old.traceparent != event.traceparent:
                 return None
             text.text += more.text
             cost = cost_of(old.ByteSize())

@@ -1,7 +1,7 @@
 """The door to Runcast for an agent process: one connection for all its runs and inboxes.
 
-Rules: a Runcast is used with `async with`; leaving the block sends what is left, for `limits.CLOSE_TIMEOUT_S` at most, and tells what could
-not be sent. The publisher's task lives in a task group that ends with the block. A publisher that died is told by the next call.
+Rules: a Runcast is used with `async with`; leaving the block sends what is left, for `limits_client.CLOSE_TIMEOUT_S` at most, and tells
+what could not be sent. The publisher's task lives in a task group that ends with the block. A publisher that died is told by the next call.
 Randomness and the wall clock are read here, and given to what needs them.
 """
 
@@ -31,7 +31,7 @@ from runcast.client.tls import Tls
 from runcast.client.workshop import Oversize, RunContext, Workshop
 from runcast.v1.inbox_pb2 import WorkerHello
 from runcast.v1.ingest_pb2 import ProducerHello
-from runcast.wire import VERSION, limits
+from runcast.wire import VERSION, limits, limits_client
 from runcast.wire.errors import LifecycleError, RuncastError, UnavailableError
 from runcast.wire.ids import UserKey, check_id
 
@@ -46,7 +46,7 @@ _log = logging.getLogger("runcast.client")
 class Runcast:
     """A connection to Runcast's routers, for `async with`.
 
-    It connects, and connects again, by itself; events are queued meanwhile, up to `limits.OUTBOX_EVENTS_MAX`, and then callers wait.
+    It connects, and connects again, by itself; events are queued meanwhile, up to `limits_client.OUTBOX_EVENTS_MAX`, and then callers wait.
 
     Args:
         target: routers as "host:port", several with commas between them.
@@ -78,7 +78,7 @@ class Runcast:
         *,
         agent: str,
         tenant: str = "default",
-        coalesce_s: float = limits.COALESCE_S,
+        coalesce_s: float = limits_client.COALESCE_S,
         when_full: WhenFull = "block",
         on_state: OnState | None = None,
         oversize: Oversize = "refuse",
@@ -89,8 +89,8 @@ class Runcast:
         token: Token | None = None,
         insecure_token: bool = False,
     ) -> None:
-        if not 0.0 <= check_number(coalesce_s, "coalesce_s", "number of seconds") <= limits.COALESCE_MAX_S:
-            raise ValueError(f"coalesce_s is {coalesce_s}; give seconds, 0 to {limits.COALESCE_MAX_S:g}")
+        if not 0.0 <= check_number(coalesce_s, "coalesce_s", "number of seconds") <= limits_client.COALESCE_MAX_S:
+            raise ValueError(f"coalesce_s is {coalesce_s}; give seconds, 0 to {limits_client.COALESCE_MAX_S:g}")
         if when_full not in get_args(WhenFull):
             raise ValueError(f"when_full is {when_full!r}; use one of {', '.join(get_args(WhenFull))}")
         if on_state is not None and not callable(on_state):
@@ -203,7 +203,7 @@ class Runcast:
         """What this Runcast has done so far: how the connection is, what waits, what was stored, and how quickly. Also after its end."""
         return self._publisher.stats()
 
-    async def ready(self, timeout_s: float = limits.CONNECT_TIMEOUT_S) -> None:
+    async def ready(self, timeout_s: float = limits_client.CONNECT_TIMEOUT_S) -> None:
         """Wait until a router is connected. Nobody has to: runs may begin before.
 
         Raises:
@@ -219,7 +219,7 @@ class Runcast:
                 f"no router at {','.join(self._targets)} within {timeout_s:g} s; start one there, or correct the address"
             ) from exc
 
-    async def close(self, timeout_s: float = limits.CLOSE_TIMEOUT_S) -> None:
+    async def close(self, timeout_s: float = limits_client.CLOSE_TIMEOUT_S) -> None:
         """Send what is left and say goodbye; does nothing the second time.
 
         Args:
@@ -240,7 +240,7 @@ class Runcast:
                 await inbox.aclose()
             until = asyncio.get_running_loop().time() + timeout_s
             leftovers = await self._publisher.drain(timeout_s)
-            await asyncio.wait({task}, timeout=limits.GOODBYE_S)
+            await asyncio.wait({task}, timeout=limits_client.GOODBYE_S)
             if self._recovering is not None:
                 await asyncio.wait({self._recovering}, timeout=max(0.0, until - asyncio.get_running_loop().time()))
         finally:

@@ -32,7 +32,7 @@ from typing import Any, Final, NamedTuple
 from runcast.client.errors import RunKey, SpillError
 from runcast.client.spill_lock import SpillLock
 from runcast.v1.event_pb2 import Event
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.ids import UserKey, event_id
 from runcast.wire.lifecycle import Lifecycle
 

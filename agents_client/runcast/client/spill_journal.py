@@ -8,7 +8,7 @@ Never imports asyncio or grpc.
 from runcast.client.errors import RunKey
 from runcast.client.spill import Spill
 from runcast.v1.event_pb2 import Batch, Event
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 
 
 class SpillJournal:

@@ -10,7 +10,7 @@ Pure: never imports asyncio, a clock, randomness, logging or grpc.
 from collections import deque
 from typing import Literal, NamedTuple
 
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 
 State = Literal["connecting", "connected", "waiting", "closed"]
 

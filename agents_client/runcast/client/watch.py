@@ -24,7 +24,7 @@ from runcast.client.errors import OutboxFullError
 from runcast.client.payload import encode_leniently
 from runcast.client.run import Run
 from runcast.client.tool import ToolCall
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.errors import LifecycleError, RuncastError
 
 _log = logging.getLogger("runcast.client")

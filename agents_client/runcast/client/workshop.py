@@ -19,7 +19,7 @@ from runcast.client.publisher import Publisher
 from runcast.client.run import Run
 from runcast.client.tracing import current_traceparent
 from runcast.v1.event_pb2 import AgentStarted, Event
-from runcast.wire import limits
+from runcast.wire import limits, limits_client
 from runcast.wire.ids import UserKey, check_id
 
 Oversize = Literal["refuse", "truncate"]
@@ -113,5 +113,5 @@ class Workshop:
         event.agent, event.thread, event.parent_run_id, given = context
         event.traceparent = given or current_traceparent()
         if self._truncate:
-            fit_event(event, limits.EVENT_BYTES_MAX - limits.EVENT_NAMES_BYTES)
+            fit_event(event, limits.EVENT_BYTES_MAX - limits_client.EVENT_NAMES_BYTES)
         return event

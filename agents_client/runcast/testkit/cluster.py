@@ -26,7 +26,7 @@ from runcast.testkit.node import Node, find_nats_server
 from runcast.testkit.ports import HOST, HeldPort, PortTakenError, is_free, pick_port
 from runcast.testkit.processes import Echo, Process, ProcessError
 from runcast.testkit.proxy import Proxy
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.ids import encode_token
 
 if TYPE_CHECKING:

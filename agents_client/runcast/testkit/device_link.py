@@ -19,7 +19,7 @@ import aiohttp
 
 from runcast.testkit.device_session import Answered, Broken, ChainBrokenError, Deliver, DeviceSession, GiveUp, Opened, Transmit
 from runcast.v1.event_pb2 import Event
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.errors import FrameInvalidError
 from runcast.wire.frames import Codec, Error, ServerFrame, Welcome
 

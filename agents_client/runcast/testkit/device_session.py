@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from runcast.v1.event_pb2 import Event
-from runcast.wire import limits
+from runcast.wire import limits, limits_client
 from runcast.wire.codes import comes_back
 from runcast.wire.errors import PositionMalformedError
 from runcast.wire.fence import Fence
@@ -284,7 +284,7 @@ class DeviceSession:
         if self._left or self._leave_at is not None:
             self._left, self._leave_at = False, None
             return 0.0  # it was the edge's own word when to come back
-        bound: float = min(limits.BACKOFF_FIRST_S * 2 ** min(self._failures - 1, 16), limits.BACKOFF_MAX_S)
+        bound: float = min(limits_client.BACKOFF_FIRST_S * 2 ** min(self._failures - 1, 16), limits_client.BACKOFF_MAX_S)
         told_s, self._retry_after_s = self._retry_after_s, 0.0
         return bound * jitter + (told_s if close_code is not None and close_code >= 4000 else 0.0)
 
@@ -337,10 +337,10 @@ class DeviceSession:
         self._effects.append(Deliver(events, frame.pos))
         self._handled = True
         self.unacknowledged += max(len(frame.events), 1)
-        if self.acknowledging and self.unacknowledged >= limits.DEVICE_ACK_EVENTS:
+        if self.acknowledging and self.unacknowledged >= limits_client.DEVICE_ACK_EVENTS:
             self.acknowledge()
         elif self.acknowledging and self._ack_at is None:
-            self._ack_at = now + limits.DEVICE_ACK_DELAY_S
+            self._ack_at = now + limits_client.DEVICE_ACK_DELAY_S
 
     def _note_caught_up(self) -> None:
         if self._snapshot and self.caught_up:

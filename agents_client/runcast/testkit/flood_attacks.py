@@ -146,11 +146,11 @@ class Attack:
 
     async def _flood(self, number: int, data: bytes, *, first: bytes = b"", read: bool = False) -> None:
         while self.going:
-            async with self._try(), self.raw() as raw:
+            async with self._try(), self.raw() as raw, asyncio.TaskGroup() as tasks:
                 # 16 users, two connections each: a user may have so many
                 await raw.open(f"{self.token}{number % 16}", device=f"d{number}")
                 self.counts["sessions"] += 1
-                reading = asyncio.create_task(self._read(raw)) if read else None
+                reading = tasks.create_task(self._read(raw)) if read else None
                 await raw.send(first)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(max(0.0, self.until - time.monotonic())):
@@ -181,7 +181,7 @@ class Attack:
         """Whatever the edge does to a connection is an answer."""
         try:
             yield
-        except (ConnectionError, OSError, asyncio.IncompleteReadError):
+        except* (ConnectionError, OSError, asyncio.IncompleteReadError):
             self.counts["refused"] += 1
             await asyncio.sleep(0.01)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from runcast.testkit.home import Homed, at_home
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 
 _GUARD: Final = """\
 import ctypes, os, signal, sys

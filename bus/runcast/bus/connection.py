@@ -23,7 +23,7 @@ from runcast.bus.nats_client import NatsClient
 from runcast.bus.replies import Replies
 from runcast.bus.sealing.seals import Seals
 from runcast.bus.settings import ServiceSettings, masked_urls
-from runcast.wire import limits, subjects
+from runcast.wire import limits, limits_client, subjects
 
 SERVER_VERSION_MIN = (2, 11)
 """Batched Direct Get and key TTLs with markers came with 2.11."""
@@ -88,10 +88,10 @@ class Bus:
             ServerTooOldError: connected, but to a server that will not do.
         """
         self.seals.load(settings.keys_file)
-        wait_s = limits.BACKOFF_FIRST_S
+        wait_s = limits_client.BACKOFF_FIRST_S
         while True:
             try:
-                async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):  # nats-py itself tries for ever, without backoff
+                async with asyncio.timeout(limits_client.CONNECT_TIMEOUT_S):  # nats-py itself tries for ever, without backoff
                     nc = NatsClient(settings)
                     await nc.connect(
                         servers=settings.nats_servers,
@@ -115,7 +115,7 @@ class Bus:
                 self._log.warning("nats_unreachable", servers=masked_urls(settings.nats_url), error=str(exc) or type(exc).__name__)
                 self.health.nats.failed(time.monotonic(), str(exc) or type(exc).__name__)
                 await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 # jitter, not a secret
-                wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
+                wait_s = min(2 * wait_s, limits_client.BACKOFF_MAX_S)
         self.js = self.nc.jetstream(timeout=limits.PUBLISH_TIMEOUT_S)
         self._opened, self._last_error = True, ""
         check_version(self.server_version)

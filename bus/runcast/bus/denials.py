@@ -7,7 +7,7 @@ from collections import Counter, OrderedDict
 
 from structlog.stdlib import BoundLogger
 
-from runcast.wire import limits
+from runcast.wire import limits_identity as limits
 
 
 class Denials:

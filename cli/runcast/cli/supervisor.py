@@ -11,7 +11,7 @@ from typing import Final
 
 from runcast.cli.failures import FAILED, CommandError
 from runcast.testkit import Process, ProcessError
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 
 NOT_CONFIGURED: Final = 2
 """Exit status of a service that can't start as configured (`runcast.bus.process`)."""

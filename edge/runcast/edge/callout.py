@@ -24,7 +24,7 @@ from runcast.bus.identity.authfile import Hook
 from runcast.bus.identity.claims import Identity, Term
 from runcast.bus.identity.jwt import TokenRefusedError
 from runcast.bus.identity.trust import Trust
-from runcast.wire import limits
+from runcast.wire import limits_identity as limits
 from runcast.wire.errors import IdInvalidError, UnavailableError
 from runcast.wire.ids import UserKey, check_id
 

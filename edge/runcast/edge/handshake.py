@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from runcast.edge.origins import Origins
-from runcast.wire import limits, limits_floods
+from runcast.wire import limits_floods, limits_identity
 from runcast.wire.frames import CODECS, JSON_SUBPROTOCOL, Codec
 
 TOKEN_PREFIX: Final = "runcast.token."  # noqa: S105 # a prefix, not a token
@@ -77,4 +77,4 @@ def read_credentials(request: web.Request, origins: Origins, cookie_name: str) -
     origin = named[0] if len(named) == 1 else ", ".join(named) if named else None  # several: an origin that is on no list
     welcome = origins.allow(origin, request.host, cookie=False)
     cookie_welcome = origins.allow(origin, request.host, cookie=True)
-    return Handshake(CODECS[JSON_SUBPROTOCOL], token, cookie[: limits.TOKEN_BYTES_MAX + 1], welcome, cookie_welcome, headers)
+    return Handshake(CODECS[JSON_SUBPROTOCOL], token, cookie[: limits_identity.TOKEN_BYTES_MAX + 1], welcome, cookie_welcome, headers)

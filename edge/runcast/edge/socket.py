@@ -36,7 +36,7 @@ from runcast.wire.ids import UserKey
 from runcast.wire.position import EARLIEST, LATEST, Position
 
 if TYPE_CHECKING:
-    from runcast.edge.app import Edge
+    from runcast.edge.node import Edge
 
 _CLOSE_REASON_BYTES_MAX: Final = 120
 """RFC 6455 5.5: a control frame carries at most 125 bytes, two of them the code."""

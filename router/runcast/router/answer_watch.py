@@ -20,7 +20,8 @@ from runcast.bus.sealing.seals import UnreadableError
 from runcast.router.answers import AnswerBook
 from runcast.router.effects import RequestKey, RunKey
 from runcast.v1.inbox_pb2 import KeptAnswer
-from runcast.wire import limits, subjects
+from runcast.wire import limits_client as limits
+from runcast.wire import subjects
 from runcast.wire.errors import IdInvalidError, UnavailableError
 from runcast.wire.ids import UserKey
 

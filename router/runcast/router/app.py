@@ -48,7 +48,7 @@ from runcast.router.principals import Principals
 from runcast.router.publish import PublishService
 from runcast.router.settings import RouterSettings
 from runcast.v1 import inbox_pb2_grpc, ingest_pb2_grpc
-from runcast.wire import limits, limits_revocation
+from runcast.wire import limits, limits_client, limits_revocation
 from runcast.wire.errors import RuncastError, UnavailableError
 
 _LAST_S: Final = 0.75
@@ -167,7 +167,7 @@ async def _verify(node: Node, settings: RouterSettings, lost: asyncio.Event, *, 
     Raises:
         DeploymentError: only when `first`, and NATS is there.
     """
-    wait_s = limits.BACKOFF_FIRST_S
+    wait_s = limits_client.BACKOFF_FIRST_S
     while not lost.is_set():
         try:
             return await _until_lost(
@@ -182,7 +182,7 @@ async def _verify(node: Node, settings: RouterSettings, lost: asyncio.Event, *, 
             node.bus.health.storage.failed(time.monotonic(), exc.message)
             node.log.warning("deployment_not_verified", error=exc.message)
         await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 # jitter, not a secret
-        wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
+        wait_s = min(2 * wait_s, limits_client.BACKOFF_MAX_S)
     return None
 
 

@@ -26,7 +26,7 @@ from runcast.bus.sealing.seals import UnreadableError
 from runcast.router.effects import RunKey
 from runcast.v1.event_pb2 import User
 from runcast.v1.inbox_pb2 import CancelRequest
-from runcast.wire import limits, subjects
+from runcast.wire import limits, limits_client, subjects
 from runcast.wire.errors import IdInvalidError, UnavailableError
 from runcast.wire.ids import UserKey
 
@@ -93,7 +93,7 @@ class CancelWatch:
 
     async def run(self) -> None:
         """Look up what opens; never returns."""
-        wait_s = limits.BACKOFF_FIRST_S
+        wait_s = limits_client.BACKOFF_FIRST_S
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -101,11 +101,11 @@ class CancelWatch:
                 runs = [self._unseen.popitem(last=False)[0] for _ in range(min(len(self._unseen), limits.VERIFY_SUBJECTS_MAX))]
                 try:
                     await self._look_up(runs)
-                    wait_s = limits.BACKOFF_FIRST_S
+                    wait_s = limits_client.BACKOFF_FIRST_S
                 except UnavailableError:
                     self._unseen.update(dict.fromkeys(run for run in runs if run in self._streams))
                     await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 # jitter, not a secret
-                    wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
+                    wait_s = min(2 * wait_s, limits_client.BACKOFF_MAX_S)
 
     async def _look_up(self, runs: list[RunKey]) -> None:
         keys = [subjects.cancel_key(run.user, subjects.shard_of(run.user, self._shards), run.run_id) for run in runs]

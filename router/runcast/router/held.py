@@ -6,7 +6,9 @@ sooner. Past `until` somebody else may have the message.
 
 from runcast.bus.queue import Delivery
 from runcast.v1.inbox_pb2 import Disposition, InboxMessage
-from runcast.wire import limits
+from runcast.wire import limits, subjects
+from runcast.wire.errors import IdInvalidError
+from runcast.wire.ids import UserKey
 
 
 class Held:
@@ -37,6 +39,14 @@ class Held:
         self.erased = False
         self.until = 0.0
         self.renew(now)
+
+    @property
+    def user(self) -> UserKey:
+        """Whose message it is; nobody's when its subject is not an edge's."""
+        try:
+            return subjects.user_of_subject(self.delivery.subject)
+        except IdInvalidError:
+            return UserKey("", "")
 
     @property
     def untouched(self) -> bool:

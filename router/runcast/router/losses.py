@@ -35,7 +35,7 @@ from runcast.bus.storage import store
 from runcast.router.effects import RunKey
 from runcast.router.lost import Case, Outcome, RunRecord, parse_record
 from runcast.v1.event_pb2 import Batch
-from runcast.wire import limits, subjects
+from runcast.wire import limits, limits_client, subjects
 from runcast.wire.errors import IdInvalidError, RuncastError, UnavailableError
 from runcast.wire.ids import UserKey
 from runcast.wire.subjects import RunPlace
@@ -294,7 +294,7 @@ class Losses:
                 tries += 1
                 if tries >= limits.HISTORY_TRIES_MAX:
                     raise UnavailableError("the log has not caught up with its tip; try again")
-                await asyncio.sleep(limits.BACKOFF_FIRST_S)
+                await asyncio.sleep(limits_client.BACKOFF_FIRST_S)
         for case, error in missing.items():
             if case.outcome in (Outcome.UNSEEN, Outcome.LOST):
                 raise error

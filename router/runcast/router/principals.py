@@ -20,7 +20,7 @@ from runcast.bus.identity.authfile import AuthFile
 from runcast.bus.revocations import Peer
 from runcast.router.auth import Principal
 from runcast.router.node import Leavable
-from runcast.wire import limits
+from runcast.wire import limits_identity as limits
 from runcast.wire.errors import RuncastError
 
 Check = Callable[[], None]

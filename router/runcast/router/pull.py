@@ -13,7 +13,7 @@ from typing import Final
 from structlog.stdlib import BoundLogger
 
 from runcast.bus.queue import GroupQueue
-from runcast.wire import limits
+from runcast.wire import limits, limits_client
 from runcast.wire.errors import UnavailableError
 
 _MARGIN_S: Final = 0.5
@@ -61,7 +61,7 @@ class Puller:
 
     async def run(self) -> None:
         """Keep one pull under way while there is room; returns when stopped."""
-        wait_s = limits.BACKOFF_FIRST_S
+        wait_s = limits_client.BACKOFF_FIRST_S
         opened = False
         while not self._stopped:
             self._wake.clear()
@@ -79,12 +79,12 @@ class Puller:
                 await self._over()
                 if self._problem:
                     raise UnavailableError(f"the inbox answered {self._problem}")
-                wait_s = limits.BACKOFF_FIRST_S
+                wait_s = limits_client.BACKOFF_FIRST_S
             except UnavailableError as exc:
                 opened = False
                 self._log.debug("inbox_unavailable", error=exc.message)
                 await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 # jitter, not a secret
-                wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
+                wait_s = min(2 * wait_s, limits_client.BACKOFF_MAX_S)
 
     async def _over(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -35,12 +35,12 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from runcast.bus.queue import Delivery, GroupQueue
-from runcast.bus.retention import rest_s
 from runcast.bus.sealing.seals import UnreadableError
 from runcast.router.auth import Principal
 from runcast.router.held import Held
 from runcast.router.node import Leavable, Node
 from runcast.router.pull import Puller
+from runcast.router.settlement import Settlement
 from runcast.router.turns import Turn, Turns
 from runcast.v1.inbox_pb2 import (
     DISPOSITION_ACK,
@@ -53,8 +53,8 @@ from runcast.v1.inbox_pb2 import (
     ReceiveRequest,
     ReceiveResponse,
 )
-from runcast.wire import limits, subjects
-from runcast.wire.errors import IdInvalidError, RuncastError, UnavailableError
+from runcast.wire import limits, limits_client, subjects
+from runcast.wire.errors import RuncastError, UnavailableError
 from runcast.wire.ids import UserKey, check_id
 
 ReceiveContext = grpc.aio.ServicerContext[ReceiveRequest, ReceiveResponse]
@@ -62,8 +62,6 @@ ReceiveContext = grpc.aio.ServicerContext[ReceiveRequest, ReceiveResponse]
 _DELIVERY_ID: Final = re.compile(r"([0-9]{1,19})\.[0-9]{1,19}", re.ASCII)
 """A delivery id of ours: place in the inbox, and count of the delivery."""
 _COUNTED: Final = {DISPOSITION_ACK: "done", DISPOSITION_RETRY: "retried", DISPOSITION_REJECT: "rejected"}
-_GIVE_BACK_S: Final = 1.0
-"""For giving back what a worker that left held."""
 
 
 class WorkerStream(Leavable):
@@ -82,6 +80,7 @@ class WorkerStream(Leavable):
         self._queue = GroupQueue(
             node.bus, group, take=self._take, passed=self._hold, ended=self._pull_ended, wants=self._wants, give=self._give
         )
+        self._settlement = Settlement(node, self._queue, self._log)
         self._puller = Puller(self._queue, self._room, node.require_storage, self._log)
         self._group = asyncio.TaskGroup()
         self._reader: asyncio.Task[None] | None = None
@@ -114,7 +113,7 @@ class WorkerStream(Leavable):
         except* grpc.aio.BaseError:  # the connection is gone: nobody is left to answer
             self._error = None
         finally:
-            await self._give_back()
+            await self._settlement.give_back(self._held.values())
             seconds = round(time.monotonic() - self._opened, 3)
             self._log.info("worker_closed", seconds=seconds, why=why, given_back=len(self._held), **self._counts)
         return self._error
@@ -196,7 +195,7 @@ class WorkerStream(Leavable):
     async def _follow(self, subject: str, changed: asyncio.Event) -> None:
         """Hand out a user's messages as their turn comes; ends when none waits."""
         turns = self._turns
-        wait_s = limits.BACKOFF_FIRST_S
+        wait_s = limits_client.BACKOFF_FIRST_S
         while turns.waits(subject) and not self._leaving:
             changed.clear()
             pause = True
@@ -218,44 +217,14 @@ class WorkerStream(Leavable):
                         await changed.wait()
                 wait_s = min(2 * wait_s, limits.INBOX_BLOCKED_WAIT_S)
             else:
-                wait_s = limits.BACKOFF_FIRST_S
+                wait_s = limits_client.BACKOFF_FIRST_S
         del self._lines[subject]
 
     async def _confirm(self, held: Held) -> None:
-        """Settle a message, and try again until the server has confirmed it."""
-        wait_s = limits.BACKOFF_FIRST_S
-        settled = False
-        for _ in range(limits.INBOX_SETTLE_TRIES_MAX):
-            if held.erased:
-                break
-            try:
-                if held.parked:
-                    await self._put_aside(held)
-                elif held.disposition == DISPOSITION_ACK:
-                    await self._queue.done(held.delivery)
-                else:
-                    await self._queue.reject(held.delivery)
-                settled = True
-                break
-            except UnavailableError:
-                await asyncio.sleep(random.uniform(0, wait_s))  # noqa: S311 # jitter, not a secret
-                wait_s = min(2 * wait_s, limits.BACKOFF_MAX_S)
-        else:
-            self._log.warning("message_not_settled", seq=held.delivery.seq)
-        self._release(held, settled=settled)
-
-    async def _put_aside(self, held: Held) -> None:
-        user = _user_of(held)
-        with self._node.erasures.storing(user):
-            ttl_s = self._node.ttl_s(user, self._node.shard_of(user))
-            if ttl_s and held.delivery.stored_at:  # its retention began when it was sent
-                ttl_s = rest_s(ttl_s, time.time() - held.delivery.stored_at)
-            await self._queue.park(held.delivery, held.tries, held.parked, ttl_s=ttl_s)
+        self._release(held, settled=await self._settlement.confirm(held))
 
     async def _retry(self, held: Held) -> None:
-        with contextlib.suppress(UnavailableError):  # it is delivered again after its time
-            doubled = 2 ** min(held.delivery.tries - 1, limits.INBOX_TRIES_MAX)
-            await self._queue.retry(held.delivery, limits.INBOX_RETRY_DELAY_S * doubled)
+        await self._settlement.retry(held)
         self._release(held)
 
     async def _refer(self, held: Held, tenant: str) -> None:
@@ -272,22 +241,8 @@ class WorkerStream(Leavable):
 
     async def _return(self, held: Held) -> None:
         """What was not handed out goes to others at once."""
-        with contextlib.suppress(UnavailableError):  # it is delivered again after its time
-            await self._queue.retry(held.delivery, 0.0)
+        await self._settlement.give_up(held)
         self._release(held)
-
-    async def _give_back(self) -> None:
-        """What the worker held goes to others at once; bounded, since the process may be about to end."""
-        with contextlib.suppress(TimeoutError, UnavailableError):  # then the server's own clock does it
-            async with asyncio.timeout(_GIVE_BACK_S):
-                await self._queue.close()
-                for held in self._held.values():
-                    if held.lost:
-                        continue
-                    if held.disposition == DISPOSITION_ACK:
-                        await self._queue.tell_done(held.delivery)
-                    else:
-                        await self._queue.retry(held.delivery, 0.0)
 
     # --- messages ---
 
@@ -344,7 +299,7 @@ class WorkerStream(Leavable):
             self._node.denials.note(self._peer, exc.code.name, exc.message)
             self._spawn(self._refer(held, message.user.tenant))
             return
-        if self._node.erasures.holds(_user_of(held)):  # it is being removed
+        if self._node.erasures.holds(held.user):  # it is being removed
             self._release(held)
             return
         if self._leaving or len(self._held) > self._in_flight_max + limits.INBOX_BLOCKED_MAX:  # a late answer to a pull that was given up
@@ -453,11 +408,3 @@ class WorkerStream(Leavable):
                 changed.set()
         self._puller.wake()
         self._end_if_left()
-
-
-def _user_of(held: Held) -> UserKey:
-    """Whose message it is; nobody's when its subject is not an edge's."""
-    try:
-        return subjects.user_of_subject(held.delivery.subject)
-    except IdInvalidError:
-        return UserKey("", "")

@@ -7,7 +7,7 @@ import pytest
 from runcast.cli.failures import CommandError
 from runcast.cli.supervisor import keep_alive
 from runcast.testkit import Process
-from runcast.wire import limits
+from runcast.wire import limits_client
 
 
 def child(tmp_path: Path, code: str) -> Process:
@@ -37,13 +37,13 @@ async def test_what_ends_is_started_again_and_said(tmp_path: Path) -> None:
 
 
 async def test_a_child_that_keeps_dying_ends_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "CHILD_BACKOFF_S", 0.001)
+    monkeypatch.setattr(limits_client, "CHILD_BACKOFF_S", 0.001)
     process = child(tmp_path, "import sys; print('ready', flush=True); sys.exit('no luck')")
     await process.start()
     said: list[str] = []
     with pytest.raises(CommandError, match=r"(?s)exit status 1 after 5 restarts.*no luck"):
         await keep_alive([process], said.append)
-    assert len([line for line in said if "starting it again" in line]) == limits.CHILD_RESTARTS_MAX
+    assert len([line for line in said if "starting it again" in line]) == limits_client.CHILD_RESTARTS_MAX
 
 
 async def test_a_child_that_cannot_start_as_configured_is_not_tried_again(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from runcast.client.asking import check_question
 from runcast.client.classify import Classifier
 from runcast.client.errors import NoAnswerError
 from runcast.v1.event_pb2 import INPUT_TYPE_APPROVAL, INPUT_TYPE_CHOICE, INPUT_TYPE_QUESTION
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 
 
 def test_the_kind_follows_from_the_options() -> None:

@@ -20,7 +20,7 @@ from yarl import URL
 
 from runcast.client import Classification, EventTooLargeError, LifecycleError, UnavailableError
 from runcast.client.classify import CATEGORIES, NAMES, Classifier, Rule, describe_exception
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 
 
 def of(name: str, *bases: type[BaseException], module: str = "openai", **attributes: Any) -> BaseException:

@@ -6,7 +6,7 @@ from runcast.client.errors import OutboxFullError
 from runcast.client.line import REST_SHARE
 from runcast.client.outbox import Outbox
 from runcast.v1.event_pb2 import Batch
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from tests.unit.client.events import custom
 from tests.unit.client.outbox_model import delta, thought
 from tests.unit.client.outboxes import ack, begin, connect, opened

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runcast.client.estimates import Estimates, Pace
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 
 
 def test_nothing_is_known_at_first() -> None:

@@ -12,7 +12,7 @@ from runcast.client.outbox import Outbox
 from runcast.client.run_queue import Failed, Stored
 from runcast.v1.event_pb2 import Batch, Event
 from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, Window
-from runcast.wire import limits
+from runcast.wire import limits, limits_client
 from tests.unit.client.events import closing, custom, key, started
 from tests.unit.client.outbox_model import Ledger, Log, Said, delta, thought
 
@@ -313,8 +313,8 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @invariant()
     def bounds_hold(self) -> None:
-        assert 0 <= self.outbox.events <= EVENTS_MAX + limits.OUTBOX_RESERVE_EVENTS
-        assert 0 <= self.outbox.bytes <= BYTES_MAX + limits.OUTBOX_RESERVE_BYTES
+        assert 0 <= self.outbox.events <= EVENTS_MAX + limits_client.OUTBOX_RESERVE_EVENTS
+        assert 0 <= self.outbox.bytes <= BYTES_MAX + limits_client.OUTBOX_RESERVE_BYTES
         batches, size = self.outbox.unanswered
         assert batches <= max(self.window[0], 0)
         assert size <= max(self.window[1], limits.BATCH_BYTES_MAX) or batches <= 1

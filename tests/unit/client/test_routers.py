@@ -3,7 +3,7 @@
 import pytest
 
 from runcast.client.routers import Routers, parse_targets
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 
 
 def test_targets_are_read() -> None:

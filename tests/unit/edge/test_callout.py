@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from runcast.bus.identity.authfile import AuthFileError, read_authfile
 from runcast.bus.identity.trust import Trust
 from runcast.edge.callout import CalloutAuthenticator
-from runcast.wire import limits
+from runcast.wire import limits_identity as limits
 from runcast.wire.errors import RuncastError
 from runcast.wire.ids import UserKey
 

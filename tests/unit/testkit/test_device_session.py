@@ -20,7 +20,7 @@ from runcast.testkit.device_session import (
     Transmit,
 )
 from runcast.v1.event_pb2 import AgentStarted, Event
-from runcast.wire import limits
+from runcast.wire import limits, limits_client
 from runcast.wire.codes import CODES
 from runcast.wire.frames import Ack, Batch, Drain, Error, Hello, Limits, Ping, Pong, Send, Sent, Welcome
 from runcast.wire.position import SNAPSHOT_EPOCH, Position
@@ -153,13 +153,13 @@ def test_resumed_elsewhere_is_a_break_and_reset_is_not() -> None:
 
 def test_acks_at_a_count_or_after_a_delay() -> None:
     session = opened()
-    session.receive_frame(batch(0, 1, limits.DEVICE_ACK_EVENTS - 1), 1.0)
+    session.receive_frame(batch(0, 1, limits_client.DEVICE_ACK_EVENTS - 1), 1.0)
     assert [type(e) for e in session.take_effects()] == [Deliver]
-    assert session.deadline() == 1.0 + limits.DEVICE_ACK_DELAY_S
+    assert session.deadline() == 1.0 + limits_client.DEVICE_ACK_DELAY_S
     session.receive_frame(batch(1, 2), 1.0)
     assert session.take_effects()[-1] == Transmit(Ack(at(2)))
     session.receive_frame(batch(2, 3), 2.0)
-    session.tick(2.0 + limits.DEVICE_ACK_DELAY_S)
+    session.tick(2.0 + limits_client.DEVICE_ACK_DELAY_S)
     assert session.take_effects()[-1] == Transmit(Ack(at(3)))
     session.tick(3.0)
     assert session.take_effects() == []
@@ -232,11 +232,11 @@ def test_backoff_drain_and_not_coming_back() -> None:
     session = opened()
     session.lost()
     waits = [session.reconnect_wait(None, 1.0) for _ in range(8)]
-    assert waits[0] == limits.BACKOFF_FIRST_S
-    assert waits[-1] == limits.BACKOFF_MAX_S
+    assert waits[0] == limits_client.BACKOFF_FIRST_S
+    assert waits[-1] == limits_client.BACKOFF_MAX_S
     assert session.reconnect_wait(4501, 0.5) is None
     assert session.reconnect_wait(CODES["revoked"].close, 0.5) is None
-    assert session.reconnect_wait(CODES["disconnected"].close, 1.0) == limits.BACKOFF_MAX_S
+    assert session.reconnect_wait(CODES["disconnected"].close, 1.0) == limits_client.BACKOFF_MAX_S
     assert session.reconnect_wait(1009, 0.5) is None
     session.connected(0.0)
     session.receive_frame(welcome(0, 0), 0.0)

@@ -14,7 +14,7 @@ from typing import Any
 
 from runcast.client.context import current_run
 from runcast.client.run import Run
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.errors import LifecycleError
 
 

@@ -27,7 +27,7 @@ from runcast.client.payload import encode_leniently
 from runcast.client.run import Run
 from runcast.client.tool import ToolCall
 from runcast.v1.event_pb2 import TEXT_MODE_DELTA, TEXT_MODE_WHOLE, AgentResponse, Event, TextMode
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.errors import LifecycleError, RuncastError
 
 _numbers: Final = itertools.count(1)

@@ -21,7 +21,7 @@ from runcast.client.sync.block import Block, as_made_by, close_blocks, opens, wa
 from runcast.client.sync.inbox import Inbox
 from runcast.client.sync.run import Run
 from runcast.client.sync.thread import LoopThread
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.errors import RuncastError
 
 _log = logging.getLogger("runcast.client")

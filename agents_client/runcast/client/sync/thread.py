@@ -28,7 +28,7 @@ from concurrent.futures import Future
 from typing import Any, Final, ParamSpec, TypeVar, overload
 
 from runcast.client.errors import OutboxClosedError
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.errors import LifecycleError
 
 _log = logging.getLogger("runcast.client")

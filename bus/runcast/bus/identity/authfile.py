@@ -1,4 +1,4 @@
-"""The auth file: whom a deployment believes. TOML, named by RUNCAST_AUTH_FILE; the example in SECURITY.md is a test.
+"""The auth file: whom a deployment believes. TOML, named by RUNCAST_AUTH_FILE; the example in docs/users.md is a test.
 
     [[issuers]]                                    # who makes tokens; any number of them, told apart by `iss`
     name = "login"                                 # for logs
@@ -32,7 +32,7 @@ from runcast.bus.identity.agents import Agent, Agents, make_agents
 from runcast.bus.identity.claims import ClaimPath, Expected
 from runcast.bus.identity.keys import KINDS, SECRET, Key, KeyUnusableError, pem_keys, secret_key
 from runcast.bus.identity.tables import read_table, read_tables
-from runcast.wire import limits, limits_admin
+from runcast.wire import limits, limits_admin, limits_identity
 from runcast.wire.errors import IdInvalidError
 from runcast.wire.ids import check_id
 
@@ -79,14 +79,14 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True):
     public_key_file: str = ""
     secret: str | list[str] = ""
     secret_file: str = ""
-    leeway_s: Annotated[float, msgspec.Meta(ge=0, le=300)] = limits.JWT_LEEWAY_S
+    leeway_s: Annotated[float, msgspec.Meta(ge=0, le=300)] = limits_identity.JWT_LEEWAY_S
     lifetime_max_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     user_claim: str | list[str] = "sub"
     tenant: str = ""
     tenant_claim: str | list[str] = ""
     tenants: list[str] = []
-    jwks_refresh_s: Annotated[float, msgspec.Meta(ge=10)] = limits.JWKS_REFRESH_S
-    jwks_stale_s: Annotated[float, msgspec.Meta(ge=10)] = limits.JWKS_STALE_S
+    jwks_refresh_s: Annotated[float, msgspec.Meta(ge=10)] = limits_identity.JWKS_REFRESH_S
+    jwks_stale_s: Annotated[float, msgspec.Meta(ge=10)] = limits_identity.JWKS_STALE_S
 
     @property
     def expected(self) -> Expected:
@@ -117,8 +117,8 @@ class Hook(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     headers: list[_Name] = []
     bearer: str = ""
-    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=10)] = limits.CALLOUT_TIMEOUT_S
-    cache_s: Annotated[float, msgspec.Meta(ge=0, le=300)] = limits.CALLOUT_CACHE_S
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=10)] = limits_identity.CALLOUT_TIMEOUT_S
+    cache_s: Annotated[float, msgspec.Meta(ge=0, le=300)] = limits_identity.CALLOUT_CACHE_S
 
     def __repr__(self) -> str:
         """Without its secret."""
@@ -194,8 +194,8 @@ class _Reader:
         issuers = self._issuers(document.get("issuers", []))
         keys = {issuer.issuer: self._keys(issuer) for issuer in issuers if not issuer.jwks_url}
         agents = read_tables(Agent, document.get("agents", []), "agents", self.problems)
-        if len(agents) > limits.AGENTS_MAX:
-            self.problems.append(f"[[agents]]: there are {len(agents)}; use {limits.AGENTS_MAX} or fewer")
+        if len(agents) > limits_identity.AGENTS_MAX:
+            self.problems.append(f"[[agents]]: there are {len(agents)}; use {limits_identity.AGENTS_MAX} or fewer")
             agents = []
         known = make_agents(agents, {issuer.name for issuer in issuers if issuer.peers == "agents"}, self.problems)
         admins = read_tables(Admin, document.get("admins", []), "admins", self.problems)
@@ -223,19 +223,19 @@ class _Reader:
         self._watched.append(look(path))  # before it is read, so that a change in between is seen
         try:
             with path.open("rb") as file:
-                text = file.read(limits.AUTH_FILE_BYTES_MAX + 1)
+                text = file.read(limits_identity.AUTH_FILE_BYTES_MAX + 1)
         except OSError as exc:
             self.problems.append(f"{what} can't be read: {exc.strerror}")
             return b""
-        if len(text) > limits.AUTH_FILE_BYTES_MAX:
-            self.problems.append(f"{what} is larger than {limits.AUTH_FILE_BYTES_MAX // limits.KIB} KiB")
+        if len(text) > limits_identity.AUTH_FILE_BYTES_MAX:
+            self.problems.append(f"{what} is larger than {limits_identity.AUTH_FILE_BYTES_MAX // limits.KIB} KiB")
             return b""
         return text
 
     def _issuers(self, tables: Any) -> list[Issuer]:
         issuers = read_tables(Issuer, tables, "issuers", self.problems)
-        if len(issuers) > limits.ISSUERS_MAX:
-            self.problems.append(f"[[issuers]]: there are {len(issuers)}; use {limits.ISSUERS_MAX} or fewer")
+        if len(issuers) > limits_identity.ISSUERS_MAX:
+            self.problems.append(f"[[issuers]]: there are {len(issuers)}; use {limits_identity.ISSUERS_MAX} or fewer")
             return []
         for what, values in (("name", [i.name for i in issuers]), ("issuer", [i.issuer for i in issuers])):
             self.problems += [f"[[issuers]]: {what} {value!r} is there twice" for value in dict.fromkeys(values) if values.count(value) > 1]

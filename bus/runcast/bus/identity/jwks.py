@@ -17,7 +17,7 @@ import time
 import aiohttp
 
 from runcast.bus.identity.keys import Key, KeyUnusableError, choose, set_keys
-from runcast.wire import limits
+from runcast.wire import limits, limits_identity
 from runcast.wire.errors import UnavailableError
 
 
@@ -43,9 +43,9 @@ class KeySet:
         self,
         url: str,
         *,
-        refresh_s: float = limits.JWKS_REFRESH_S,
-        stale_s: float = limits.JWKS_STALE_S,
-        refetch_s: float = limits.JWKS_REFETCH_S,
+        refresh_s: float = limits_identity.JWKS_REFRESH_S,
+        stale_s: float = limits_identity.JWKS_STALE_S,
+        refetch_s: float = limits_identity.JWKS_REFETCH_S,
     ) -> None:
         self.url = url
         self.problem = "not fetched yet"
@@ -110,7 +110,7 @@ class KeySet:
 
 
 async def _fetch(url: str) -> list[Key]:
-    timeout = aiohttp.ClientTimeout(total=limits.JWKS_TIMEOUT_S)
+    timeout = aiohttp.ClientTimeout(total=limits_identity.JWKS_TIMEOUT_S)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url, allow_redirects=False) as response:
             if response.status != 200:
@@ -118,8 +118,8 @@ async def _fetch(url: str) -> list[Key]:
             body = bytearray()
             async for part in response.content.iter_any():
                 body += part
-                if len(body) > limits.JWKS_BYTES_MAX:
-                    raise FetchFailedError(f"{url} sent over {limits.JWKS_BYTES_MAX // limits.KIB} KiB")
+                if len(body) > limits_identity.JWKS_BYTES_MAX:
+                    raise FetchFailedError(f"{url} sent over {limits_identity.JWKS_BYTES_MAX // limits.KIB} KiB")
         return set_keys(json.loads(body))
     except (aiohttp.ClientError, TimeoutError, OSError) as exc:
         raise FetchFailedError(f"{url} can't be reached: {exc or type(exc).__name__}") from exc

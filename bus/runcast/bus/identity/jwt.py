@@ -22,7 +22,7 @@ from runcast.bus.identity.authfile import AuthFile, Issuer, Peers
 from runcast.bus.identity.claims import ClaimsRefusedError, Identity, Term, check_claims, read_user
 from runcast.bus.identity.jwks import KeySet
 from runcast.bus.identity.keys import Key, choose
-from runcast.wire import limits
+from runcast.wire import limits_identity as limits
 from runcast.wire.errors import RuncastError
 
 _SIGNATURES: Final = jwt.PyJWS(algorithms=None, options={"verify_signature": True, "enforce_minimum_key_length": True})

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from runcast.wire import limits
+from runcast.wire import limits_identity as limits
 
 SECRET: Final = "secret"  # noqa: S105 # a kind of key, not one
 KINDS: Final[dict[str, str]] = {

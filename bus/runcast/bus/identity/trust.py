@@ -13,7 +13,7 @@ from structlog.stdlib import BoundLogger
 
 from runcast.bus.identity.authfile import AuthFile, AuthFileError, Peers, read_authfile
 from runcast.bus.identity.jwt import Verified, Verifier
-from runcast.wire import limits
+from runcast.wire import limits_identity as limits
 
 
 class Trust:

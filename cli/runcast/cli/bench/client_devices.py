@@ -18,7 +18,7 @@ from runcast.cli.addresses import development_token
 from runcast.testkit.device import Device
 from runcast.testkit.device_session import Received
 from runcast.v1.event_pb2 import Event
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.frames import PROTO_SUBPROTOCOL
 
 

@@ -18,7 +18,7 @@ from runcast.cli.addresses import development_token
 from runcast.cli.bench.figures import Sighting
 from runcast.testkit.device import Device
 from runcast.testkit.device_session import Received
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 from runcast.wire.frames import PROTO_SUBPROTOCOL
 from runcast.wire.lifecycle import ends_run
 

@@ -16,7 +16,7 @@ from runcast.cli.demo_agent.corpus import Corpus, CorpusError, Excerpt, read_exc
 from runcast.cli.demo_agent.reply import NEAREST_SHOWN, Part, Reading, choose, compose, pieces, plan, quote, suggestion, summarize
 from runcast.cli.demo_agent.search import Found, Hit, Index, is_relevant
 from runcast.client import Run
-from runcast.wire import limits
+from runcast.wire import limits_client as limits
 
 DEPTH_DEFAULT: Final = 6
 """Passages read for a question."""

@@ -9,8 +9,8 @@ it that a death shows (`run_lost`); asking again behind the user's back would ha
 the other. It also keeps slow answers (a small pace) from being handed out twice. A message that is delivered again all the same (its
 acknowledgement was lost) is a further attempt of the same run, so it never gives two answers.
 
-Order of stopping: take no more messages; cancel the open runs, which their users see; send what is left, for `limits.CLOSE_TIMEOUT_S` at
-most; go.
+Order of stopping: take no more messages; cancel the open runs, which their users see; send what is left, for
+`limits_client.CLOSE_TIMEOUT_S` at most; go.
 """
 
 import asyncio

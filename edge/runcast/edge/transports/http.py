@@ -37,7 +37,7 @@ from runcast.wire.ids import UserKey, check_id
 from runcast.wire.position import EARLIEST, Position, parse_position
 
 if TYPE_CHECKING:
-    from runcast.edge.app import Edge
+    from runcast.edge.node import Edge
 
 Answer = Callable[[web.Request, Handshake], Awaitable[web.StreamResponse]]
 T = TypeVar("T")

@@ -7,7 +7,7 @@ import pytest
 
 from runcast.bus.identity.jwks import KeySet
 from runcast.bus.identity.jwt import TokenRefusedError, Verifier
-from runcast.wire import limits
+from runcast.wire import limits_identity as limits
 from runcast.wire.errors import UnavailableError
 from tests.unit.bus.identity.issuing import SECRET, KeyServer, issuer, public_jwk, read, sign
 

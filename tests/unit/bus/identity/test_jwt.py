@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from runcast.bus.identity.authfile import AuthFile
 from runcast.bus.identity.jwt import TokenRefusedError, Verifier
-from runcast.wire import limits
+from runcast.wire import limits, limits_identity
 from runcast.wire.ids import UserKey
 from tests.unit.bus.identity.issuing import ISS, SECRET, SIGNERS, claims, issuer, public_pem, read, sign
 
@@ -180,7 +180,7 @@ async def test_what_is_no_token(tmp_path, token):
 async def test_depth_and_size_are_bounded(tmp_path):
     file = read(tmp_path, issuer())
     await refused(file, f"{base64.urlsafe_b64encode(b'[' * 5000).decode()}.e30.AA")
-    await refused(file, sign(SECRET, "HS256", text="x" * limits.TOKEN_BYTES_MAX))
+    await refused(file, sign(SECRET, "HS256", text="x" * limits_identity.TOKEN_BYTES_MAX))
 
 
 _FILE: list[AuthFile] = []
