@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 const pages = "../../admin/runcast/admin/static/dashboard";
 const { linePath, niceMax, spread } = await import(`${pages}/charts.js`);
-const { alarms, bytes, count, duration, ms, Points, thresholds, WATCHED } = await import(`${pages}/figures.js`);
+const { alarms, bytes, count, duration, ms, Points, thresholdOf, thresholds, WATCHED } = await import(`${pages}/figures.js`);
 
 const quiet = { roles: { edge: { alive: 2, gone: 0 } }, processes: [{ role: "edge", id: "a", state: "ok", rate: 1 }], point: { n: 1, oldest_s: 1, behind: 0, send_p99: null, ack_p99: 50, refused: 0 } };
 
@@ -41,6 +41,18 @@ test("an alarm is at or over its threshold, and what is unknown is none", () => 
   assert.deepEqual(alarms(bad, limits).map((each) => each.id), ["gone", "oldest"]);
   assert.deepEqual(alarms(bad, { ...limits, gone: null }).map((each) => each.id), ["oldest"]);
   assert.deepEqual(alarms({ ...quiet, point: null }, limits), []);
+});
+
+test("delivery alerts of the last minutes alarm, older ones don't", () => {
+  const now = { ...quiet, at_ms: 1_000_000, alerts: [{ at_ms: 990_000 }, { at_ms: 600_000 }] };
+  assert.deepEqual(alarms(now, thresholds(null)).map((each) => [each.id, each.value]), [["alerts", 1]]);
+  assert.deepEqual(alarms({ ...now, alerts: [{ at_ms: 600_000 }] }, thresholds(null)), []);
+});
+
+test("a field holds a threshold, nothing, or what can't be one", () => {
+  assert.deepEqual(thresholdOf("2.5", true), { value: 2.5 });
+  assert.deepEqual(thresholdOf("", true), { value: null });
+  for (const [text, isNumber] of [["0", true], ["-1", true], ["", false], ["x", true]]) assert.ok(thresholdOf(text, isNumber).problem);
 });
 
 test("kept thresholds are believed as far as they can be used", () => {

@@ -9,7 +9,7 @@ import pytest
 from pages import expect_live
 from playwright.async_api import Browser, expect
 
-from runcast.cli.replay.export import FORM, Export, Head, to_lines
+from runcast.admin.replay.export import FORM, Export, Head, to_lines
 from runcast.v1.event_pb2 import Event
 from runcast.wire.eventjson import EventJson, event_from_json
 from runcast.wire.recorded import RecordedBatch

@@ -1,4 +1,4 @@
-"""The dashboard's figures are for who is logged in, for as long as that lasts, and for so many at once."""
+"""The dashboard is for who is logged in, for as long as that lasts, and for so many at once; who looks at a user is written down."""
 
 import asyncio
 import json
@@ -7,22 +7,23 @@ from typing import Any
 import aiohttp
 import pytest
 
+from runcast.v1.admin_pb2 import ListAuditRequest
 from runcast.wire import limits_dashboard
-from tests.security.office import OPERATOR, VIEWER, Office, key
+from tests.security.office import AGENT, OPERATOR, VIEWER, Office, admin, bearer, key
 from tests.security.test_admin_pages import Visitor, browser
 
 pytestmark = pytest.mark.xdist_group("office")
 
 
-async def follow(visitor: Visitor) -> aiohttp.ClientResponse:
+async def follow(visitor: Visitor, path: str = "/dashboard/events") -> aiohttp.ClientResponse:
     cookie = "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
-    return await visitor.http.get(f"{visitor.url}/dashboard/events", headers={"Cookie": cookie})
+    return await visitor.http.get(f"{visitor.url}{path}", headers={"Cookie": cookie})
 
 
 async def next_event(answer: aiohttp.ClientResponse) -> tuple[str, Any]:
     async with asyncio.timeout(10):
         while not (line := (await answer.content.readuntil(b"\n")).decode()).startswith("event: "):
-            assert line in ("\n", "retry: 2000\n")
+            assert line in ("\n", "retry: 2000\n", "retry: 4000\n")
         data = (await answer.content.readuntil(b"\n\n")).decode()
     return line.removeprefix("event: ").strip(), json.loads(data.removeprefix("data: "))
 
@@ -64,3 +65,70 @@ async def test_so_many_look_on_and_no_more(office: Office) -> None:
             while (again := await follow(visitor)).status != 200:  # noqa: ASYNC110 # the server tells nobody that there is room
                 await asyncio.sleep(0.1)
         assert (await next_event(again))[0] == "history"
+
+
+async def test_a_user_is_looked_at_by_who_may_and_that_is_written_down(office: Office, user: str) -> None:
+    cluster = office.cluster
+    whose = f"tenant=default&user={user}"
+    paths = [f"/dashboard/user/events?{whose}", f"/replay/open?{whose}", f"/replay/export?{whose}"]
+    async with browser(cluster) as stranger, browser(cluster) as auditor, browser(cluster) as ops:
+        for path in (*paths, "/replay/?user=x", "/replay/words.json?user=x", "/v1/ws"):
+            status, told = await stranger.ask("GET", path)
+            assert (status, told["code"]) == (401, "unauthenticated"), path
+        async with cluster.connect(token=AGENT.text) as agent, agent.run(user=user, title="Look it up") as run:
+            async with run.tool("search", args={"password": "canary-1"}) as call:
+                call.result = {"answer": "canary-2"}
+            await run.respond("canary-3")
+        await auditor.log_in(VIEWER.text)
+        await ops.log_in(OPERATOR.text)
+        for path in paths:  # of another port of this host: the cookie goes along
+            status, told = await auditor.ask("GET", path, headers={"Sec-Fetch-Site": "same-site"})
+            assert (status, told["code"]) == (403, "permission_denied")
+
+        looking = await follow(auditor, paths[0])
+        name, told = await next_event(looking)
+        ((row,),) = told["runs"]
+        assert (name, told["found"], row["status"], [bar["name"] for bar in row["bars"]]) == ("user", True, "completed", ["search"])
+        assert "canary" not in json.dumps(told)
+        assert (await next_event(await follow(auditor, "/dashboard/user/events?tenant=default&user=" + 200 * "x")))[0] == "refused"
+
+        status, _ = await auditor.ask("GET", paths[1] + "&speed=0", allow_redirects=False)
+        assert status == 400
+        status, _ = await auditor.ask("GET", f"{paths[1]}&run={run.id}&speed=max", allow_redirects=False)
+        page = auditor.headers["Location"]
+        film = page.partition("user=")[2]
+        assert (status, page.partition("?")[0]) == (303, "/replay/")
+        assert "/replay/banner.js" in (await auditor.ask("GET", page))[1]
+        assert "require-trusted-types-for" in auditor.headers["Content-Security-Policy"]
+        assert (await auditor.ask("GET", f"/replay/words.json?user={film}"))[1]["run"] == run.id
+        assert (await ops.ask("GET", page))[0] == 400  # a film is for who had it read
+        assert (await ops.ask("GET", f"/replay/words.json?user={film}"))[0] == 400
+        cookie = {"Cookie": "; ".join(f"{name}={value}" for name, value in auditor.cookies.items())}
+        speaks = ("runcast.v1.json", f"runcast.token.dev.default.{film}")
+        for origin in ("https://evil.test", ""):
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+                await auditor.http.ws_connect(f"{auditor.url}/v1/ws", protocols=speaks, headers={**cookie, "Origin": origin})
+        async with auditor.http.ws_connect(f"{auditor.url}/v1/ws", protocols=speaks, headers={**cookie, "Origin": auditor.url}) as ws:
+            await ws.send_json({"type": "hello", "device": "tab", "position": "earliest"})
+            assert (await ws.receive_json())["replay"] is True
+            assert "agent_started" in (await ws.receive_str())
+            status, text = await auditor.ask("GET", paths[2])
+            head, *lines, end = [json.loads(line) for line in text.splitlines()]
+            assert (status, head["user"], end["is"], end["events"]) == (200, user, "end", len(lines))
+            assert auditor.headers["Content-Disposition"] == f'attachment; filename="runcast-{user}.jsonl"'
+            await auditor.ask("DELETE", "/api/session")  # logged out: the page and the film end
+            while (event := await next_event(looking))[0] != "ended":
+                pass
+            assert event[1]["code"] == "unauthenticated"
+            await ws.send_json({"type": "ping"})
+            while (message := await ws.receive(10)).type is aiohttp.WSMsgType.TEXT:
+                assert json.loads(message.data)["type"] == "batch"
+            assert ws.close_code == 4501
+    async with admin(cluster) as stub:
+        entries = (await stub.ListAudit(ListAuditRequest(), metadata=bearer(OPERATOR.text))).entries
+    looked = [(each.by, each.action, each.target, each.outcome) for each in entries if each.target.startswith(f"user default/{user}")]
+    assert looked == [
+        ("auditor", "FindUser", f"user default/{user}", "ok"),
+        ("auditor", "Replay", f"user default/{user}, run {run.id}", "ok"),
+        ("auditor", "Export", f"user default/{user}", "ok"),
+    ]

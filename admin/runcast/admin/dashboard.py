@@ -11,9 +11,8 @@ Rules
 import asyncio
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from aiohttp import web
 from nats.aio.msg import Msg
 
@@ -21,6 +20,7 @@ from runcast.admin.board import Board
 from runcast.admin.board.board import StreamFigures
 from runcast.admin.logins import Logins
 from runcast.admin.node import Node
+from runcast.admin.sse import encode_event, write
 from runcast.admin.web_rules import HEADERS
 from runcast.bus.deployment import stream_states
 from runcast.bus.statistics import Heard
@@ -73,7 +73,7 @@ class Dashboard:
             now = time.monotonic()
             self.board.tick(now)
             if self.viewers:
-                self._newest = _event("now", self.board.newest(now, time.time_ns() // 1_000_000))
+                self._newest = encode_event("now", self.board.newest(now, time.time_ns() // 1_000_000))
             turn, self._turn = self._turn, asyncio.Event()
             turn.set()
 
@@ -107,17 +107,17 @@ class Dashboard:
         try:
             await response.prepare(request)
             now = time.monotonic()
-            await _write(response, b"retry: %d\n\n" % _RETRY_MS)
-            await _write(response, _event("history", self.board.history(now)))
-            await _write(response, _event("now", self.board.newest(now, time.time_ns() // 1_000_000)))
+            await write(response, b"retry: %d\n\n" % _RETRY_MS)
+            await write(response, encode_event("history", self.board.history(now)))
+            await write(response, encode_event("now", self.board.newest(now, time.time_ns() // 1_000_000)))
             while True:
                 await self._turn.wait()
                 try:
                     self._logins.still(request, "view")
                 except RuncastError as exc:
-                    await _write(response, _event("ended", {"code": exc.code.name, "message": exc.message}))
+                    await write(response, encode_event("ended", {"code": exc.code.name, "message": exc.message}))
                     break
-                await _write(response, self._newest)
+                await write(response, self._newest)
         except (TimeoutError, ConnectionError):
             if request.transport is not None:
                 request.transport.abort()
@@ -128,12 +128,3 @@ class Dashboard:
 
 async def _page(_: web.Request) -> web.FileResponse:
     return web.FileResponse(PAGE)
-
-
-async def _write(response: web.StreamResponse, data: bytes) -> None:
-    async with asyncio.timeout(limits_dashboard.VIEWER_WRITE_S):
-        await response.write(data)
-
-
-def _event(name: str, value: dict[str, Any]) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(value))

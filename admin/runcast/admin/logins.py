@@ -63,10 +63,18 @@ class Logins:
         Raises:
             RuncastError: `unauthenticated` or `permission_denied`.
         """
-        _, admin = self._use(request)
-        operator = Operator(admin, _address(request))
+        operator = self.who(request)
         await self._desk.check(operator, role, action)
         return operator
+
+    def who(self, request: web.Request) -> Operator:
+        """Who is logged in; for what `Desk.doing` checks and writes down.
+
+        Raises:
+            RuncastError: `unauthenticated`.
+        """
+        _, admin = self._use(request)
+        return Operator(admin, _address(request))
 
     def still(self, request: web.Request, role: Role) -> None:
         """See that whoever began a request which goes on and on may still have it; that is no use of the session.

@@ -3,13 +3,15 @@
 It keeps no state that matters: another one answers as well. What it says of storage was verified since the connection to NATS was opened.
 """
 
+import contextlib
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 
 from structlog.stdlib import BoundLogger
 
 from runcast.admin.audit import Audit
-from runcast.admin.reading import Recordings
+from runcast.admin.reading import Reading, Recordings, Wish
 from runcast.admin.redacting import Redactions
 from runcast.bus.connection import Bus
 from runcast.bus.denials import Denials
@@ -80,6 +82,21 @@ class Node:
         if not self.shards.count or not self.bus.connected:
             raise UnavailableError("there is no connection to storage just now", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
         return subjects.shard_of(user, self.shards.count)
+
+    @contextlib.asynccontextmanager
+    async def reading(self, wish: Wish) -> AsyncIterator[Reading]:
+        """A read of a user's stream, for as long as the block lasts.
+
+        Raises:
+            RuncastError: as `Recordings.read`.
+            UnavailableError: storage is not known just now.
+        """
+        shard = self.shard_of(wish.user)
+        made = await self.recordings.read(wish, shard, self.shards.get(shard).epoch, self.redactions)
+        try:
+            yield made
+        finally:
+            self.recordings.close()
 
     def others(self) -> list[tuple[str, str]]:
         """Role and id of the routers and edges that were heard of in the last seconds."""

@@ -1,13 +1,11 @@
 """ReadStream: what is stored of a user, for who may look; it is written down that they did."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 from runcast.admin.calls import Calls
-from runcast.admin.reading import Reading, Wish
+from runcast.admin.reading import Wish
 from runcast.v1.admin_pb2 import ReadStreamRequest, ReadStreamResponse, RecordedBatch, StreamEnd, StreamHead, StreamPage
 from runcast.wire import VERSION, limits
 from runcast.wire.errors import UnavailableError
@@ -29,7 +27,10 @@ class ReadCalls(Calls):
         """Tell what is kept of a user's stream."""
         target = f"user {request.user.tenant}/{request.user.id}" + (f", run {request.run_id}" if request.run_id else "")
         began_ms = time.time_ns() // 1_000_000
-        async with self._desk.looking(context, "ReadStream", target=target, reason=request.reason), self._read(request) as reading:
+        async with (
+            self._desk.looking(context, "ReadStream", target=target, reason=request.reason),
+            self._node.reading(_wish(request)) as reading,
+        ):
             head = StreamHead(version=VERSION, read_ms=began_ms, tip=reading.tip, incomplete=reading.incomplete)
             head.redacted.extend(reading.redaction.paths)
             await _write(context, ReadStreamResponse(head=head))
@@ -39,19 +40,12 @@ class ReadCalls(Calls):
             end = StreamEnd(batches=reading.batches, events=reading.events, redacted=reading.redacted)
             await _write(context, ReadStreamResponse(end=end))
 
-    @contextlib.asynccontextmanager
-    async def _read(self, request: ReadStreamRequest) -> AsyncIterator[Reading]:
-        node = self._node
-        user = UserKey(check_id(request.user.tenant, "tenant id"), check_id(request.user.id, "user id"))
-        if request.run_id:
-            check_id(request.run_id, "run id")
-        shard = node.shard_of(user)
-        wish = Wish(user, request.run_id, request.after, request.upto, request.from_ms, request.to_ms)
-        reading = await node.recordings.read(wish, shard, node.shards.get(shard).epoch, node.redactions)
-        try:
-            yield reading
-        finally:
-            node.recordings.close()
+
+def _wish(request: ReadStreamRequest) -> Wish:
+    user = UserKey(check_id(request.user.tenant, "tenant id"), check_id(request.user.id, "user id"))
+    if request.run_id:
+        check_id(request.run_id, "run id")
+    return Wish(user, request.run_id, request.after, request.upto, request.from_ms, request.to_ms)
 
 
 async def _write(context: Any, response: ReadStreamResponse) -> None:

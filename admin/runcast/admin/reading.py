@@ -196,6 +196,14 @@ class Recordings:
             raise
         return made
 
+    async def latest(self, stream: str, wanted: str, count: int) -> list[Message]:
+        """The newest message of each subject that matches, `count` at most.
+
+        Raises:
+            UnavailableError: storage did not answer.
+        """
+        return await self._reader.latest(stream, [wanted], batch=count)
+
     def close(self) -> None:
         """A read is over."""
         self._places += 1

@@ -8,9 +8,11 @@ from aiohttp import web
 
 from runcast.admin.dashboard import Dashboard
 from runcast.admin.desk import Desk
+from runcast.admin.films import Films
 from runcast.admin.logins import Logins
 from runcast.admin.node import Node
 from runcast.admin.settings import AdminSettings
+from runcast.admin.users import Users
 from runcast.admin.web_rules import rules
 from runcast.bus.process import PortInUseError
 from runcast.bus.settings import host_of, port_of
@@ -38,6 +40,8 @@ class Pages:
         self._settings = settings
         self.logins = Logins(node, desk, secure=settings.auth != "dev")
         self.dashboard = Dashboard(node, self.logins)
+        self._users = Users(node, desk, self.logins)
+        self._films = Films(node, desk, self.logins)
 
     def app(self) -> web.Application:
         """The routes."""
@@ -50,6 +54,8 @@ class Pages:
         app.router.add_static("/static", STATIC)
         self.logins.add_to(app)
         self.dashboard.add_to(app)
+        self._users.add_to(app)
+        self._films.add_to(app)
         return app
 
     async def _healthz(self, _: web.Request) -> web.Response:

@@ -84,7 +84,7 @@ def rules(*, dev: bool, tls: bool) -> "Middleware":
 async def _answer(request: web.Request, handler: "Handler", *, dev: bool) -> web.StreamResponse:
     if dev and not is_loopback(_host(request)):
         return refusal(RuncastError("in development mode this is for 127.0.0.1 and localhost alone", code="permission_denied"))
-    if request.method not in _READING and not _own_page(request):
+    if request.method not in _READING and not is_own_page(request):
         return refusal(RuncastError("this is for this service's own pages alone", code="permission_denied"))
     try:
         return await handler(request)
@@ -106,11 +106,23 @@ def _host(request: web.Request) -> str:
         return ""
 
 
-def _own_page(request: web.Request) -> bool:
-    """A page of this very origin asks; of a proxy that ends TLS in front, the scheme is hidden, so host and port are compared."""
+def is_own_page(request: web.Request) -> bool:
+    """Whether a page of this very origin asks. Of a proxy that ends TLS in front, the scheme is hidden, so host and port are compared."""
     origin = request.headers.get("Origin", "")
     scheme, slashes, host = origin.partition("://")
     return bool(slashes) and scheme in ("http", "https") and host.lower() == request.host.lower()
+
+
+def check_own(request: web.Request) -> None:
+    """For what only reads, but is written down in an operator's name: see that no page of another origin asked for it.
+
+    `SameSite=Strict` lets a page of another port of this host through; browsers say where it came from.
+
+    Raises:
+        RuncastError: `permission_denied`.
+    """
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+        raise RuncastError("this is for this service's own pages alone", code="permission_denied")
 
 
 def network_of(address: str) -> str:

@@ -71,7 +71,7 @@ class Routes:
             timeout=limits.CLOSE_WAIT_S,
             autoping=False,
             compress=False,
-            protocols=(handshake.codec.subprotocol,),
+            protocols=(handshake.foreign or handshake.codec.subprotocol,),
             max_msg_size=limits.FRAME_BYTES_MAX + 1,  # what is larger was refused before it
             writer_limit=limits.SOCKET_BUFFER_BYTES_MAX,
             decode_text=False,

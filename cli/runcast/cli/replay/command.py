@@ -13,15 +13,15 @@ from urllib.parse import urlsplit
 import typer
 
 from runcast.admin.redacting import read_redaction
+from runcast.admin.replay.export import Export, Head, batch_lines, end_line, head_line
+from runcast.admin.replay.pace import due_at
+from runcast.admin.replay.session import Film
+from runcast.admin.replay.spans import Place, SpanError, parse_place, parse_speed
 from runcast.bus.settings import is_loopback
 from runcast.cli.admin.line import Line, connected
 from runcast.cli.failures import NOT_BEGUN, CommandError, run_until_signal
 from runcast.cli.lines import human_line, json_line
 from runcast.cli.replay import source
-from runcast.cli.replay.export import Export, Head, batch_lines, end_line, head_line
-from runcast.cli.replay.pace import due_at
-from runcast.cli.replay.session import Film
-from runcast.cli.replay.spans import FASTEST, Place, SpanError, parse_place, parse_speed
 from runcast.testkit.gist import plain
 from runcast.wire.errors import RuncastError
 from runcast.wire.ids import check_id
@@ -196,21 +196,11 @@ async def _print(export: Export, speed: float, gap_max_s: float, *, as_json: boo
 
 
 def _show(export: Export, address: tuple[str, int], speed: float, gap_max_s: float) -> int:
-    from runcast.cli.replay.page import Screen  # noqa: PLC0415 # `runcast --help` does without aiohttp
+    from runcast.admin.replay.projector import words_of  # noqa: PLC0415 # `runcast --help` does without aiohttp
+    from runcast.cli.replay.page import Screen  # noqa: PLC0415 # likewise
 
     film = Film(export, speed, gap_max_s)
-    head = export.head
-    words: dict[str, object] = {
-        "tenant": head.tenant,
-        "user": head.user,
-        "run": head.run_id,
-        "events": export.events,
-        "speed": "" if speed == FASTEST else f"{speed:g}",
-        "first_ms": export.batches[0].stored_ms if export.batches else 0,
-        "last_ms": export.batches[-1].stored_ms if export.batches else 0,
-        "redacted": len(head.redacted),
-        "unreadable": film.unreadable,
-    }
+    words = words_of(export, film, speed)
 
     async def serve() -> int:
         screen = Screen(film, words)

@@ -1,4 +1,4 @@
-"""A recording on a page: the demo page's files, with a banner, and a WebSocket that plays (`session.py` decides).
+"""A recording on a page: the demo page's files, with a banner, and a WebSocket that plays (`runcast.admin.replay`).
 
 Rules
 1. Loopback alone, and only who has the link: what is shown is a user's content, and other people may be on this machine. The link has a
@@ -7,29 +7,19 @@ Rules
 2. There is no way from here to the real system: this process holds no connection to it any more when it begins to serve.
 """
 
-import asyncio
 import hmac
 import secrets
-import time
-from contextlib import suppress
-from importlib.resources import files
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
+from runcast.admin.replay import projector
+from runcast.admin.replay.session import Film
 from runcast.bus.settings import is_loopback
 from runcast.cli.failures import NOT_BEGUN, CommandError
-from runcast.cli.replay.session import Film, PageSession
-from runcast.wire import limits
-from runcast.wire.errors import FrameInvalidError
-from runcast.wire.frames import JSON_SUBPROTOCOL
-from runcast.wire.limits_replay import PAGE_SEND_S, PAGES_MAX
+from runcast.wire.limits_replay import PAGES_MAX
 
-_STATIC: Final = Path(str(files("runcast.edge") / "static"))
-_BANNER: Final = b'<link rel="stylesheet" href="/replay/banner.css" /><script type="module" src="/replay/banner.js"></script></head>'
-_TOKEN: Final = "runcast.token."  # noqa: S105 # a prefix, not a token
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -75,8 +65,8 @@ class Screen:
         app.router.add_get(f"/open/{self.secret}", self._open)
         app.router.add_get("/v1/ws", self._ws)
         app.router.add_get("/replay/words.json", self._tell)
-        for name in ("client", "demo", "replay"):
-            app.router.add_static(f"/{name}", _STATIC / name)
+        for name in projector.FOLDERS:
+            app.router.add_static(f"/{name}", projector.static() / name)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await self._runner.setup()
         try:
@@ -109,8 +99,7 @@ class Screen:
     def _knows(self, request: web.Request) -> bool:
         shown = request.cookies.get(self._cookie, "")
         if request.path == "/v1/ws" and not shown:
-            offered = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
-            shown = next((entry.strip().removeprefix(_TOKEN) for entry in offered if entry.strip().startswith(_TOKEN)), "")
+            shown = projector.token_offered(request)
         return hmac.compare_digest(shown.encode(), self.secret.encode())
 
     async def _open(self, _: web.Request) -> web.Response:
@@ -119,8 +108,7 @@ class Screen:
         return to
 
     async def _index(self, _: web.Request) -> web.Response:
-        page = (_STATIC / "demo" / "index.html").read_bytes().replace(b"</head>", _BANNER, 1)
-        return web.Response(body=page, content_type="text/html", charset="utf-8")
+        return web.Response(body=projector.page(), content_type="text/html", charset="utf-8")
 
     async def _tell(self, _: web.Request) -> web.Response:
         return web.json_response(self._words)
@@ -131,39 +119,8 @@ class Screen:
             raise web.HTTPForbidden(text="a replay is for its own page\n")
         if self._pages >= PAGES_MAX:
             raise web.HTTPServiceUnavailable(text=f"{PAGES_MAX} pages watch already; close one\n")
-        ws = web.WebSocketResponse(protocols=(JSON_SUBPROTOCOL,), max_msg_size=limits.FRAME_BYTES_MAX + 1, timeout=1.0)
-        await ws.prepare(request)
         self._pages += 1
         try:
-            await _play(ws, PageSession(self._film))
+            return await projector.show(request, self._film)
         finally:
             self._pages -= 1
-        return ws
-
-
-async def _play(ws: web.WebSocketResponse, session: PageSession) -> None:
-    """Carry out what the session decides, until the page goes."""
-    while not ws.closed:
-        for frame in session.take():
-            try:
-                async with asyncio.timeout(PAGE_SEND_S):
-                    await ws.send_str(frame.decode())
-            except (TimeoutError, ConnectionError):
-                with suppress(ConnectionError):
-                    await ws.close(code=4010, message=b"slow")
-                return
-        until = session.deadline()
-        try:
-            async with asyncio.timeout(None if until is None else max(until - time.monotonic(), 0.0)):
-                message = await ws.receive()
-        except TimeoutError:
-            session.tick(time.monotonic())
-            continue
-        if message.type is WSMsgType.TEXT:
-            try:
-                session.receive(message.data.encode(), time.monotonic())
-            except FrameInvalidError as exc:
-                await ws.close(code=exc.code.close, message=exc.message.encode()[:100])
-        elif message.type is WSMsgType.BINARY:
-            await ws.close(code=4503, message=b"send text: this is runcast.v1.json")
-        session.tick(time.monotonic())

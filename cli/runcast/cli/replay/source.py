@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from runcast.admin.replay.export import FORM, Export, ExportInvalidError, Head, from_lines
+from runcast.admin.replay.spans import Place
 from runcast.cli.admin.line import Line
 from runcast.cli.failures import NOT_BEGUN, CommandError
-from runcast.cli.replay.export import FORM, Export, ExportInvalidError, Head, from_lines
-from runcast.cli.replay.spans import Place
 from runcast.v1.admin_pb2 import ReadStreamRequest, ReadStreamResponse
 from runcast.v1.event_pb2 import User
 from runcast.wire.limits_replay import EXPORT_BYTES_MAX, EXPORT_LINE_BYTES_MAX, READ_CALL_S

@@ -1,18 +1,12 @@
 // The dashboard's page: takes what the server pushes once a second, and shows it. Everything shown is text; nothing is made into markup.
 import { ask, Refused } from "/static/session.js";
-import { alarms, bytes, count, duration, ms, Points, seconds, thresholds, WATCHED } from "./figures.js";
+import { alarms, bytes, count, duration, ms, Points, seconds, thresholdOf, thresholds, WATCHED } from "./figures.js";
 import { bar, lineChart, trail } from "./charts.js";
+import { at, cells, element, rowsOf, text } from "./dom.js";
 
 const KEPT = "runcast-dashboard-thresholds";
 const STALE_MS = 4000; // the server speaks every second
 const TOUCH_MS = 60_000;
-
-const at = (id) => document.getElementById(id);
-const element = (name, props = {}, ...children) => {
-  const made = Object.assign(document.createElement(name), props);
-  made.append(...children);
-  return made;
-};
 
 const points = new Points();
 let limits = thresholds(readKept());
@@ -42,14 +36,24 @@ function showThresholds() {
   for (const { id, name, unit } of WATCHED) {
     const input = element("input", { type: "number", id: `limit-${id}`, min: "0", step: "any", value: limits[id] ?? "" });
     input.addEventListener("input", () => {
-      const value = input.value === "" ? null : Number(input.value);
-      if (value !== null && !(value > 0)) return;
+      const { value, problem } = thresholdOf(input.value, !input.validity.badInput);
+      input.setCustomValidity(problem ?? "");
+      if (problem) return void input.reportValidity();
       limits = { ...limits, [id]: value };
       keep();
       if (newest) showAlarms(newest);
     });
     at("thresholds").append(element("label", {}, element("span", { textContent: unit ? `${name} (${unit})` : name }), input));
   }
+  at("usual").addEventListener("click", () => {
+    limits = thresholds(null);
+    keep();
+    for (const { id } of WATCHED) {
+      at(`limit-${id}`).setCustomValidity("");
+      at(`limit-${id}`).value = limits[id];
+    }
+    if (newest) showAlarms(newest);
+  });
   at("thresholds").addEventListener("submit", (event) => event.preventDefault());
 }
 
@@ -84,10 +88,6 @@ function makeTiles() {
   }
 }
 
-function text(node, value) {
-  if (node.textContent !== value) node.textContent = value; // what does not change is not told again by screen readers
-}
-
 function showAlarms(now) {
   const found = alarms(now, limits);
   const words = found.map((each) => `${each.name}: ${each.unit === "ms" ? ms(each.value) : each.unit === "s" ? seconds(each.value) : count(each.value) + each.unit} (threshold ${each.limit}${each.unit && ` ${each.unit}`})`);
@@ -100,30 +100,6 @@ function showAlarms(now) {
   const ids = new Set(found.map((each) => each.id));
   for (const [id, , , watched] of TILES) at(`tile-${id}`).classList.toggle("over", Boolean(watched && ids.has(watched)));
   document.title = found.length ? `(${found.length}) Runcast dashboard` : "Runcast dashboard";
-}
-
-/** Rows of a table by key, in order; `make` builds one, which has an `update`. */
-function rowsOf(body, make) {
-  const rows = new Map();
-  return (entries) => {
-    const wanted = new Set(entries.map(([key]) => key));
-    for (const [key, row] of rows) {
-      if (wanted.has(key)) continue;
-      row.element.remove();
-      rows.delete(key);
-    }
-    entries.forEach(([key, value], index) => {
-      let row = rows.get(key);
-      if (!row) rows.set(key, (row = make()));
-      if (body.children[index] !== row.element) body.insertBefore(row.element, body.children[index] ?? null);
-      row.update(value, key);
-    });
-  };
-}
-
-function cells(kinds) {
-  const made = kinds.map((kind) => element("td", { className: kind }));
-  return { made, tell: (index, value) => text(made[index], value) };
 }
 
 function processRow() {
@@ -202,10 +178,12 @@ function dependencyLine() {
 
 function alertLine() {
   const line = lineItem();
+  const link = line.head.appendChild(element("a"));
   return {
     element: line.element,
     update(each) {
-      text(line.head, `${each.tenant}/${each.user}`);
+      text(link, `${each.tenant}/${each.user}`);
+      link.href = `/dashboard/user?${new URLSearchParams({ tenant: each.tenant, user: each.user })}`;
       text(line.state, `${seconds(each.age_s)} late`);
       line.state.dataset.state = "degraded";
       text(line.rest, `${new Date(each.at_ms).toLocaleTimeString()}: ${each.kind} of run ${each.run_id}, on ${each.edge} (${each.devices.join(", ")})`);
@@ -227,6 +205,7 @@ function show(now) {
   if (now.point) for (const [id, , read] of TILES) text(at(`tile-${id}`).lastChild, read(now));
   showAlarms(now);
   showProcesses(now.processes.map((each) => [`${each.role}/${each.id}`, each]));
+  at("processes").parentElement.classList.toggle("tall", now.processes.length > 12);
   const roles = Object.entries(now.roles).map(([role, { alive, gone }]) => `${alive} ${role}${alive === 1 ? "" : "s"}${gone ? ` (${gone} gone)` : ""}`);
   text(at("roles"), roles.join(", "));
   const more = [now.more && `${now.more} more are not listed; their figures are in the sums.`, now.unreadable && `${now.unreadable} messages could not be read.`];

@@ -6,10 +6,20 @@ export const WATCHED = [
   { id: "unwell", name: "Processes that are not ok", unit: "", at: 1, read: (now) => now.processes.filter((each) => !["ok", "gone"].includes(each.state)).length },
   { id: "oldest", name: "Oldest unacknowledged", unit: "s", at: 10, read: (now) => now.point?.oldest_s ?? null },
   { id: "behind", name: "Devices behind", unit: "", at: 10, read: (now) => now.point?.behind ?? null },
+  { id: "alerts", name: "Delivery alerts in 5 min", unit: "", at: 1, read: (now) => (now.alerts ?? []).filter((each) => now.at_ms - each.at_ms < ALERTS_MS).length },
   { id: "send", name: "p99 agent to device", unit: "ms", at: 1000, read: (now) => now.point?.send_p99 ?? null },
   { id: "ack", name: "p99 agent to ack", unit: "ms", at: 2000, read: (now) => now.point?.ack_p99 ?? null },
   { id: "refused", name: "Refusals", unit: "/s", at: 10, read: (now) => now.point?.refused ?? null },
 ];
+
+const ALERTS_MS = 5 * 60_000;
+
+/** What a field holds: `{value}`, null for no alarm; or `{problem}`, and the threshold of before counts. */
+export function thresholdOf(text, isNumber) {
+  if (text.trim() === "" && isNumber) return { value: null };
+  const value = Number(text);
+  return isNumber && Number.isFinite(value) && value > 0 ? { value } : { problem: "More than 0, or empty for no alarm." };
+}
 
 /** Thresholds by id: what was kept, where it can be used, else the defaults; null: no alarm. */
 export function thresholds(kept) {

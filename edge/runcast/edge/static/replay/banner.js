@@ -1,15 +1,21 @@
 /**
- * Says on a page that what it shows is a replay: `runcast replay` adds it to the page it serves. It takes away what would send something, for
- * nothing that is sent from a replay reaches anybody.
+ * Says on a page that what it shows is a replay: who serves replays (`runcast replay`, the dashboard) adds it to the page. It takes away what
+ * would send something, for nothing that is sent from a replay reaches anybody.
  */
 
 /** @typedef {{tenant: string, user: string, run: string, events: number, speed: string, first_ms: number, last_ms: number, redacted: number, unreadable: number}} Words */
 
 /** @type {Words} */
-const words = await (await fetch("/replay/words.json")).json();
+const words = await (await fetch(`/replay/words.json${location.search}`)).json();
 
 /** @param {number} ms */
 const time = (ms) => new Date(ms).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+/** @param {number} from @param {number} to */
+const between = (from, to) => {
+  const day = new Date(from).toDateString() === new Date(to).toDateString();
+  return ` from ${time(from)} to ${day ? new Date(to).toLocaleTimeString(undefined, { timeStyle: "medium" }) : time(to)}`;
+};
 
 /** @param {number} count @param {string} one @param {string} many */
 const counted = (count, one, many) => `${count.toLocaleString()} ${count === 1 ? one : many}`;
@@ -25,7 +31,7 @@ title.textContent = "Replay";
 const what = document.createElement("span");
 what.textContent = [
   `What was recorded of ${words.user}${words.run ? `, run ${words.run}` : ""}: ${counted(words.events, "event", "events")}`,
-  words.events ? ` from ${time(words.first_ms)} to ${time(words.last_ms)}` : "",
+  words.events ? between(words.first_ms, words.last_ms) : "",
   words.speed === "" ? ", without waits" : words.speed === "1" ? "" : `, at ${words.speed} times the speed`,
   ". Nothing here happens now, and nothing can be sent.",
   words.redacted ? " Some of it was taken out by redaction rules." : "",
@@ -37,5 +43,7 @@ again.textContent = "Play again";
 again.addEventListener("click", () => location.reload());
 banner.append(title, what, again);
 document.body.prepend(banner);
+const who = document.getElementById("user"); // the page knows the recording's name alone
+if (who) who.textContent = words.user;
 document.title = `Replay: ${document.title}`;
 for (const form of document.querySelectorAll("form, footer")) /** @type {HTMLElement} */ (form).inert = true;

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runcast.cli.replay.pace import due_at
+from runcast.admin.replay.pace import due_at
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runcast.cli.replay.export import Export
-from runcast.cli.replay.session import Film, PageSession
+from runcast.admin.replay.export import Export
+from runcast.admin.replay.session import Film, PageSession
 from runcast.v1.event_pb2 import Event
 from runcast.wire.errors import FrameInvalidError
 from runcast.wire.frames import CODECS, JSON_SUBPROTOCOL, Ack, Batch, Error, Hello, Ping, Pong, Send, Welcome
-from tests.unit.cli.replay.test_export import HEAD, batch
+from tests.unit.admin.replay.test_export import HEAD, batch
 
 CODEC = CODECS[JSON_SUBPROTOCOL]
 EXPORT = Export(HEAD, [batch(3, "a", "b"), batch(4, why="no key"), batch(7, "c"), batch(8, "d")])

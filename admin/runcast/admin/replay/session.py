@@ -16,8 +16,8 @@ Inputs are synchronous and carry `now` (monotonic seconds). Knows no socket and 
 from collections import deque
 from collections.abc import Sequence
 
-from runcast.cli.replay.export import Export
-from runcast.cli.replay.pace import due_at
+from runcast.admin.replay.export import Export
+from runcast.admin.replay.pace import due_at
 from runcast.wire import VERSION, limits
 from runcast.wire.errors import FrameInvalidError
 from runcast.wire.fence import Fence

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runcast.cli.replay.spans import FASTEST, Place, SpanError, parse_place, parse_speed
+from runcast.admin.replay.spans import FASTEST, Place, SpanError, parse_place, parse_speed
 
 NOW = 1_800_000_000.0
 POSITION = "abcdefgh-0000000000000007"

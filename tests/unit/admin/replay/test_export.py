@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runcast.cli.replay.export import FORM, Export, ExportInvalidError, Head, from_lines, to_lines
+from runcast.admin.replay.export import FORM, Export, ExportInvalidError, Head, from_lines, to_lines
 from runcast.v1.event_pb2 import Event
 from runcast.wire.recorded import RecordedBatch
 

@@ -1,0 +1,1 @@
+"""A user, found: presence, devices, runs over time, what waits."""
