@@ -84,6 +84,19 @@ describe("frozen for ten minutes", () => {
   }
 });
 
+test("an application that takes what waits while the connection is away costs nothing but what was left of it", () => {
+  const limits = { frame_bytes_max: 65536, window_events: 2, window_bytes: 2097152, ping_interval_ms: 20000 };
+  const session = liveSession({ limits });
+  for (let seq = 0; seq < 4; seq += 1) session.receive(batch(position(seq), position(seq + 1)), 10, 0);
+  assert.equal(session.position, position(2), "the window is full, the rest is left");
+  session.closed(1006, "", 0);
+  session.handled(position(2), 1);
+  assert.equal(session.state, "offline");
+  session.tick(LIMITS.backoffFirstMs);
+  session.opened(LIMITS.backoffFirstMs);
+  assert.equal(taken(session, "transmit").at(-1).frame.position, position(2));
+});
+
 test("an edge that speaks other versions only is told from others by code and reason, and left alone", () => {
   const session = liveSession();
   const message = "runcast.v1.json is not spoken here, but runcast.v2.json";

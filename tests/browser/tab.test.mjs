@@ -375,6 +375,27 @@ describe("random histories", () => {
     });
   }
 
+  for (const leads of [true, false]) {
+    test(`a tab that takes nothing holds up nobody, whether it ${leads ? "leads" : "follows"}`, () => {
+      const browser = new Browser(3, 3);
+      browser.append();
+      browser.calm();
+      const slow = browser.pages.find(({ tab }) => (tab.state === "leading") === leads);
+      slow.slow = true;
+      for (let number = 0; number < 100; number += 1) {
+        browser.append();
+        browser.settle(browser.pages);
+        browser.pass(200);
+      }
+      browser.settle(browser.pages);
+      for (const page of browser.pages) if (page !== slow) assert.deepEqual(page.applied, browser.log);
+      assert.ok(slow.applied.length < 20, "what waits for it is bounded");
+      slow.slow = false;
+      browser.calm();
+      assert.deepEqual(slow.applied, browser.log);
+    });
+  }
+
   test("two users in one browser: two connections, and neither hears the other", () => {
     const browser = new Browser(7, 2);
     const others = [browser.open("bob"), browser.open("bob")];

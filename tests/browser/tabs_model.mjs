@@ -13,17 +13,24 @@ import { batch, position, seeded, welcome } from "./model.mjs";
 
 const DEDUPE_MS = 120_000;
 
+/** Small, so that it is full now and then: events that the edge sends beyond the last acknowledgement. */
+const WINDOW = 8;
+const LIMITS = { frame_bytes_max: 65536, window_events: WINDOW, window_bytes: 2097152, ping_interval_ms: 20000 };
+
 /** Frames of one tab's connection. */
 class Socket {
   toClient = [];
   toEdge = [];
   /** How much of the log it was given; -1 before `hello`. */
   fed = -1;
+  acked = 0;
 }
 
 export class Page {
   socket = null;
   frozen = false;
+  /** Its application takes nothing. */
+  slow = false;
   /** Name of the channel that it listens on. */
   channel = "";
   /** What other tabs said and it has not heard, by tab. @type {Map<Page, object[]>} */
@@ -108,6 +115,7 @@ export class Page {
 
   /** The application is done with some of what it was given. */
   handle(count = this.applied.length - this.handled) {
+    if (this.slow) return;
     for (let left = Math.min(count, this.applied.length - this.handled); left > 0; left -= 1) {
       const pos = this.applied[this.handled];
       this.handled += 1;
@@ -241,12 +249,14 @@ export class Browser {
     const frame = JSON.parse(data);
     if (frame.type === "hello") {
       const from = frame.position === "earliest" ? position(0) : frame.position;
-      socket.fed = this.log.indexOf(from) + 1;
+      socket.fed = socket.acked = this.log.indexOf(from) + 1;
       assert.ok(socket.fed > 0 || from === position(0), `${from} is no position`);
-      socket.toClient.push(welcome({ position: from, tip: this.log.at(-1) ?? position(0), user: page.user, device: frame.device }));
+      const fields = { position: from, tip: this.log.at(-1) ?? position(0), user: page.user, device: frame.device, limits: LIMITS };
+      socket.toClient.push(welcome(fields));
     } else if (frame.type === "ack") {
       assert.ok(this.log.indexOf(frame.pos) < socket.fed, "an acknowledgement of what was not sent on this connection");
       assert.ok(frame.pos === position(0) || this.handled.has(frame.pos), "an acknowledgement of what nobody handled");
+      socket.acked = Math.max(socket.acked, this.log.indexOf(frame.pos) + 1);
     } else if (frame.type === "ping") {
       socket.toClient.push({ type: "pong" });
     } else if (frame.type === "send") {
@@ -261,7 +271,7 @@ export class Browser {
 
   feed(page) {
     const { socket } = page;
-    if (socket === null || socket.fed < 0 || socket.fed >= this.log.length) return false;
+    if (socket === null || socket.fed < 0 || socket.fed >= this.log.length || socket.fed - socket.acked >= WINDOW) return false;
     socket.toClient.push(batch(this.log[socket.fed - 1] ?? position(0), this.log[socket.fed]));
     socket.fed += 1;
     return true;

@@ -301,7 +301,6 @@ export class Session {
     }
     this.#held ||= frame.position;
     this.#acks.begin(frame.position, now);
-    this.#left = false;
     this.#pump(now);
     this.#catchUp();
   }
@@ -419,7 +418,7 @@ export class Session {
       this.#attempts += 1;
     }
     this.#notBefore = notBefore;
-    this.#welcomed = false;
+    this.#welcomed = this.#left = false;
     this.flush();
     this.#drainAt = null;
     this.#pongUntil = null;
