@@ -27,6 +27,8 @@ OPEN = """async (token) => {
 async def test_what_was_not_taken_is_not_acknowledged(runcast_cluster: Cluster, user: str, open_page: OpenPage) -> None:
     page = await open_page(runcast_cluster.edges[0].http_url)
     await page.evaluate(OPEN, f"dev.default.{user}")
+    # What comes before it is live is caught up with: it would be resuming all the time, and never behind.
+    await page.wait_for_function("() => window.second.state === 'live'")
     routers = ",".join(runcast_cluster.router_addresses())
     async with Runcast(routers, agent="test") as rc, rc.run(user=user, thread="t") as run:
         for number in range(700):
