@@ -72,7 +72,10 @@ async def test_so_many_look_on_and_no_more(tmp_path: Path, runcast_cluster_facto
 async def test_a_user_is_looked_at_by_who_may_and_that_is_written_down(
     tmp_path: Path, runcast_cluster_factory: ClusterFactory, user: str
 ) -> None:
-    cluster = await start(runcast_cluster_factory, people(tmp_path))
+    rules = tmp_path / "redaction.toml"
+    rules.write_text('rules = ["**.password"]')
+    environ = {"RUNCAST_AUTH": "token", "RUNCAST_AUTH_FILE": str(people(tmp_path)), "RUNCAST_REDACTION_FILE": str(rules)}
+    cluster = await runcast_cluster_factory(routers=1, edges=0, admins=1, environ=environ)
     whose = f"tenant=default&user={user}"
     paths = [f"/dashboard/user/events?{whose}", f"/replay/open?{whose}", f"/replay/export?{whose}"]
     async with browser(cluster) as stranger, browser(cluster) as auditor, browser(cluster) as ops:
@@ -94,6 +97,10 @@ async def test_a_user_is_looked_at_by_who_may_and_that_is_written_down(
         ((row,),) = told["runs"]
         assert (name, told["found"], row["status"], [bar["name"] for bar in row["bars"]]) == ("user", True, "completed", ["search"])
         assert "canary" not in json.dumps(told)
+        rules.write_text('rules = ["**.password", "agent_started.title"]')  # what was read before it is not shown any more either
+        while (event := await next_event(looking))[0] == "same":
+            pass
+        assert (row["title"], event[1]["runs"][0][0]["title"]) == ("Look it up", "[redacted]")
         assert (await next_event(await follow(auditor, "/dashboard/user/events?tenant=default&user=" + 200 * "x")))[0] == "refused"
 
         status, _ = await auditor.ask("GET", paths[1] + "&speed=0", allow_redirects=False)
@@ -119,6 +126,7 @@ async def test_a_user_is_looked_at_by_who_may_and_that_is_written_down(
             status, text = await auditor.ask("GET", paths[2])
             head, *lines, end = [json.loads(line) for line in text.splitlines()]
             assert (status, head["user"], end["is"], end["events"]) == (200, user, "end", len(lines))
+            assert ("canary-1" in text, "canary-2" in text) == (False, True)
             assert auditor.headers["Content-Disposition"] == f'attachment; filename="runcast-{user}.jsonl"'
             await auditor.ask("DELETE", "/api/session")  # logged out: the page and the film end
             while (event := await next_event(looking))[0] != "ended":
