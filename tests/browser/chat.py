@@ -1,20 +1,14 @@
 """What tests of the chat page share: pictures of every state, and what axe-core finds in them."""
 
 import functools
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
+from packages import find_package
 from playwright.async_api import Page
 
 HERE = Path(__file__).parent
-AXE = HERE / "node_modules/axe-core/axe.min.js"
 SHOTS = HERE / "shots"
-
-NPM_TIMEOUT_S = 120.0
-"""One `npm ci` of two small packages, on a slow network."""
 
 FORMS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 390), "phone-dark": ("dark", 390)}
 """How a state is looked at: colour scheme and width, CSS pixels."""
@@ -31,17 +25,8 @@ FIND = """async () => {
 
 @functools.cache
 def axe_source() -> str:
-    """axe-core, which `package-lock.json` pins; installed by npm the first time."""
-    if not AXE.exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            pytest.fail("axe-core is missing, and npm to install it: `make test-tools` brings npm", pytrace=False)
-        ended = subprocess.run(
-            [npm, "ci", "--no-audit", "--no-fund"], cwd=HERE, capture_output=True, text=True, timeout=NPM_TIMEOUT_S, check=False
-        )
-        if ended.returncode != 0:
-            pytest.fail(f"npm ci in tests/browser ended with {ended.returncode}: {ended.stderr}", pytrace=False)
-    return AXE.read_text()
+    """axe-core."""
+    return find_package("axe-core/axe.min.js").read_text()
 
 
 async def look(page: Page, state: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from runcast.testkit.plugin import ClusterFactory
-from tests.security.test_admin import OPERATOR, VIEWER, people
+from tests.security.office import OPERATOR, VIEWER, people
 
 pytestmark = pytest.mark.xdist_group("browser")
 

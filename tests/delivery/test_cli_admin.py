@@ -15,7 +15,7 @@ from runcast.testkit.device import Device
 from runcast.testkit.plugin import ClusterFactory
 from runcast.wire.codes import CODES
 from tests.certificates import Authority
-from tests.security.test_admin import OPERATOR, VIEWER, key, people, write
+from tests.security.office import OPERATOR, VIEWER, key, people, write
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -268,18 +268,27 @@ async def test_the_lines_for_curl_in_the_protocol(runcast_cluster, user: str, ht
     async with http.stream() as stream:
         await stream.events_until("agent_completed")
     environ = {**os.environ, "EDGE": http.base, "TOKEN": runcast_cluster.token(user), "RUN": run_id, "POS": stream.last_id}
-    said = []
-    for line in lines:
+
+    async def run(line: str) -> str:
         curl = await asyncio.create_subprocess_shell(
             line.replace("curl ", "curl -sS --noproxy '*' --max-time 3 -w '%{http_code}' ", 1),
             env=environ,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        said.append((await curl.communicate())[0].decode())
-    events, agui, ack, send = said
+        return (await curl.communicate())[0].decode()
+
+    said = [*await asyncio.gather(*(run(line) for line in lines[:-2])), *[await run(line) for line in lines[-2:]]]
+    events, page, poll, sse, head, agui, ack, send = said
     assert "event: welcome" in events
     assert "agent_completed" in events
+    assert "agent_completed" in page
+    assert f"Stream-Next-Offset: {stream.last_id}" in page
+    assert page.endswith("]200")
+    assert poll.endswith("204")
+    assert '"upToDate":true' in sse
+    assert f"Stream-Next-Offset: {stream.last_id}" in head
+    assert head.endswith("200")
     assert '"RUN_FINISHED"' in agui
     assert ack == "204"
     assert send.endswith("200")

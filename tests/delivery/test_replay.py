@@ -26,7 +26,7 @@ from runcast.v1.event_pb2 import Event
 from runcast.wire.errors import RefusedError
 from runcast.wire.lifecycle import ends_run
 from tests.delivery.test_cli import RUNCAST, Done, runcast
-from tests.security.test_admin import AGENT, VIEWER, people
+from tests.security.office import AGENT, VIEWER, people
 
 pytestmark = pytest.mark.timeout(90)
 

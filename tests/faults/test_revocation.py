@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -15,11 +17,19 @@ from runcast.wire.errors import RuncastError
 from runcast.wire.targets import make_target
 from tests.revoking import closed, operator, refused, user_target
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("revocation_faults")]
 
 
-async def test_it_survives_restarts_of_everything(runcast_cluster_factory: ClusterFactory, user: str) -> None:
-    cluster: Cluster = await runcast_cluster_factory(routers=1, edges=1)
+@pytest.fixture(scope="module")
+def cluster(_runcast_home: Any) -> Iterator[Cluster]:
+    """One that can be broken in all ways, and is whole again after each test."""
+    cluster = Cluster(routers=1, edges=1, proxied=True)
+    _runcast_home.run(cluster.start)
+    yield cluster
+    _runcast_home.run(cluster.stop)
+
+
+async def test_it_survives_restarts_of_everything(cluster: Cluster, user: str) -> None:
     async with operator(cluster.nats_url) as revoking:
         await revoking.revoke(user_target(user), by="me", expected=["edge-0", "router-0"])
         async with cluster.edge_killed(), cluster.router_killed():
@@ -40,8 +50,7 @@ async def test_it_survives_restarts_of_everything(runcast_cluster_factory: Clust
             pass
 
 
-async def test_who_was_revoked_while_an_edge_was_cut_off_is_out_when_it_is_back(runcast_cluster_factory: ClusterFactory, user: str) -> None:
-    cluster: Cluster = await runcast_cluster_factory(routers=1, edges=1, proxied=True)
+async def test_who_was_revoked_while_an_edge_was_cut_off_is_out_when_it_is_back(cluster: Cluster, user: str) -> None:
     async with (
         operator(cluster.nats_url) as revoking,
         UserDevice(cluster, user, reconnect=False) as device,

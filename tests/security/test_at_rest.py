@@ -2,31 +2,42 @@
 
 import asyncio
 import contextlib
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import aiohttp
 import pytest
 
 from runcast.bus.sealing import envelope
 from runcast.testkit import Cluster
 from runcast.testkit.device import Device
-from runcast.testkit.plugin import ClusterFactory
 from runcast.v1.event_pb2 import Batch, Event, User
 from runcast.v1.inbox_pb2 import CancelRequest, InboxMessage
-from runcast.wire import subjects
+from runcast.wire import limits_sealing, subjects
 from runcast.wire.errors import RefusedError
-from runcast.wire.frames import Send
+from runcast.wire.frames import Error, Send
 from runcast.wire.ids import UserKey
 from runcast.wire.lifecycle import ends_run
 from tests.delivery.routers import START, WORK, Producer, Worker, make_batch
-from tests.security.sealed import PLAIN, SEALED, make_envelope, on_disk, put, start, stored, write
+from tests.security.sealed import PLAIN, SEALED, USUAL, Vault, make_envelope, on_disk, put, stored
 from tests.unit.bus.sealing.keys import tenant
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = [pytest.mark.timeout(90), pytest.mark.xdist_group("at_rest")]
 
 PLANTED = ("title", "thinking", "args", "result", "text", "question", "answer", "message", "data", "queued", "cancel", "parked")
 STREAM = "RUNCAST_EV_0"
+
+
+@pytest.fixture(scope="module")
+def home(start_shared: Callable[..., Cluster], tmp_path_factory: pytest.TempPathFactory) -> Vault:
+    """Where the module's tests meet."""
+    return Vault(start_shared, tmp_path_factory.mktemp("vault"))
+
+
+@pytest.fixture
+async def vault(home: Vault) -> Vault:
+    """With the usual keys file; its logs begin here."""
+    await home.begin()
+    return home
 
 
 def canary(where: str, of: str) -> str:
@@ -72,44 +83,18 @@ async def read_again(cluster: Cluster, of: str, user: str, count: int, **options
         return [event.SerializeToString(deterministic=True) for event in events]
 
 
-async def park(cluster: Cluster) -> None:
+async def park(vault: Vault) -> None:
     """Let a group's messages take down every worker that gets them, until they are put aside."""
     async with asyncio.timeout(30):
-        while log_of(cluster).count("message_parked") < 2:
-            async with Worker(cluster.routers[0].address, "poison") as worker:
+        while vault.log().count("message_parked") < 2:
+            async with Worker(vault.cluster.routers[0].address, "poison") as worker:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(0.5):
                         await worker.take()
 
 
-def log_of(cluster: Cluster, role: str = "router") -> str:
-    return (cluster.routers if role == "router" else cluster.edges)[0].log_path.read_text()
-
-
-async def until_said(cluster: Cluster, event: str, count: int = 1, *, role: str = "router") -> None:
-    async with asyncio.timeout(20):
-        while log_of(cluster, role).count(event) < count:  # noqa: ASYNC110 # the log of another process
-            await asyncio.sleep(0.05)
-
-
-async def keys_health(cluster: Cluster) -> dict[str, Any]:
-    async with aiohttp.ClientSession() as http, http.get(f"{cluster.edges[0].http_url}/healthz") as answer:
-        body: dict[str, Any] = await answer.json()
-        return body["dependencies"]["keys"]  # type: ignore[no-any-return] # JSON
-
-
-async def use(cluster: Cluster, path: Path, *parts: str) -> None:
-    """Put another keys file in place, and wait until both processes have read it."""
-    before = {role: log_of(cluster, role).count("keys_file_read") for role in ("router", "edge")}
-    write(path, *parts)
-    for role, count in before.items():
-        await until_said(cluster, "keys_file_read", count + 1, role=role)
-
-
-async def test_nothing_of_a_tenant_with_keys_is_on_disk_and_all_of_it_arrives(
-    tmp_path: Path, runcast_cluster_factory: ClusterFactory, user: str
-) -> None:
-    cluster = await start(runcast_cluster_factory, write(tmp_path, tenant(SEALED, "k1", more="plain = false")))
+async def test_nothing_of_a_tenant_with_keys_is_on_disk_and_all_of_it_arrives(vault: Vault, user: str) -> None:
+    cluster = vault.cluster
     dead = make_batch(user, 1, 1, START, WORK, run_id="dead", producer=f"{user}-dead")
     for event in dead.events:
         event.thread = canary("lost", SEALED)  # what the router itself writes of it says so too
@@ -119,7 +104,7 @@ async def test_nothing_of_a_tenant_with_keys_is_on_disk_and_all_of_it_arrives(
         dead.producer = "other"
         assert (await other.refused(dead)).code == "attempt_taken", "the router reads whose the stored one is"
     seen = {of: await tell_everything(cluster, of, user) for of in (SEALED, PLAIN)}
-    await park(cluster)
+    await park(vault)
     async with Device(cluster.ws_url(0), cluster.token(user), device="d2", position="earliest") as device:
         await until_end(device, "dead")
         assert [event.WhichOneof("kind") for event in device.events if event.run_id == "dead"] == [START, WORK, "run_lost"]
@@ -140,34 +125,32 @@ async def test_nothing_of_a_tenant_with_keys_is_on_disk_and_all_of_it_arrives(
             assert device.welcome is not None
             assert device.welcome.outcome == "snapshot"
             await device.wait_for(lambda event, of=of: canary("text", of) == event.agent_response.text)
-    assert (await keys_health(cluster))["state"] == "ok"
-    for log in (log_of(cluster), log_of(cluster, "edge")):
-        assert "canary" not in log
+    assert await vault.health() == vault.health_before, "nothing did not open"
+    assert "canary" not in vault.log() + vault.log("edge")
 
 
-async def test_without_keys_all_of_it_is_on_disk(runcast_cluster_factory: ClusterFactory, user: str) -> None:
+async def test_without_keys_all_of_it_is_on_disk(runcast_cluster: Cluster, user: str) -> None:
     """What the test above could not find is what this one finds."""
-    cluster = await start(runcast_cluster_factory, None)
-    await tell_everything(cluster, SEALED, user)
+    await tell_everything(runcast_cluster, SEALED, user)
     everything = {canary(where, SEALED) for where in PLANTED}
-    async with cluster.nats_restarted():
-        assert on_disk(cluster, *everything) == everything
+    async with runcast_cluster.nats_restarted():
+        assert on_disk(runcast_cluster, *everything) == everything
 
 
-async def test_keys_change_in_the_middle_of_a_run(tmp_path: Path, runcast_cluster_factory: ClusterFactory, user: str) -> None:
-    cluster = await start(runcast_cluster_factory, write(tmp_path, tenant(SEALED, "k1")))
+async def test_keys_change_in_the_middle_of_a_run(vault: Vault, user: str) -> None:
+    cluster = vault.cluster
     async with Device(cluster.ws_url(0), cluster.token(user)) as device, cluster.connect() as rc:
         async with rc.run(user=user) as run:
             await run.respond("before")
             await run.flush()
-            await use(cluster, tmp_path, tenant(SEALED, "k2", "k1", "k2"))
+            await vault.use(tenant(SEALED, "k2", "k1", "k2"))
             await run.respond("after")
         await until_end(device, run.id)
         seen = [event.SerializeToString(deterministic=True) for event in device.events]
     assert await read_again(cluster, SEALED, user, len(seen)) == seen
     found = await stored(cluster, STREAM, subjects.event_subject(UserKey(SEALED, user), 0))
     assert {envelope.read(data).key_id for data in found} == {"k1", "k2"}
-    assert (await keys_health(cluster))["state"] == "ok"
+    assert await vault.health() == vault.health_before, "nothing did not open"
 
 
 async def emit(cluster: Cluster, user: str, text: str) -> None:
@@ -177,6 +160,12 @@ async def emit(cluster: Cluster, user: str, text: str) -> None:
 
 def texts(device: Device) -> list[str]:
     return [event.agent_response.text for event in device.events if event.agent_response.text]
+
+
+def retry_after_of(device: Device) -> float:
+    """What the error before its close said, seconds; errors go ahead of what else is on the way."""
+    (error,) = (frame for frame in device.frames if isinstance(frame, Error))
+    return error.retry_after_ms / 1000
 
 
 def told(user: str, text: str, run_id: str) -> bytes:
@@ -200,9 +189,18 @@ async def comes_back_with_a_reset(cluster: Cluster, user: str, live: Device, new
         assert "lost" not in texts(late)
 
 
-@pytest.mark.parametrize("how", ["its key was removed", "it was changed", "it was another user's", "it was not sealed"])
-async def test_what_does_not_open_is_told(tmp_path: Path, runcast_cluster_factory: ClusterFactory, user: str, how: str) -> None:
-    cluster = await start(runcast_cluster_factory, write(tmp_path, tenant(SEALED, "k1", more="plain = false")))
+REASONS = {
+    "its key was removed": "its key is not in the keys file here (k0)",
+    "it was changed": "it was changed or moved, or its key is another one here (k1)",
+    "it was another user's": "it was changed or moved, or its key is another one here (k1)",
+    "it was not sealed": "it is in plain text, which the keys file refuses for this tenant",
+}
+"""What health says, by what happened."""
+
+
+@pytest.mark.parametrize("how", REASONS)
+async def test_what_does_not_open_is_told(vault: Vault, user: str, how: str) -> None:
+    cluster = vault.cluster
     owner = UserKey(SEALED, user)
     subject = subjects.event_subject(owner, 0)
     data = make_envelope(owner, subject, told(user, "lost", "x"), "k1")
@@ -223,52 +221,55 @@ async def test_what_does_not_open_is_told(tmp_path: Path, runcast_cluster_factor
         await emit(cluster, user, "after")
         await comes_back_with_a_reset(cluster, user, live, "after")
     assert "lost" not in texts(live)
-    health = await keys_health(cluster)
+    health = await vault.health()
     assert health["state"] == "degraded"
-    assert "can't be opened" in health["reason"]
-    assert log_of(cluster, "edge").count(" unreadable ") == 1, "said once for each key"
+    assert health["reason"].endswith(f"can't be opened: {REASONS[how]}")
+    assert vault.log("edge").count(" unreadable ") <= 1, "said once for each key"
+    assert REASONS[how].partition(" (")[0] in vault.whole_log("edge")
     async with Device(cluster.ws_url(0), cluster.token(user), device="strict", position="earliest") as strict:
         assert await strict.wait_closed() == 4014
+        assert retry_after_of(strict) == 0, "it need not wait to be told that it is lost"
         assert texts(strict) == ["before"], "what comes before it is given"
 
 
-async def test_a_key_that_comes_late_costs_nothing(tmp_path: Path, runcast_cluster_factory: ClusterFactory, user: str) -> None:
+async def test_a_key_that_comes_late_costs_nothing(vault: Vault, user: str) -> None:
     """As when a router has the new keys file before the edge has it."""
-    cluster = await start(runcast_cluster_factory, write(tmp_path, tenant(SEALED, "k1")))
-    owner = UserKey(SEALED, user)
-    subject, inbox = subjects.event_subject(owner, 0), subjects.inbox_subject("g", owner, 0)
-    message = InboxMessage(id="m", user=User(tenant=SEALED, id=user), group="g")
+    cluster = vault.cluster
+    owner, group = UserKey(SEALED, user), f"g-{user}"
+    subject, inbox = subjects.event_subject(owner, 0), subjects.inbox_subject(group, owner, 0)
+    message = InboxMessage(id="m", user=User(tenant=SEALED, id=user), group=group)
     message.text.text = "late too"
     async with Device(cluster.ws_url(0), cluster.token(user), reconnect=True) as live:
         await emit(cluster, user, "before")
         await live.wait_for(lambda event: event.agent_response.text == "before")
         await put(cluster, subject, make_envelope(owner, subject, told(user, "late", "x"), "k2"))
         await put(cluster, inbox, make_envelope(owner, inbox, message.SerializeToString(), "k2"))
-        await until_said(cluster, "unreadable", role="edge")
+        await vault.said("unreadable", role="edge")
         async with Device(cluster.ws_url(0), cluster.token(user), device="strict", position="earliest") as strict:
             assert await strict.wait_closed() == 4014
-        async with Worker(cluster.routers[0].address, "g") as worker:
+            assert retry_after_of(strict) == limits_sealing.KEYS_FILE_CHECK_S, "before that its key can't be here"
+        async with Worker(cluster.routers[0].address, group) as worker:
             taking = asyncio.create_task(worker.take())
-            await until_said(cluster, "unreadable")
-            await use(cluster, tmp_path, tenant(SEALED, "k2", "k1", "k2"))
+            await vault.said("unreadable")
+            await vault.use(tenant(SEALED, "k2", "k1", "k2"))
             await live.wait_for(lambda event: event.agent_response.text == "late", start=0)
             assert (await taking).message.text.text == "late too"
     assert texts(live) == ["before", "late"]
     assert live.welcome is not None
     assert live.welcome.outcome == "resumed"
-    assert (await keys_health(cluster))["state"] == "ok"
+    assert await vault.health() == vault.health_before, "nothing did not open"
 
 
-async def test_what_users_sent_and_nobody_can_open(tmp_path: Path, runcast_cluster_factory: ClusterFactory, user: str) -> None:
+async def test_what_users_sent_and_nobody_can_open(vault: Vault, user: str) -> None:
     """A message is put aside as it is, with the reason; a cancel stops its run all the same."""
-    cluster = await start(runcast_cluster_factory, write(tmp_path, tenant(SEALED, "k1")))
-    owner = UserKey(SEALED, user)
-    inbox = subjects.inbox_subject("g", owner, 0)
+    cluster = vault.cluster
+    owner, group = UserKey(SEALED, user), f"g-{user}"
+    inbox = subjects.inbox_subject(group, owner, 0)
     sealed = make_envelope(owner, inbox, InboxMessage(id="m").SerializeToString(), "k0", age_s=600)
     await put(cluster, inbox, sealed)
-    async with Worker(cluster.routers[0].address, "g"):
-        await until_said(cluster, "message_parked")
-    assert "its key is not in the keys file here" in log_of(cluster)
+    async with Worker(cluster.routers[0].address, group):
+        await vault.said("message_parked")
+    assert "its key is not in the keys file here" in vault.log()
     assert await stored(cluster, subjects.PARKED_STREAM, subjects.parked_subject(inbox)) == [sealed]
     async with asyncio.timeout(20), cluster.connect() as rc, asyncio.TaskGroup() as group, rc.run(user=user) as run:
         await run.flush()
@@ -281,27 +282,24 @@ async def test_what_users_sent_and_nobody_can_open(tmp_path: Path, runcast_clust
     assert run.cancel_reason == ""
 
 
-async def test_a_run_is_not_called_lost_while_its_end_may_be_behind_a_missing_key(
-    tmp_path: Path, runcast_cluster_factory: ClusterFactory, user: str
-) -> None:
-    cluster = await start(runcast_cluster_factory, write(tmp_path, tenant(SEALED, "k1")))
+async def test_a_run_is_not_called_lost_while_its_end_may_be_behind_a_missing_key(vault: Vault, user: str) -> None:
+    cluster = vault.cluster
     owner = UserKey(SEALED, user)
     subject = subjects.event_subject(owner, 0)
     async with Producer(cluster.routers[0].address, user) as producer:
         await producer.store(make_batch(user, 1, 1, START, producer=user), make_batch(user, 1, 1, START, producer=user, run_id="open"))
         ended = make_batch(user, 2, 2, "agent_completed", producer=user)
         await put(cluster, subject, make_envelope(owner, subject, ended.SerializeToString(), "k0", age_s=600))
-    await until_said(cluster, "lost_runs_not_settled")
-    await use(cluster, tmp_path, tenant(SEALED, "k1", "k0", "k1"))
+    await vault.said("lost_runs_not_settled")
+    await vault.use(tenant(SEALED, "k1", "k0", "k1"))
     async with Device(cluster.ws_url(0), cluster.token(user), position="earliest") as device:
         await until_end(device, "open")
     assert [event.WhichOneof("kind") for event in device.events if event.run_id == "r"] == [START, "agent_completed"]
 
 
-async def test_nothing_is_stored_of_a_tenant_that_must_have_a_key_and_has_none(
-    tmp_path: Path, runcast_cluster_factory: ClusterFactory, user: str
-) -> None:
-    cluster = await start(runcast_cluster_factory, write(tmp_path, 'unlisted = "refuse"', tenant(SEALED, "k1")))
+async def test_nothing_is_stored_of_a_tenant_that_must_have_a_key_and_has_none(vault: Vault, user: str) -> None:
+    cluster = vault.cluster
+    await vault.use('unlisted = "refuse"', USUAL)
     async with Device(cluster.ws_url(0), cluster.token(user, PLAIN)) as device, cluster.connect(tenant=PLAIN) as rc:
         for frame in (Send("m-1", "message", "g", "t", "hello"), Send("c-1", "cancel", run_id="r", reason="x")):
             with pytest.raises(RefusedError) as caught:
@@ -313,6 +311,6 @@ async def test_nothing_is_stored_of_a_tenant_that_must_have_a_key_and_has_none(
                 async with asyncio.timeout(0.5):
                     await run.flush()
                     pytest.fail("stored without a key")
-            await use(cluster, tmp_path, 'unlisted = "refuse"', tenant(SEALED, "k1"), tenant(PLAIN, "g1"))
+            await vault.use('unlisted = "refuse"', USUAL, tenant(PLAIN, "g1"))
         await until_end(device, run.id)
     assert texts(device) == ["kept until there is a key"]

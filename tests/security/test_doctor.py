@@ -6,26 +6,31 @@ import os
 import random
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
-from pytest_asyncio import fixture
+from click.testing import Result
+from typer.testing import CliRunner
 
 from runcast.bus.identity.apikeys import make_key
+from runcast.cli.entry import TlsFiles
+from runcast.cli.main import app
+from runcast.cli.security.examine import Places
+from runcast.cli.security.examine import examine as examine_security
 from runcast.testkit import Cluster, Process
 from runcast.testkit.node import find_nats_server
-from runcast.testkit.plugin import ClusterFactory
 from runcast.testkit.ports import HOST, pick_port
 from tests.certificates import Authority
-from tests.delivery.test_cli import RUN, Done, runcast
+from tests.delivery.test_cli import RUN, runcast
 from tests.unit.bus.sealing.keys import tenant, write
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("doctor")]
 
 ROOT = Path(__file__).parents[2]
+NOWHERE = "127.0.0.1:9"
 SECRET = "not-for-production-" * 3
 PASSWORDS = {f"RUNCAST_{role}_PASSWORD": f"{role.lower()}-pass-word" for role in ("ROUTER", "EDGE", "ADMIN")}
 KEY = make_key("agent1", os.urandom(32))
@@ -56,6 +61,7 @@ class Deployment:
 
     def __init__(self, authority: Authority, port: int, clusters: dict[str, Cluster], auth_file: Path) -> None:
         self.ca = str(authority.path)
+        self.auth_file = auth_file
         self.router = f"https://{clusters['router'].routers[0].address}"
         self.edge = f"https://{clusters['edge'].edges[0].address}"
         self.admin = f"https://{clusters['admin'].admins[0].address}"
@@ -75,52 +81,54 @@ def nats_url(role: str, port: int) -> str:
     return f"nats://{role}:{PASSWORDS[f'RUNCAST_{role.upper()}_PASSWORD']}@{HOST}:{port}"
 
 
-@fixture
-async def deployment(tmp_path: Path, runcast_cluster_factory: ClusterFactory) -> AsyncIterator[Deployment]:
-    authority = Authority(tmp_path)
+@pytest.fixture(scope="module")
+def deployment(_runcast_home: Any, tmp_path_factory: pytest.TempPathFactory, start_shared: Callable[..., Cluster]) -> Iterator[Deployment]:
+    directory = tmp_path_factory.mktemp("deployment")
+    authority = Authority(directory)
     tls = authority.cluster(nats=False)
     tls.key.chmod(0o600)
-    auth_file = tmp_path / "auth.toml"
+    auth_file = directory / "auth.toml"
     auth_file.write_text(AUTH)
     auth_file.chmod(0o600)
-    write(tmp_path, tenant("*", "k1", more="plain = false")).chmod(0o600)
-    (tmp_path / "policy.toml").write_text((ROOT / "deploy/policy.example.toml").read_text())
+    write(directory, tenant("*", "k1", more="plain = false")).chmod(0o600)
+    (directory / "policy.toml").write_text((ROOT / "deploy/policy.example.toml").read_text())
     port = pick_port(random.Random())
-    (tmp_path / "permissions.conf").write_text((ROOT / "deploy/nats/permissions.conf").read_text())
-    config = tmp_path / "nats.conf"
-    config.write_text(f'listen: "{HOST}:{port}"\njetstream {{ store_dir: "{tmp_path / "data"}" }}\ninclude "permissions.conf"\n')
+    (directory / "permissions.conf").write_text((ROOT / "deploy/nats/permissions.conf").read_text())
+    config = directory / "nats.conf"
+    config.write_text(f'listen: "{HOST}:{port}"\njetstream {{ store_dir: "{directory / "data"}" }}\ninclude "permissions.conf"\n')
     args = [find_nats_server(), "-c", str(config)]
-    server = Process("nats", args, directory=tmp_path, ready="Server is ready", ready_on="stderr", environ=PASSWORDS)
-    await server.start()
+    server = Process("nats", args, directory=directory, ready="Server is ready", ready_on="stderr", environ=PASSWORDS)
+    _runcast_home.run(server.start)
     clusters = {}
     for role, mode in (("router", "token"), ("edge", "jwt"), ("admin", "token")):
         counts = {"routers": 0, "edges": 0, "admins": 0} | {f"{role}s": 1}
         environ = {"RUNCAST_AUTH": mode, "RUNCAST_AUTH_FILE": str(auth_file)}
-        clusters[role] = await runcast_cluster_factory(**counts, nats_url=nats_url(role, port), environ=environ, tls=tls)
+        clusters[role] = start_shared(**counts, nats_url=nats_url(role, port), environ=environ, tls=tls)
     yield Deployment(authority, port, clusters, auth_file)
     for cluster in clusters.values():
-        await cluster.stop()
-    await server.stop()
+        _runcast_home.run(cluster.stop)
+    _runcast_home.run(server.stop)
 
 
-def severities(done: Done) -> dict[str, set[str]]:
+async def severities(
+    environ: dict[str, str], *, routers: str = NOWHERE, edges: str = NOWHERE, admins: str = NOWHERE, role: str = "", ca: str = ""
+) -> dict[str, set[str]]:
+    """What is found, without a process: ids by severity; whatever is open has an advice."""
     found: dict[str, set[str]] = {}
-    for finding in json.loads(done.out)["findings"]:
-        found.setdefault(finding["severity"], set()).add(finding["id"])
+    places = Places(environ, [edges], [routers], [admins], role, TlsFiles(ca=Path(ca)) if ca else TlsFiles())
+    for finding in await examine_security(places):
+        found.setdefault(finding.severity, set()).add(finding.id)
+        assert finding.advice or finding.severity == "ok", finding
     return found
 
 
 async def test_development_mode_is_open_and_said(runcast_cluster: Cluster) -> None:
-    where = ("--nats-url", runcast_cluster.nats_url, "-r", runcast_cluster.routers[0].address, "-e", runcast_cluster.edges[0].url)
-    done = await runcast("doctor", "--security", *where, "--admin", "127.0.0.1:9", "--json")
-    found = severities(done)
-    assert done.status == 1
+    router, edge = runcast_cluster.routers[0].address, runcast_cluster.edges[0].url
+    found = await severities({"RUNCAST_NATS_URL": runcast_cluster.nats_url}, routers=router, edges=edge)
     assert found["high"] == {"router_open", "edge_dev", "nats_rights", "nats_nobody"}
     assert found["unknown"] == {"settings", "admin"}
     assert {"edge_origins", "router_admin", "line_plain", "nats_old"} <= found["ok"]
-    advised = [finding for finding in json.loads(done.out)["findings"] if finding["severity"] == "high"]
-    assert all(finding["advice"] for finding in advised)
-    shown = await runcast("doctor", "--security", *where, "--admin", "127.0.0.1:9")
+    shown = await runcast("doctor", "--security", "--nats-url", runcast_cluster.nats_url, "-r", router, "-e", edge, "--admin", NOWHERE)
     assert shown.status == 1
     assert "4 high" in shown.out.splitlines()[-1]
     assert "development mode: everybody is believed" in shown.out
@@ -132,7 +140,9 @@ async def test_a_closed_deployment_is_found_closed(deployment: Deployment, tmp_p
     where = ("--env-file", str(env_file), "--tls-ca", deployment.ca, "-r", deployment.router, "-e", deployment.edge)
     where += ("--admin", deployment.admin)
     done = await runcast("doctor", "--security", *where, "--json", "--fail-on", "medium")
-    found = severities(done)
+    found: dict[str, set[str]] = {}
+    for finding in json.loads(done.out)["findings"]:
+        found.setdefault(finding["severity"], set()).add(finding["id"])
     closed = {"nats_rights", "nats_strangers", "router_open", "router_admin", "edge_dev", "edge_origins", "admin_open", "admin_reach"}
     assert closed <= found["ok"], done.out
     assert {"port_plain", "nats_plain", "token_life", "scopes", "file_mode", "keys_plain"} <= found["ok"]
@@ -143,49 +153,53 @@ async def test_a_closed_deployment_is_found_closed(deployment: Deployment, tmp_p
     assert done.status == (1 if "medium" in found else 0)
     for secret in (*PASSWORDS.values(), SECRET, KEY.kept[-40:], OPERATOR.kept[-40:]):
         assert secret not in done.out
-    (tmp_path / "auth.toml").chmod(0o644)
-    done = await runcast("doctor", "--security", *where, "--json")
-    assert (done.status, severities(done)["high"]) == (1, {"file_mode"})
+    deployment.auth_file.chmod(0o644)
+    there = {"routers": deployment.router, "edges": deployment.edge, "admins": deployment.admin, "ca": deployment.ca}
+    assert (await severities(deployment.environ, **there))["high"] == {"file_mode"}
+    deployment.auth_file.chmod(0o600)
 
 
 async def test_every_role_has_its_rights_and_no_more(deployment: Deployment) -> None:
-    nowhere = ("-r", "127.0.0.1:9", "-e", "127.0.0.1:9", "--admin", "127.0.0.1:9", "--json")
-    async with asyncio.TaskGroup() as group:
-        own, others = (
-            {
-                role: group.create_task(runcast("doctor", "--security", "--nats-url", deployment.nats[role], *as_, *nowhere))
-                for role in ("edge", "admin")
-            }
-            for as_ in ((), ("--role", "router"))
-        )
-    for role in own:
-        assert "nats_rights" in severities(own[role].result())["ok"], own[role].result().out
+    for role in ("edge", "admin"):
+        environ = {"RUNCAST_NATS_URL": deployment.nats[role]}
+        assert "nats_rights" in (await severities(environ))["ok"]
         # Another's rights are too many.
-        assert "nats_rights" in severities(others[role].result())["high"], others[role].result().out
+        assert "nats_rights" in (await severities(environ, role="router"))["high"]
 
 
-async def test_the_command_line_goes_over_tls_with_a_token(deployment: Deployment, user: str) -> None:
+def test_the_command_line_goes_over_tls_with_a_token(deployment: Deployment, user: str) -> None:
+    """Mostly in this process, whose main thread a command line takes; so the test is no coroutine."""
     claims: dict[str, Any] = {"iss": "https://login.test/", "aud": "runcast", "sub": user, "exp": int(time.time()) + 600}
     token = jwt.encode(claims | {"iat": int(time.time())}, SECRET, "HS256")
     ca = ("--tls-ca", deployment.ca)
-    published = await runcast("publish", "-r", deployment.router, "-u", user, *ca, stdin=RUN, environ={"RUNCAST_TOKEN": KEY.text})
+    publish = ("publish", "-r", deployment.router, "-u", user, *ca)  # which wants a real stdin, so a process
+    published = asyncio.run(runcast(*publish, stdin=RUN, environ={"RUNCAST_TOKEN": KEY.text}))
     assert (published.status, published.err) == (0, "4 events of 1 runs stored\n")
     edge = deployment.edge.replace("https", "wss")
     tail = ("tail", "-e", edge, "--from", "earliest", "--until-end", "--json")
-    tailed = await runcast(*tail, *ca, environ={"RUNCAST_TOKEN": token})
-    assert [line["kind"] for line in tailed.lines] == ["agent_started", "tool_executing", "tool_completed", "agent_completed"]
-    well = await runcast("doctor", "--nats-url", deployment.nats["router"], "-r", deployment.router, "-e", deployment.edge, *ca, "--json")
-    checks = {check["what"]: check for check in json.loads(well.out)["checks"]}
-    assert (well.status, checks["router"]["state"], checks["edge"]["state"], checks["NATS"]["state"]) == (0, "ok", "ok", "note"), well.out
-    assert "pass-word" not in well.out
+    tailed = within(*tail, *ca, token=token)
+    kinds = [json.loads(line)["kind"] for line in tailed.stdout.splitlines()]
+    assert kinds == ["agent_started", "tool_executing", "tool_completed", "agent_completed"]
+    where = ("--nats-url", deployment.nats["router"], "-r", deployment.router, "-e", deployment.edge)
+    well = within("doctor", *where, *ca, "--json")
+    checks = {check["what"]: check["state"] for check in json.loads(well.stdout)["checks"]}
+    assert (well.exit_code, checks["router"], checks["edge"], checks["NATS"]) == (0, "ok", "ok", "note"), well.output
+    assert "pass-word" not in well.output
     # Without the authority nobody is believed; without the token nobody gets in; and neither is said aloud.
-    stranger = await runcast(*tail, environ={"RUNCAST_TOKEN": token})
-    assert stranger.status == 1
-    assert re.search("certificate", stranger.err, re.IGNORECASE)
-    nobody = await runcast("publish", "-r", deployment.router, "-u", user, *ca, stdin=RUN)
+    stranger = within(*tail, token=token)
+    assert stranger.exit_code == 1
+    assert re.search("certificate", stranger.stderr, re.IGNORECASE)
+    nobody = asyncio.run(runcast(*publish, stdin=RUN))
     assert nobody.status == 1
     assert "unauthenticated" in nobody.err
-    stolen = await runcast(*tail, *ca, "--token", token[:-2])  # a close code that says "do not come back", over TLS, too
-    assert stolen.status == 1
-    assert "unauthenticated" in stolen.err
-    assert token not in tailed.err + stranger.err + tailed.out
+    stolen = within(*tail, *ca, "--token", token[:-2])  # a close code that says "do not come back", over TLS, too
+    assert stolen.exit_code == 1
+    assert "unauthenticated" in stolen.stderr
+    assert token not in tailed.stderr + stranger.stderr + tailed.stdout
+
+
+def within(*args: str, token: str = "") -> Result:
+    """A command line, in this process."""
+    done = CliRunner().invoke(app, list(args), env={"NO_COLOR": "1", "RUNCAST_TOKEN": token or None})
+    assert "Traceback" not in done.stderr
+    return done

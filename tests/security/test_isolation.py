@@ -42,7 +42,7 @@ from tests.security.isolation import (
     wire_user,
 )
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = [pytest.mark.timeout(90), pytest.mark.xdist_group("isolation")]
 
 
 async def tell(world: World, producer: Producer, tenant: str) -> None:

@@ -1,27 +1,26 @@
-"""SECURITY.md, "Put it behind your login", as it is written there: its auth file, an edge that reads it, tokens as providers make them.
+"""docs/users.md as it is written there: its auth file, an edge that reads it, tokens as providers make them.
 
 The providers' key set is served by a real HTTP server on this machine; nothing else of the example is changed.
 """
 
 import json
 import re
-import subprocess
-import sysconfig
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from pytest_asyncio import fixture
+from typer.testing import CliRunner
 
+from runcast.cli.main import app
 from runcast.testkit import Cluster, Device, DeviceClosedError
 from runcast.wire.codes import CODES
 from tests.delivery.test_users import start_edge
 from tests.unit.bus.identity.issuing import KeyServer, public_jwk, sign
 
-TEXT = (Path(__file__).parents[2] / "SECURITY.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs/users.md").read_text()
 EXAMPLE = "".join(part.split("```")[0] for part in TEXT.split("```toml\n")[1:])
-RUNCAST = str(Path(sysconfig.get_path("scripts")) / "runcast")
+pytestmark = pytest.mark.xdist_group("login")
 
 
 class Provider(NamedTuple):
@@ -84,19 +83,19 @@ class Door(NamedTuple):
     auth_file: Path
 
 
-@fixture
-async def door(runcast_cluster: Cluster, tmp_path: Path) -> AsyncIterator[Door]:
+@pytest.fixture(scope="module")
+def door(runcast_cluster: Cluster, _runcast_home: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     keys = KeyServer()
-    await keys.start()
+    _runcast_home.run(keys.start)
     keys.keys = [public_jwk("rsa", kid="rsa", use="sig"), public_jwk("p256", kid="ec", use="sig")]
-    auth_file = tmp_path / "auth.toml"
+    auth_file = tmp_path_factory.mktemp("login") / "auth.toml"
     text, changed = re.subn(r'^jwks_url = ".*"$', f"jwks_url = {json.dumps(keys.url)}", EXAMPLE, flags=re.MULTILINE)
     assert changed == len(PROVIDERS)
     auth_file.write_text(text)
-    process, base = await start_edge(runcast_cluster, RUNCAST_AUTH="jwt", RUNCAST_AUTH_FILE=str(auth_file))
+    process, base = _runcast_home.run(lambda: start_edge(runcast_cluster, RUNCAST_AUTH="jwt", RUNCAST_AUTH_FILE=str(auth_file)))
     yield Door(f"{base.replace('http', 'ws')}/v1/ws", auth_file)
-    await process.stop()
-    await keys.stop()
+    _runcast_home.run(process.stop)
+    _runcast_home.run(keys.stop)
 
 
 async def sees_what_agents_say(runcast_cluster: Cluster, door: Door, tenant: str, user: str, token: str) -> None:
@@ -124,6 +123,6 @@ async def test_who_logged_in_there_sees_what_agents_say(name: str, door: Door, r
 
 
 async def test_a_token_of_your_own_backend(door: Door, runcast_cluster: Cluster, user: str) -> None:
-    command = [RUNCAST, "token", "--auth-file", str(door.auth_file), "--issuer", "backend", "--user", user, "--lifetime", "600"]
-    token = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()  # noqa: ASYNC221 # once
+    line = ["token", "--auth-file", str(door.auth_file), "--issuer", "backend", "--user", user, "--lifetime", "600"]
+    token = CliRunner().invoke(app, line).stdout.strip()
     await sees_what_agents_say(runcast_cluster, door, "default", user, token)

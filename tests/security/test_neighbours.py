@@ -18,7 +18,7 @@ from tests import hostile
 from tests.security.attackers import Page, make_batch
 from tests.security.isolation import DEVICE, HERE, ISS, PRODUCER, THERE, Place, browser, events_of
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.xdist_group("isolation")]
 
 
 async def test_a_producer_id_of_another_agent_s_keeps_nothing_alive_and_ends_nothing(place: Place) -> None:

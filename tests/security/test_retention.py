@@ -3,10 +3,10 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import nats
+import pytest
 import structlog
 from pytest_asyncio import fixture
 
@@ -20,11 +20,13 @@ from runcast.edge.entry import Entry
 from runcast.edge.feed import Feed
 from runcast.edge.resume import Room, begin
 from runcast.edge.vigil import Vigil
+from runcast.testkit import Cluster
 from runcast.v1.event_pb2 import Batch
 from runcast.wire import limits, subjects
 from runcast.wire.ids import UserKey
 from runcast.wire.position import Position
 
+pytestmark = pytest.mark.xdist_group("retention")
 BRIEF = 'default = "standard"\n[tenants]\nacme = "brief"\n[tiers.brief]\nretention_s = 900\n'
 SHORT_S = 1.0
 """A retention, seconds: NATS's shortest."""
@@ -47,10 +49,14 @@ async def ttls(nats_url: str, stream: str, pattern: str) -> list[str]:
         await connection.close()
 
 
-async def test_everything_of_a_tenant_is_stored_with_its_retention(runcast_cluster_factory, tmp_path: Path, runcast_device):
-    policy = tmp_path / "policy.toml"
+@pytest.fixture(scope="module")
+def cluster(start_shared: Callable[..., Cluster], tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    policy = tmp_path_factory.mktemp("retention") / "policy.toml"
     policy.write_text(BRIEF)
-    cluster = await runcast_cluster_factory(routers=1, edges=1, shards=1, environ={"RUNCAST_POLICY_FILE": str(policy)})
+    return start_shared(routers=1, edges=1, shards=1, environ={"RUNCAST_POLICY_FILE": str(policy)})
+
+
+async def test_everything_of_a_tenant_is_stored_with_its_retention(cluster: Cluster, runcast_device):
     for tenant in ("acme", "other"):
         device = await runcast_device("u", tenant=tenant, urls=cluster.ws_urls())
         async with cluster.connect(tenant=tenant) as agent, agent.run(user="u") as run:
@@ -70,10 +76,7 @@ async def test_everything_of_a_tenant_is_stored_with_its_retention(runcast_clust
         assert await ttls(url, runs, f"$KV.RUNCAST_RUNS.{kind}.0.other.>") == ["3600"]
 
 
-async def test_what_is_put_aside_is_kept_for_the_rest_of_its_time(runcast_cluster_factory, tmp_path: Path):
-    policy = tmp_path / "policy.toml"
-    policy.write_text(BRIEF)
-    cluster = await runcast_cluster_factory(routers=1, edges=0, shards=1, environ={"RUNCAST_POLICY_FILE": str(policy)})
+async def test_what_is_put_aside_is_kept_for_the_rest_of_its_time(cluster: Cluster):
     connection = await nats.connect(cluster.nats_url)
     try:
         await connection.jetstream().publish("in.desk.0.acme.u", b"\xff no message")
@@ -203,7 +206,7 @@ class Listener:
         self.seqs.append(entry.seq)
         self._news.set()
 
-    def lost(self, why: str, code: str) -> None:
+    def lost(self, why: str, code: str, retry_after_s: float) -> None:
         self.why = why
         self._news.set()
 

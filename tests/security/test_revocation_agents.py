@@ -2,55 +2,38 @@
 
 import asyncio
 import contextlib
+import itertools
 import time
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import grpc.aio
 import pytest
 
-from runcast.client import RefusedError, Runcast, RunRefusedError
-from runcast.testkit import Cluster
-from runcast.testkit.plugin import ClusterFactory
+from runcast.client import RefusedError, Runcast, UnsentError
 from runcast.v1 import admin_pb2 as pb
-from runcast.v1.event_pb2 import User
+from runcast.v1.event_pb2 import Event, User
 from runcast.v1.inbox_pb2 import ReceiveRequest, WorkerHello
 from runcast.v1.inbox_pb2_grpc import InboxServiceStub
-from tests.security.test_admin import OPERATOR, VIEWER, admin, bearer, code_of, key, write
+from runcast.wire import limits_client
+from tests.delivery.routers import stored
+from tests.security.office import FIRST, OPERATOR, OTHER, SECOND, VIEWER, Connected, Office, admin, bearer, code_of
 
-pytestmark = pytest.mark.timeout(90)
-FIRST, SECOND, OTHER = key("first"), key("second"), key("other")
+pytestmark = [pytest.mark.timeout(90), pytest.mark.xdist_group("office")]
 ACTS = bearer(OPERATOR.text)
 
 
-async def start(path: Path, factory: ClusterFactory) -> Cluster:
-    file = write(
-        path,
-        ("agents", {"name": "analyst", "tenants": ["*"], "keys": [FIRST.kept, SECOND.kept], "groups": ["support"]}),
-        ("agents", {"name": "writer", "tenants": ["*"], "keys": [OTHER.kept], "groups": ["support"]}),
-        ("admins", {"name": "auditor", "keys": [VIEWER.kept]}),
-        ("admins", {"name": "ops", "keys": [OPERATOR.kept], "roles": ["view", "operate"]}),
-    )
-    return await factory(routers=2, edges=0, admins=1, environ={"RUNCAST_AUTH": "token", "RUNCAST_AUTH_FILE": str(file)})
-
-
-class Connected:
-    """An agent's client that says when it is closed out."""
-
-    def __init__(self, address: str, token: str) -> None:
-        self.ended = asyncio.Event()
-        self.states: list[str] = []
-        self.runcast = Runcast(address, agent="a", token=token, on_state=self._on_state)
-
-    def _on_state(self, state: object) -> None:
-        self.states.append(state.state)  # type: ignore[attr-defined]
-        if self.states[-1] == "closed":
-            self.ended.set()
+@pytest.fixture(autouse=True)
+async def nobody_is_kept_out(office: Office) -> AsyncIterator[None]:
+    """At the end, whatever the test did."""
+    yield
+    async with admin(office.cluster) as stub:
+        for each in (await stub.ListRevocations(pb.ListRevocationsRequest(), metadata=ACTS)).revocations:
+            await stub.Lift(pb.LiftRequest(id=each.id), metadata=ACTS)
 
 
 async def open_all(stack: contextlib.AsyncExitStack, *agents: Connected) -> None:
-    stack.push(lambda *_: True)  # who was not let in again says so when it is left
     for each in agents:
-        await stack.enter_async_context(each.runcast)
+        await stack.enter_async_context(each)
         await each.runcast.ready(5.0)
 
 
@@ -61,17 +44,22 @@ async def known(stub: object, count: int) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_a_key_and_an_agent_are_out_on_all_routers(tmp_path: Path, runcast_cluster_factory: ClusterFactory, user: str) -> None:
-    cluster = await start(tmp_path, runcast_cluster_factory)
-    routers = cluster.router_addresses()
-    async with admin(cluster) as stub, contextlib.AsyncExitStack() as stack:
+def workers_of(office: Office) -> int:
+    """How many have been let in, so far."""
+    return sum(router.log_path.read_text().count("worker_opened") for router in office.cluster.routers)
+
+
+async def test_a_key_and_an_agent_are_out_on_all_routers(office: Office, user: str) -> None:
+    routers = office.cluster.router_addresses()
+    async with admin(office.cluster) as stub, contextlib.AsyncExitStack() as stack:
         await known(stub, 3)
         first = [Connected(address, FIRST.text) for address in routers]
         second, other = Connected(routers[0], SECOND.text), Connected(routers[1], OTHER.text)
         await open_all(stack, *first, second, other)
+        before = workers_of(office)
         receiving = asyncio.create_task(anext(first[1].runcast.inbox("support")))
         async with asyncio.timeout(5):
-            while not any("worker_opened" in router.log_path.read_text() for router in cluster.routers):  # noqa: ASYNC110 # another's log
+            while workers_of(office) == before:  # noqa: ASYNC110 # another's log
                 await asyncio.sleep(0.02)
         began = time.monotonic()
         revoke = pb.RevokeRequest(target=pb.Target(token_id=FIRST.kept.partition(":")[0]), reason="leaked", lasts_s=600)
@@ -89,14 +77,14 @@ async def test_a_key_and_an_agent_are_out_on_all_routers(tmp_path: Path, runcast
             with pytest.raises(RefusedError) as caught:
                 await each.runcast.ready(5.0)
             assert caught.value.code.name == "revoked"
-            with pytest.raises(RunRefusedError, match="revoked"):
-                async with each.runcast.run(user=user) as run:
-                    await run.flush()
+            with pytest.raises(RefusedError, match="revoked"):
+                async with each.runcast.run(user=user):
+                    pytest.fail("a run began")
         for address in routers:
-            async with contextlib.AsyncExitStack() as again:
+            async with Connected(address, FIRST.text) as again:
                 with pytest.raises(RefusedError, match="leaked"):
-                    await (await again.enter_async_context(Runcast(address, agent="a", token=FIRST.text))).ready(5.0)
-        revoke.target.agent = "analyst"
+                    await again.runcast.ready(5.0)
+        revoke.target.agent = "twice"
         assert (await stub.Revoke(revoke, metadata=ACTS)).connections == 1
         async with asyncio.timeout(5):
             await second.ended.wait()
@@ -104,7 +92,7 @@ async def test_a_key_and_an_agent_are_out_on_all_routers(tmp_path: Path, runcast
             await run.respond("goes on")
         assert other.runcast.stats().reconnects == 0
         listed = (await stub.ListRevocations(pb.ListRevocationsRequest(), metadata=bearer(VIEWER.text))).revocations
-        assert [each.id for each in listed] == ["token.first", "agent.analyst"]
+        assert [each.id for each in listed] == ["token.first", "agent.twice"]
         for each in listed:
             assert (await stub.Lift(pb.LiftRequest(id=each.id), metadata=ACTS)).found
             assert not (await stub.Lift(pb.LiftRequest(id=each.id), metadata=ACTS)).found
@@ -112,38 +100,85 @@ async def test_a_key_and_an_agent_are_out_on_all_routers(tmp_path: Path, runcast
             await run.respond("back")
 
 
-async def test_who_was_revoked_before_its_hello_gets_nothing(tmp_path: Path, runcast_cluster_factory: ClusterFactory) -> None:
-    cluster = await start(tmp_path, runcast_cluster_factory)
-    async with admin(cluster) as stub, grpc.aio.insecure_channel(cluster.router_addresses()[0]) as channel:
+async def test_who_was_revoked_before_its_hello_gets_nothing(office: Office) -> None:
+    async with admin(office.cluster) as stub, grpc.aio.insecure_channel(office.cluster.router_addresses()[0]) as channel:
         inbox = InboxServiceStub(channel)
         other, later = (inbox.Receive(metadata=bearer(FIRST.text)) for _ in range(2))
         await later.write(ReceiveRequest())
         assert await code_of(later.read()) == "hello_expected"  # so the one before it has been let in, too
-        await stub.Revoke(pb.RevokeRequest(target=pb.Target(agent="analyst")), metadata=ACTS)
-        await other.write(ReceiveRequest(hello=WorkerHello(group="support", worker="w", in_flight_max=1)))
+        await stub.Revoke(pb.RevokeRequest(target=pb.Target(agent="twice")), metadata=ACTS)
+        with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):  # it may have been ended before it says so
+            await other.write(ReceiveRequest(hello=WorkerHello(group="support", worker="w", in_flight_max=1)))
         assert await code_of(other.read()) == "revoked"
 
 
-async def test_a_disconnected_agent_comes_back_and_loses_nothing(
-    tmp_path: Path, runcast_cluster_factory: ClusterFactory, user: str
-) -> None:
-    cluster = await start(tmp_path, runcast_cluster_factory)
-    async with admin(cluster) as stub, Runcast(cluster.router_addresses()[0], agent="a", token=FIRST.text) as agent:
+async def test_a_disconnected_agent_comes_back_and_loses_nothing(office: Office, user: str) -> None:
+    async with admin(office.cluster) as stub, Runcast(office.cluster.router_addresses()[0], agent="a", token=FIRST.text) as agent:
         await known(stub, 3)
         async with agent.run(user=user) as run:
             await run.respond("before")
             await run.flush()
-            done = await stub.Disconnect(pb.DisconnectRequest(target=pb.Target(agent="analyst")), metadata=ACTS)
+            done = await stub.Disconnect(pb.DisconnectRequest(target=pb.Target(agent="twice")), metadata=ACTS)
             assert (done.processes, done.connections) == (1, 1)
             await run.respond("after")
         assert agent.stats().reconnects == 1
         assert agent.stats().failed == 0
 
 
-async def test_who_may(tmp_path: Path, runcast_cluster_factory: ClusterFactory) -> None:
-    cluster = await start(tmp_path, runcast_cluster_factory)
+async def test_what_waits_in_a_revoked_agents_outbox_is_never_sent(office: Office, user: str) -> None:
+    """Also when it is let in again: callers were told that it is not stored, and have said it elsewhere since, or given up."""
+    before: list[int] = []
+    with pytest.raises(UnsentError) as told:
+        await revoke_and_let_in_again(office, user, before)
+    (left,) = told.value.leftovers
+    never = [number_of(event) for event in left.unsent]
+    assert len(never) > 1000
+    assert not set(never) & set(before), "called never sent, and is stored"
+    unsure = [number_of(event) for event in left.unsure]
+    assert sorted({*before, *unsure, *never}) == list(range(max(never) + 1)), "each is stored, or named"
+
+
+async def revoke_and_let_in_again(office: Office, user: str, before: list[int]) -> None:
+    """`before` gets what is stored; raises what the revoked agent's client says when it is left."""
+    address = office.cluster.router_addresses()[0]
+    async with admin(office.cluster) as stub, Connected(address, FIRST.text) as agent:
+        await known(stub, 3)
+        saying = asyncio.create_task(say_more_than_fits(agent.runcast, user))
+        async with asyncio.timeout(20):
+            while agent.runcast.stats().queued < limits_client.OUTBOX_EVENTS_MAX * 0.9:  # noqa: ASYNC110 # it tells nobody
+                await asyncio.sleep(0.01)
+        await stub.Revoke(pb.RevokeRequest(target=pb.Target(agent="twice"), reason="wild"), metadata=ACTS)
+        async with asyncio.timeout(5):
+            with pytest.raises(RefusedError) as caught:  # who waited for room does not wait any more
+                await saying
+        assert (caught.value.code.name, caught.value.code.retry, caught.value.code.definite) == ("revoked", False, True)
+        before += await numbers(office, user)
+        assert (await stub.Lift(pb.LiftRequest(id="agent.twice"), metadata=ACTS)).found
+        async with Runcast(address, agent="a", token=FIRST.text) as again, again.run(user=user) as run:
+            await run.respond("let in again")
+        assert await numbers(office, user) == before
+        assert agent.states[-1] == "closed"
+
+
+async def say_more_than_fits(agent: Runcast, user: str) -> None:
+    async with agent.run(user=user) as run:
+        for number in itertools.count():
+            await run.custom("number", number)
+
+
+def number_of(event: Event) -> int:
+    return int(event.custom.data_json) if event.custom.name == "number" else 0
+
+
+async def numbers(office: Office, user: str) -> list[int]:
+    """What is stored of what was said."""
+    events = [event for batch in await stored(office.cluster, user) for event in batch.events]
+    return [number_of(event) for event in events if event.custom.name == "number"]
+
+
+async def test_who_may(office: Office) -> None:
     alice = pb.Target(user=User(tenant="acme", id="alice"))
-    async with admin(cluster) as stub:
+    async with admin(office.cluster) as stub:
         calls = [
             (stub.Revoke, pb.RevokeRequest(target=alice)),
             (stub.Disconnect, pb.DisconnectRequest(target=alice)),
@@ -166,7 +201,7 @@ async def test_who_may(tmp_path: Path, runcast_cluster_factory: ClusterFactory) 
         for wrong in (
             pb.RevokeRequest(target=alice, reason="x" * 101),
             pb.RevokeRequest(target=alice, lasts_s=2**63),
-            pb.RevokeRequest(target=pb.Target(agent="analyst"), until_new_token=True),
+            pb.RevokeRequest(target=pb.Target(agent="twice"), until_new_token=True),
         ):
             assert await code_of(stub.Revoke(wrong, metadata=ACTS)) == "request_invalid"
         revoked = (await stub.Revoke(pb.RevokeRequest(target=alice, until_new_token=True), metadata=ACTS)).revocation

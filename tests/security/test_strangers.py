@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -21,11 +23,31 @@ BOUNDS = {
     "RUNCAST_TRUSTED_PROXIES": "127.0.0.9",
 }
 PROXY = "127.0.0.9"
+_NUMBERS = itertools.count(1)
+pytestmark = pytest.mark.xdist_group("strangers")
+
+
+@pytest.fixture(scope="module")
+def edge(start_shared, runcast_cluster):
+    return start_shared(routers=0, edges=1, nats_url=runcast_cluster.nats_url, environ=BOUNDS)
+
+
+@pytest.fixture(scope="module")
+def used_mib(edge) -> int:
+    """What an edge without anybody uses. Asked for before others come."""
+    used = psutil.Process(edge.edges[0].pid).memory_info()
+    return (used.rss - used.shared) // limits.MIB
 
 
 @pytest.fixture
-async def edge(runcast_cluster_factory):
-    return await runcast_cluster_factory(routers=1, edges=1, environ=BOUNDS)
+def address(used_mib) -> Callable[[], str]:
+    """Gives addresses of this machine from which nobody has come to the edge."""
+
+    def give() -> str:
+        number = next(_NUMBERS)
+        return f"127.0.{1 + number // 250}.{1 + number % 250}"
+
+    return give
 
 
 @contextlib.asynccontextmanager
@@ -45,17 +67,18 @@ async def ask(edge, source: str, *headers: str, path: str = "/healthz") -> int:
         return (await raw.response())[0]
 
 
-async def test_an_address_connects_at_its_rate(edge):
-    answers = [await ask(edge, "127.0.0.2") for _ in range(80)]
+async def test_an_address_connects_at_its_rate(edge, address):
+    often, other = address(), address()
+    answers = [await ask(edge, often) for _ in range(80)]
     assert set(answers) == {200, 429}
     assert 20 <= answers.count(200) < 80
-    assert await ask(edge, "127.0.0.3") == 200
+    assert await ask(edge, other) == 200
     async with Device(edge.ws_url(0), edge.token("u"), device="d") as device:  # from 127.0.0.1
         await device.send_message("nobody", "t", "still here")
 
 
-async def test_requests_on_one_connection_count_too(edge):
-    async with RawSocket(edge.ws_url(0), source="127.0.0.2") as raw, asyncio.timeout(10):
+async def test_requests_on_one_connection_count_too(edge, address):
+    async with RawSocket(edge.ws_url(0), source=address()) as raw, asyncio.timeout(10):
         await raw.send(b"GET /healthz HTTP/1.1\r\nHost: e\r\n\r\n" * 100)
         statuses = []
         while (status := (answer := await raw.response())[0]) == 200:
@@ -67,19 +90,20 @@ async def test_requests_on_one_connection_count_too(edge):
         assert 20 <= len(statuses) <= 60
 
 
-async def test_slow_heads_and_silent_sockets_of_one_address_keep_nobody_else_out(edge):
-    async with held(edge, "127.0.0.2", 8):
-        assert await ask(edge, "127.0.0.2") == 429
-        assert await ask(edge, "127.0.0.3") == 200
-    async with held(edge, "127.0.0.4", 8, request()) as raws:
+async def test_slow_heads_and_silent_sockets_of_one_address_keep_nobody_else_out(edge, address):
+    slow, other, silent = address(), address(), address()
+    async with held(edge, slow, 8):
+        assert await ask(edge, slow) == 429
+        assert await ask(edge, other) == 200
+    async with held(edge, silent, 8, request()) as raws:
         assert [(await raw.response())[0] for raw in raws] == [101] * 8
-        assert await ask(edge, "127.0.0.4") == 429
+        assert await ask(edge, silent) == 429
         async with Device(edge.ws_url(0), edge.token("u"), device="d"):
             pass
 
 
-async def test_who_does_not_prove_who_they_are_is_cut(edge):
-    async with held(edge, "127.0.0.2", 3) as slow, held(edge, "127.0.0.3", 3, request()) as silent, asyncio.timeout(5):
+async def test_who_does_not_prove_who_they_are_is_cut(edge, address):
+    async with held(edge, address(), 3) as slow, held(edge, address(), 3, request()) as silent, asyncio.timeout(5):
         assert [await raw.reader.read() for raw in slow] == [b""] * 3
         for raw in silent:
             assert (await raw.response())[0] == 101
@@ -89,31 +113,31 @@ async def test_who_does_not_prove_who_they_are_is_cut(edge):
         await device.send_message("nobody", "t", "still here")
 
 
-async def test_many_addresses_cut_off_each_other_and_not_those_who_prove_it(edge):
+async def test_many_addresses_cut_off_each_other_and_not_those_who_prove_it(edge, address):
+    before = said(edge).count("cut_crowd")
     async with contextlib.AsyncExitStack() as stack:
-        for number in range(10, 20):
-            await stack.enter_async_context(held(edge, f"127.0.0.{number}", 4))
+        for _ in range(10):
+            await stack.enter_async_context(held(edge, address(), 4))
         for number in range(5):
             async with Device(edge.ws_url(0), edge.token(f"u{number}"), device="d"):
                 pass
-    assert "cut_crowd" in await told(edge)
-
-
-async def told(edge) -> str:
-    """The edge's word on who was turned away; it says so every ten seconds."""
-    async with asyncio.timeout(15):
-        while "strangers_turned_away" not in (text := edge.edges[0].log_path.read_text()):  # noqa: ASYNC110 # a file of another process
+    async with asyncio.timeout(25):  # the edge tells every ten seconds who was turned away
+        while said(edge).count("cut_crowd") == before:  # noqa: ASYNC110 # a file of another process
             await asyncio.sleep(0.1)
-    return text
 
 
-async def test_behind_a_trusted_proxy_the_address_that_it_names_counts(edge):
+def said(edge) -> str:
+    return edge.edges[0].log_path.read_text()
+
+
+async def test_behind_a_trusted_proxy_the_address_that_it_names_counts(edge, address):
     of_a = [await ask(edge, PROXY, "X-Forwarded-For: 6.6.6.6, 198.51.100.1") for _ in range(60)]
     assert set(of_a) == {200, 429}
     assert await ask(edge, PROXY, "X-Forwarded-For: 198.51.100.2") == 200
     assert await ask(edge, PROXY, "X-Forwarded-For: 198.51.100.1") == 429
     # Who is not trusted can't name another one.
-    forged = [await ask(edge, "127.0.0.2", f"X-Forwarded-For: 198.51.100.{number}") for number in range(3, 63)]
+    forger = address()
+    forged = [await ask(edge, forger, f"X-Forwarded-For: 198.51.100.{number}") for number in range(3, 63)]
     assert 429 in forged
 
 
@@ -144,19 +168,19 @@ async def test_behind_a_trusted_proxy_the_address_that_it_names_counts(edge):
         "gzip",
     ],
 )
-async def test_heads_that_are_too_much_are_refused(runcast_cluster, data, status):
-    before = len(runcast_cluster.edges[0].log_path.read_text())
-    async with RawSocket(runcast_cluster.ws_url(0)) as raw, asyncio.timeout(10):
+async def test_heads_that_are_too_much_are_refused(edge, address, data, status):
+    before = len(said(edge))
+    async with RawSocket(edge.ws_url(0), source=address()) as raw, asyncio.timeout(10):
         await raw.send(data)
         assert (await raw.response())[0] in (status, 400 if status == 431 else status)
-    text = runcast_cluster.edges[0].log_path.read_text()[before:]
+    text = said(edge)[before:]
     assert "Traceback" not in text, "nonsense fills no log"
     assert "secret" not in text
 
 
-async def test_over_tls_too_who_comes_too_often_costs_no_handshake(tmp_path: Path, runcast_cluster_factory):
+async def test_over_tls_too_who_comes_too_often_costs_no_handshake(tmp_path: Path, edge, runcast_cluster_factory):
     authority = Authority(tmp_path)
-    cluster = await runcast_cluster_factory(routers=1, edges=1, tls=authority.cluster(nats=False), environ=BOUNDS)
+    cluster = await runcast_cluster_factory(routers=0, edges=1, nats_url=edge.nats_url, tls=authority.cluster(nats=False), environ=BOUNDS)
     context = cluster.tls.context()
     async with aiohttp.ClientSession() as http, http.get(cluster.edges[0].http_url + "/healthz", ssl=context) as answer:
         assert answer.status == 200
@@ -170,12 +194,10 @@ async def test_over_tls_too_who_comes_too_often_costs_no_handshake(tmp_path: Pat
     assert set(endings) == {b""}
 
 
-async def test_without_memory_new_sessions_come_later_and_those_there_are_go_on(runcast_cluster_factory):
-    plain = await runcast_cluster_factory(routers=1, edges=1)
-    async with Device(plain.ws_url(0), plain.token("u"), device="d"):
-        used = psutil.Process(plain.edges[0].pid).memory_info()
-    bound = (used.rss - used.shared) // limits.MIB + 10
-    cluster = await runcast_cluster_factory(routers=1, edges=1, environ={"RUNCAST_MEMORY_MAX_MIB": str(bound)})
+async def test_without_memory_new_sessions_come_later_and_those_there_are_go_on(edge, used_mib, runcast_cluster_factory):
+    cluster = await runcast_cluster_factory(
+        routers=0, edges=1, nats_url=edge.nats_url, environ={"RUNCAST_MEMORY_MAX_MIB": str(used_mib + 12)}
+    )
     url, part = cluster.ws_url(0), frame(TEXT, b"x" * 60_000, length=limits.FRAME_BYTES_MAX)
     async with contextlib.AsyncExitStack() as stack, asyncio.timeout(30):
         there = await stack.enter_async_context(Device(url, cluster.token("there"), device="d"))

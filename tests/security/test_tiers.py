@@ -21,10 +21,15 @@ egress_bytes_per_s = 50_000
 """
 
 
-@pytest.fixture
-async def cluster(runcast_cluster_factory, tmp_path):
-    (tmp_path / "policy.toml").write_text(POLICY)
-    return await runcast_cluster_factory(routers=1, edges=1, environ={"RUNCAST_POLICY_FILE": str(tmp_path / "policy.toml")})
+pytestmark = pytest.mark.xdist_group("tiers")
+
+
+@pytest.fixture(scope="module")
+def cluster(start_shared, runcast_cluster, tmp_path_factory):
+    """An edge with this policy."""
+    path = tmp_path_factory.mktemp("tiers") / "policy.toml"
+    path.write_text(POLICY)
+    return start_shared(routers=0, edges=1, nats_url=runcast_cluster.nats_url, environ={"RUNCAST_POLICY_FILE": str(path)})
 
 
 async def close_code(cluster, user: str) -> tuple[int, bytes]:
@@ -70,14 +75,14 @@ async def test_a_tier_bounds_what_devices_do(cluster):
             pass
 
 
-async def test_a_device_is_paced_and_loses_nothing(cluster):
+async def test_a_device_is_paced_and_loses_nothing(cluster, runcast_cluster):
     """300 KB for a device that may have 50 KB a second, and 100 KB at once: four seconds, while another tenant's takes none."""
     count, loop = 30, asyncio.get_running_loop()
 
     async def read(tenant: str) -> float:
         async with Device(cluster.ws_url(0), cluster.token("u", tenant), device="d") as device:
             began = loop.time()
-            async with cluster.connect(tenant=tenant) as agent, agent.run(user="u", thread="t") as run:
+            async with runcast_cluster.connect(tenant=tenant) as agent, agent.run(user="u", thread="t") as run:
                 for number in range(count):
                     await run.custom("number", {"n": number, "pad": "x" * 10 * limits.KIB})
                     await run.flush()

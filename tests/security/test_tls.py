@@ -2,7 +2,9 @@
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
 import pytest
@@ -14,7 +16,20 @@ from runcast.testkit.plugin import ClusterFactory
 from runcast.wire.frames import Welcome
 from tests.certificates import Authority
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = [pytest.mark.timeout(90), pytest.mark.xdist_group("tls")]
+
+
+class Secured(NamedTuple):
+    """A router and an edge with certificates that an authority has signed."""
+
+    cluster: Cluster
+    authority: Authority
+
+
+@pytest.fixture(scope="module")
+def secured(start_shared: Callable[..., Cluster], tmp_path_factory: pytest.TempPathFactory) -> Secured:
+    authority = Authority(tmp_path_factory.mktemp("tls"))
+    return Secured(start_shared(routers=1, edges=1, tls=authority.cluster()), authority)
 
 
 async def say(cluster: Cluster, device: UserDevice, text: str, agent: Runcast) -> None:
@@ -33,18 +48,23 @@ async def served(url: str, context: ssl.SSLContext) -> int:
     return x509.load_der_x509_certificate(der).serial_number
 
 
-@pytest.mark.parametrize("mutual", [False, True])
-async def test_an_event_goes_all_the_way_over_tls(
-    tmp_path: Path, runcast_cluster_factory: ClusterFactory, user: str, *, mutual: bool
-) -> None:
-    authority = Authority(tmp_path)
-    cluster = await runcast_cluster_factory(routers=1, edges=1, tls=authority.cluster(mutual=mutual))
+async def test_an_event_goes_all_the_way_over_tls(secured: Secured, user: str) -> None:
+    await goes_all_the_way(secured.cluster, user)
+
+
+async def goes_all_the_way(cluster: Cluster, user: str) -> None:
     assert cluster.nats_url.startswith("tls://")
     async with cluster.connect() as agent, UserDevice(cluster, user) as device:
         await say(cluster, device, "over tls", agent)
         assert await agent.is_online(user)
-    if not mutual:
-        return
+
+
+async def test_with_mutual_tls_nobody_gets_in_without_a_certificate(
+    tmp_path: Path, runcast_cluster_factory: ClusterFactory, user: str
+) -> None:
+    authority = Authority(tmp_path)
+    cluster = await runcast_cluster_factory(routers=1, edges=1, tls=authority.cluster(mutual=True))
+    await goes_all_the_way(cluster, user)
     # Without a certificate, or with one of another authority, nobody gets in.
     stranger = Authority.in_directory(tmp_path / "other", "other").sign("stranger")
     for own in ({}, {"cert": stranger[0], "key": stranger[1]}):
@@ -60,9 +80,8 @@ async def test_an_event_goes_all_the_way_over_tls(
                     pass
 
 
-async def test_plain_text_and_wrong_authorities_do_not_get_in(tmp_path: Path, runcast_cluster_factory: ClusterFactory) -> None:
-    authority = Authority(tmp_path)
-    cluster = await runcast_cluster_factory(routers=1, edges=1, tls=authority.cluster(nats=False))
+async def test_plain_text_and_wrong_authorities_do_not_get_in(tmp_path: Path, secured: Secured) -> None:
+    cluster, authority = secured
     address, edge = cluster.router_addresses()[0], cluster.edges[0]
     other = Authority.in_directory(tmp_path / "other", "other")
     for tls in (False, True, Tls(ca=other.path), Tls(ca=authority.path, name="elsewhere.example")):
@@ -84,10 +103,10 @@ async def test_plain_text_and_wrong_authorities_do_not_get_in(tmp_path: Path, ru
                 pass
 
 
-async def test_certificates_change_while_connections_stay(tmp_path: Path, runcast_cluster_factory: ClusterFactory, user: str) -> None:
-    authority = Authority(tmp_path)
-    tls = authority.cluster(nats=False)
-    cluster = await runcast_cluster_factory(routers=1, edges=1, tls=tls)
+async def test_certificates_change_while_connections_stay(secured: Secured, user: str) -> None:
+    cluster, authority = secured
+    tls = cluster.tls
+    assert tls is not None
     ports = [cluster.router_addresses()[0], cluster.edges[0].address]
     context = tls.context()
     h2 = tls.context()

@@ -36,7 +36,7 @@ certificate admin runcast-admin runcast-admin.runcast runcast-admin.runcast.svc
 [[ -e router-auth.toml ]] || runcast key analyst --tenant acme --group support >router-auth.toml
 [[ -e admin-auth.toml ]] || runcast key operator --role view,operate >admin-auth.toml
 [[ -e edge-auth.toml ]] || cat >edge-auth.toml <<'TOML'
-# Whom your users log in with: SECURITY.md, "Put it behind your login".
+# Whom your users log in with: docs/users.md.
 [[issuers]]
 name = "login"
 issuer = "https://login.example.com/"

@@ -25,6 +25,10 @@ class Buckets:
 
     def take(self, name: str, rate: Rate, now: float) -> float:
         """Take one; returns 0.0, or how long until it fits, seconds, and then nothing was taken. `now` in monotonic seconds."""
+        return self.find(name).take(now, rate)
+
+    def find(self, name: str) -> Bucket:
+        """The bucket of this name; a new one when it is not remembered."""
         bucket = self._buckets.get(name)
         if bucket is None:
             if len(self._buckets) >= self._names_max:
@@ -32,4 +36,4 @@ class Buckets:
             bucket = self._buckets[name] = Bucket()
         else:
             self._buckets.move_to_end(name)
-        return bucket.take(now, rate)
+        return bucket

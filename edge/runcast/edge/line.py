@@ -33,7 +33,7 @@ class Line(asyncio.Protocol):
         stranger: as given.
     """
 
-    __slots__ = ("_dropped", "_gone", "_intake", "_on_fault", "_paused", "_server", "_timer", "_transport", "stranger")
+    __slots__ = ("_dropped", "_gone", "_intake", "_on_fault", "_on_lost", "_paused", "_server", "_timer", "_transport", "stranger")
 
     def __init__(self, server: asyncio.Protocol, stranger: Stranger, gone: "Callable[[Line], None]") -> None:
         self.stranger = stranger
@@ -43,6 +43,7 @@ class Line(asyncio.Protocol):
         self._intake = Intake()
         self._transport: asyncio.Transport | None = None
         self._on_fault: Callable[[Fault], None] | None = None
+        self._on_lost: Callable[[], None] | None = None
         self._timer: asyncio.Handle | None = None
         self._paused = False  # by us
         self._dropped = 0
@@ -73,6 +74,10 @@ class Line(asyncio.Protocol):
         self._on_fault = on_fault
         self._intake.upgraded()
         self._go_on()
+
+    def follow(self, on_lost: Callable[[], None] | None) -> None:
+        """Tell a request that is not answered yet when the connection is no more; None: it is answered."""
+        self._on_lost = on_lost
 
     def known(self) -> None:
         """The peer has proved who it is."""
@@ -124,6 +129,9 @@ class Line(asyncio.Protocol):
         self._intake.end()
         self._stop_timer()
         self._gone(self)
+        if self._on_lost is not None:
+            self._on_lost()
+            self._on_lost = None
         self._server.connection_lost(exc)
         self._transport = None
 

@@ -61,9 +61,11 @@ class Pace:
         rate = self._rate
         return 0.0 if rate.burst == math.inf else max(0.0, (self._egress.spent(self._now, rate) - rate.burst / 2) / rate.per_s)
 
-    def allow(self, rate: Rate) -> None:
-        """From now on so many bytes a second."""
+    def allow(self, rate: Rate, bucket: Bucket | None = None) -> None:
+        """From now on so many bytes a second; `bucket`: what was spent of them, when others spend from it too."""
         self._rate = rate
+        if bucket is not None:
+            self._egress = bucket
 
     def advance(self, now: float) -> None:
         """Time passed; monotonic seconds."""

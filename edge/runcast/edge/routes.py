@@ -70,7 +70,7 @@ class Routes:
             timeout=limits.CLOSE_WAIT_S,
             autoping=False,
             compress=False,
-            protocols=(handshake.codec.subprotocol,),
+            protocols=(handshake.foreign or handshake.codec.subprotocol,),
             max_msg_size=limits.FRAME_BYTES_MAX + 1,  # what is larger was refused before it
             writer_limit=limits.SOCKET_BUFFER_BYTES_MAX,
             decode_text=False,
@@ -139,7 +139,7 @@ async def _headers(request: web.Request, handler: "web.Handler") -> web.StreamRe
     if not response.prepared:
         response.headers["Content-Security-Policy"] = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'"
         response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Cache-Control"] = "no-cache"
+        response.headers.setdefault("Cache-Control", "no-cache")
     return response
 
 

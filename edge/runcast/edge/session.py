@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from runcast.bus.policy.bucket import Rate
+from runcast.bus.policy.bucket import Bucket, Rate
 from runcast.edge.conflate import merge
 from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Probe, Read, Reauthenticate, Store, Wake, error_frame, welcome
 from runcast.edge.entry import Entry
@@ -242,7 +242,7 @@ class Session:
             return
         stop = next((number for number, entry in enumerate(entries) if entry.unreadable is not None), None)
         readable = entries[:stop]
-        if len(readable) >= limits.MERGE_BACKLOG_BATCHES:
+        if self._codec.merges and len(readable) >= limits.MERGE_BACKLOG_BATCHES:
             self._deliver_merged(readable)
         else:
             for entry in readable:
@@ -253,7 +253,7 @@ class Session:
         if stop is not None and self.sent == entries[stop].prev:  # the device comes back, and is told what becomes of it
             error = entries[stop].unreadable
             assert error is not None  # noqa: S101 # looked at above
-            self.close(error.code.name, error.message)
+            self.close(error.code.name, error.message, error.retry_after_s)
         self._read_on()
 
     def hurry(self, seq: int) -> None:
@@ -263,9 +263,9 @@ class Session:
         elif len(self._awaited) < limits.WINDOW_EVENTS and seq not in self._awaited:
             insort(self._awaited, seq)
 
-    def allow(self, egress: Rate) -> None:
-        """From now on so many bytes a second."""
-        self._pace.allow(egress)
+    def allow(self, egress: Rate, bucket: Bucket | None = None) -> None:
+        """From now on so many bytes a second; `bucket`: what the device has spent of them elsewhere too."""
+        self._pace.allow(egress, bucket)
 
     def read_failed(self, error: RuncastError) -> None:
         """The log could not be read, however often it was tried."""

@@ -175,11 +175,13 @@ class Codec(Protocol):
         subprotocol: its name.
         binary: payloads are bytes, not text.
         shared: a frame is the same for every connection.
+        merges: a device that is behind may get events that stand for several.
     """
 
     subprotocol: str
     binary: bool
     shared: bool
+    merges: bool
 
     def encode(self, frame: ClientFrame | ServerFrame) -> bytes:
         """The payload of one WebSocket message."""
@@ -214,6 +216,7 @@ class JsonCodec:
     subprotocol = JSON_SUBPROTOCOL
     binary = False
     shared = True
+    merges = True
 
     def __init__(self) -> None:
         self._encoder = msgspec.json.Encoder()
@@ -251,6 +254,7 @@ class ProtoCodec:
     subprotocol = PROTO_SUBPROTOCOL
     binary = True
     shared = True
+    merges = True
 
     def encode(self, frame: ClientFrame | ServerFrame) -> bytes:
         """See `Codec.encode`."""

@@ -18,3 +18,23 @@ POST_BYTES_MAX: Final = 64 * 1024
 """Of the body of an acknowledgement or a send."""
 AGUI_WAIT_S: Final = 10.0
 """A run that was not found in the stream is waited for so long: who starts it may be quicker to ask than it is to begin."""
+PAGE_BYTES_MAX: Final = 256 * 1024
+"""A page of a durable stream that holds so much of JSON takes no further batch: the reader asks for the next one. So a page is at most this
+and one batch."""
+PAGE_WAIT_S: Final = 25.0
+"""How long a long poll waits for something new, and a page for what it is made of: proxies cut what is silent for 30 s or more."""
+PAGE_GATHER_S: Final = 0.1
+"""A long poll that has waited takes in what else comes within this: a reader of flowing text comes back ten times a second, not forty, and
+each time costs a session."""
+PAGE_WRITE_S: Final = 30.0
+"""A reader that has not taken its page within this is cut off: it holds memory."""
+STREAM_SSE_LASTS_S: Final = 60.0
+"""A durable stream by server-sent events ends by itself after this; the protocol asks for about so much (Durable Streams, 10.2)."""
+STREAM_CURSOR_S: Final = 20
+"""A cursor of a durable stream counts intervals of this length (Durable Streams, 10.1)."""
+STREAM_CURSOR_AHEAD_MAX: Final = 180
+"""By how many intervals a cursor may run ahead of the clock at a time: an hour, as there."""
+STREAM_CURSOR_DIGITS_MAX: Final = 15
+"""Of a cursor in a URL; a longer one is none of ours, and is ignored."""
+READERS_MAX: Final = 16_384
+"""Devices whose bytes a second an edge counts from one request to the next; past it the longest unused is forgotten."""

@@ -2,7 +2,7 @@
 
 from runcast.edge.effects import Data
 from runcast.edge.life import State
-from runcast.wire.frames import Batch
+from runcast.wire.frames import CODECS, JSON_SUBPROTOCOL, Batch, Codec
 from runcast.wire.position import Position
 from tests.unit.edge.device_model import EPOCH, MANY, DeviceModel
 
@@ -11,8 +11,8 @@ def pos(seq: int, epoch: str = EPOCH) -> str:
     return str(Position(epoch, seq))
 
 
-def live(published: int = 3) -> DeviceModel:
-    device = DeviceModel()
+def live(published: int = 3, codec: Codec = CODECS[JSON_SUBPROTOCOL]) -> DeviceModel:
+    device = DeviceModel(codec)
     for _ in range(published):
         device.publish()
     device.hello()

@@ -44,6 +44,9 @@ def test_a_user_sends_at_a_rate_and_is_told_when_to_send_again() -> None:
 def test_the_rest_is_the_tiers() -> None:
     assert allowance().devices(ANN) == 3
     assert allowance().egress(ANN).per_s == 5000.0
+    book = allowance()
+    assert book.spent(ANN, "d") is book.spent(ANN, "d")
+    assert book.spent(ANN, "d") is not book.spent(OTHER, "d")
     assert allowance().devices(OTHER) == Tier().devices_per_user
 
 

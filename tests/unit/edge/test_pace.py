@@ -2,7 +2,7 @@
 
 import pytest
 
-from runcast.bus.policy.bucket import Rate
+from runcast.bus.policy.bucket import Bucket, Rate
 from runcast.edge.effects import Data, Wake
 from runcast.edge.life import State
 from runcast.edge.pace import Pace
@@ -21,6 +21,22 @@ def test_without_a_rate_nothing_is_kept_back() -> None:
         pace.socket_bytes(0)
         assert not pace.full
     assert pace.rest_s == 0.0
+
+
+def test_what_was_spent_by_one_request_counts_for_the_next() -> None:
+    spent, now = Bucket(), 10.0
+    for _ in range(2):
+        pace = Pace(limits.STALL_S, windowed=False)
+        pace.advance(now)
+        pace.allow(SLOW, spent)
+        assert not pace.full
+        pace.sent(1, 1, int(SLOW.burst * 0.6))
+        pace.socket_bytes(0)
+    last = Pace(limits.STALL_S, windowed=False)
+    last.advance(now)
+    last.allow(SLOW, spent)
+    assert last.full
+    assert last.rest_s > 0
 
 
 def test_without_a_window_the_socket_alone_keeps_back() -> None:

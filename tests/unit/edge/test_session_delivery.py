@@ -9,7 +9,7 @@ from runcast.v1.event_pb2 import TEXT_MODE_DELTA, AgentResponse, Event
 from runcast.v1.event_pb2 import Batch as StoredBatch
 from runcast.wire import limits
 from runcast.wire.errors import UnavailableError
-from runcast.wire.frames import Ack
+from runcast.wire.frames import Ack, JsonCodec
 from tests.unit.edge.device_model import BIG, EPOCH, HUGE, NOTHING, SMALL, USER, DeviceModel
 from tests.unit.edge.device_states import behind, device_in, frames_of, live, pos
 
@@ -239,6 +239,20 @@ def test_a_long_read_is_merged_and_counts_as_what_goes_out() -> None:
     assert (event.first_seq, event.seq, event.agent_response.text) == (1, 1200, "x" * 1200)
     assert device.session.events_sent == 1
     assert device.session.state is State.LIVE
+
+
+class Unmerged(JsonCodec):
+    merges = False
+
+
+def test_where_nothing_is_to_be_merged_a_long_read_is_not_either() -> None:
+    device = live(0, codec=Unmerged())
+    device.session._life.state = State.BEHIND
+    for _ in range(limits.MERGE_BACKLOG_BATCHES):
+        device.publish()
+    device.session._reading = True
+    device.session.history(device.log, proved=True)
+    assert len(frames_of(device)) == limits.MERGE_BACKLOG_BATCHES
 
 
 def test_a_short_read_is_not_merged() -> None:

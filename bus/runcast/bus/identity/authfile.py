@@ -1,4 +1,4 @@
-"""The auth file: whom a deployment believes. TOML, named by RUNCAST_AUTH_FILE; the example in SECURITY.md is a test.
+"""The auth file: whom a deployment believes. TOML, named by RUNCAST_AUTH_FILE; the example in docs/users.md is a test.
 
     [[issuers]]                                    # who makes tokens; any number of them, told apart by `iss`
     name = "login"                                 # for logs

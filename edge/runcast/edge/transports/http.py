@@ -1,6 +1,7 @@
-"""Plain HTTP beside the WebSocket: a stream as server-sent events, a run as AG-UI's, and what a reader says by POST.
+"""Plain HTTP beside the WebSocket: a stream as server-sent events or as a Durable Stream, a run as AG-UI's, and what a reader says by POST.
 
     GET  /v1/events       the stream; `Last-Event-ID` or `?position=`, `?device=`, `?snapshot=true|false`
+    GET  /v1/stream       the stream by offset (`durable`); `?offset=`, `?live=long-poll|sse`, `?device=`; HEAD: where it ends
     GET  /v1/agui/{run}   one run; `Last-Event-ID` or `?position=`
     POST /v1/ack          {"device": ..., "pos": ...}: the application handled everything up to there
     POST /v1/send         {"device": ..., and a send as over the WebSocket}
@@ -22,7 +23,10 @@ from runcast.edge.door import FOREIGN
 from runcast.edge.feed import Feed
 from runcast.edge.handshake import Handshake, read_credentials
 from runcast.edge.socket import Connection
+from runcast.edge.transports import durable
 from runcast.edge.transports.agui_socket import AguiSocket
+from runcast.edge.transports.durable import StreamCodec, read_query
+from runcast.edge.transports.durable_socket import LIVE_HEADERS, PageSocket, StreamSocket
 from runcast.edge.transports.sse import AguiCodec, SseCodec, read_last_id
 from runcast.edge.transports.sse_socket import SseSocket
 from runcast.edge.transports.status import refusal
@@ -38,8 +42,10 @@ if TYPE_CHECKING:
 Answer = Callable[[web.Request, Handshake], Awaitable[web.StreamResponse]]
 T = TypeVar("T")
 _SSE: Final = SseCodec()
+_STREAM: Final = StreamCodec()
 _DEVICE: Final = "http"
 """Of a reader that names none: all of them have one cursor."""
+_EXPOSED: Final = ", ".join([durable.NEXT, durable.UP_TO_DATE, durable.CURSOR, "ETag", "Retry-After"])
 _SNAPSHOT: Final = {"": None, "true": True, "false": False}
 
 
@@ -64,12 +70,14 @@ class HttpDoors:
         """Serve them."""
         for method, path, answer in (
             ("GET", "/v1/events", self._events),
+            ("GET", "/v1/stream", self._durable),
             ("GET", "/v1/agui/{run}", self._agui),
             ("POST", "/v1/ack", self._ack),
             ("POST", "/v1/send", self._send),
         ):
             app.router.add_route(method, path, self._guarded(answer))
             app.router.add_route("OPTIONS", path, self._preflight)
+        app.router.add_route("HEAD", "/v1/stream", self._guarded(self._durable_end))
 
     # --- the door ---
 
@@ -96,8 +104,8 @@ class HttpDoors:
         if not handshake.welcome:
             return refusal(RuncastError(FOREIGN, code="origin_refused"), {})
         asked = {
-            "Access-Control-Allow-Methods": "GET, POST",
-            "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID",
+            "Access-Control-Allow-Methods": "GET, HEAD, POST",
+            "Access-Control-Allow-Headers": "Authorization, Content-Type, If-None-Match, Last-Event-ID",
             "Access-Control-Max-Age": "600",
         }
         return web.Response(status=204, headers={**_cors(request, handshake), **asked})
@@ -111,7 +119,28 @@ class HttpDoors:
             raise FrameInvalidError("snapshot: say true or false")
         hello = Hello(request.query.get("device", _DEVICE), position, "", _SNAPSHOT[snapshot])
         socket = SseSocket(request, hello, _cors(request, handshake))
-        return await self._stream(socket, handshake, request, _SSE)
+        return await self._serve(socket, handshake, request, _SSE)
+
+    async def _durable(self, request: web.Request, handshake: Handshake) -> web.StreamResponse:
+        asked = read_query(request.query.items())
+        if asked.offset == durable.NOW and not asked.live:
+            return await self._durable_end(request, handshake)
+        hello = Hello(request.query.get("device", _DEVICE), asked.position, "", snapshot=False)
+        cors = _cors(request, handshake)
+        socket: SseSocket | PageSocket = (
+            StreamSocket(request, hello, cors, asked)
+            if asked.live == durable.SSE
+            else PageSocket(request, hello, cors, asked, self._edge.entrance.line_of(request))
+        )
+        return await self._serve(socket, handshake, request, _STREAM)
+
+    async def _durable_end(self, request: web.Request, handshake: Handshake) -> web.StreamResponse:
+        """Where it ends now: nothing is read, and nothing moves by it."""
+        read_query(request.query.items())
+        user = await self._enter(request, handshake, check_id(request.query.get("device", _DEVICE), "device"))
+        async with self._edge.hub.visiting(user) as feed:
+            told = {**LIVE_HEADERS, durable.NEXT: str(Position(feed.epoch, feed.pos)), durable.UP_TO_DATE: "true"}
+        return web.Response(body=b"[]", content_type="application/json", headers=told)
 
     async def _agui(self, request: web.Request, handshake: Handshake) -> web.StreamResponse:
         seen = read_last_id(request.headers.get("Last-Event-ID", ""), request.query.get("position", ""))
@@ -119,9 +148,9 @@ class HttpDoors:
         # A device of its own, which nobody acknowledges for: what is shown here is no delivery.
         hello = Hello(f"agui.{id(codec)}", EARLIEST, "", snapshot=False)
         socket = AguiSocket(request, hello, _cors(request, handshake), codec)
-        return await self._stream(socket, handshake, request, codec)
+        return await self._serve(socket, handshake, request, codec)
 
-    async def _stream(self, socket: SseSocket, handshake: Handshake, request: web.Request, codec: Codec) -> web.StreamResponse:
+    async def _serve(self, socket: SseSocket | PageSocket, handshake: Handshake, request: web.Request, codec: Codec) -> web.StreamResponse:
         line = self._edge.entrance.line_of(request)
         connection = Connection(self._edge, socket, handshake._replace(codec=codec), line, framed=False)
         await self._edge.serve(connection, socket)
@@ -193,5 +222,5 @@ def _cors(request: web.Request, handshake: Handshake) -> dict[str, str]:
     origin = request.headers.get("Origin")
     if origin is None or not handshake.welcome:
         return {}
-    told = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+    told = {"Access-Control-Allow-Origin": origin, "Vary": "Origin", "Access-Control-Expose-Headers": _EXPOSED}
     return {**told, "Access-Control-Allow-Credentials": "true"} if handshake.cookie_welcome else told

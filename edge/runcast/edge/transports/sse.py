@@ -71,6 +71,7 @@ class AguiCodec(JsonCodec):
         super().__init__()
         self._run = AguiRun(run_id)
         self._seen = seen
+        self.merges = seen is None  # a frame for many batches could hold some that the reader has seen, and some that it has not
         self.final: bytes | None = None
         self._encode_json = msgspec.json.Encoder().encode
 

@@ -41,13 +41,14 @@ class SseSocket:
         request: that asked for it.
         hello: what the reader says, in its place.
         headers: further ones of the answer.
+        lasts_s: it ends by itself after this.
 
     Attributes:
         response: the answer; None before the first frame.
         close_code: with which it ended; None before.
     """
 
-    def __init__(self, request: web.Request, hello: Hello, headers: Mapping[str, str]) -> None:
+    def __init__(self, request: web.Request, hello: Hello, headers: Mapping[str, str], *, lasts_s: float = limits_http.SSE_LASTS_S) -> None:
         self.response: web.StreamResponse | None = None
         self.close_code: int | None = None
         self._request = request
@@ -56,7 +57,7 @@ class SseSocket:
         self._over = asyncio.Event()
         self._written_at = time.monotonic()
         jitter = random.uniform(1 - limits_http.SSE_LASTS_JITTER, 1.0)  # noqa: S311 # jitter, not a secret
-        self._ends_at = self._written_at + limits_http.SSE_LASTS_S * jitter
+        self._ends_at = self._written_at + lasts_s * jitter
 
     async def receive(self) -> WSMessage:
         """First the hello; then nothing, until the reader is gone or the stream has lasted long enough. Says heartbeats meanwhile."""

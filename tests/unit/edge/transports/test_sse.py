@@ -72,6 +72,11 @@ def test_a_position_has_its_length():
         read_last_id("a" * 1000, "")
 
 
+def test_who_has_seen_a_part_is_told_of_no_two_batches_at_once():
+    assert AguiCodec("r").merges
+    assert not AguiCodec("r", Position("abcdefgh", 3)).merges
+
+
 def test_a_run_ends_with_the_bytes_that_say_so():
     end = Event(run_id="r", attempt=1, seq=3, agent_completed=pb.AgentCompleted())
     codec = AguiCodec("r")
