@@ -33,6 +33,7 @@ class Routes:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_static("/client", STATIC / "client")
+        app.router.add_static("/react", STATIC / "react")
         if self._edge.settings.auth == "dev":
             app.router.add_get("/", _page)
             app.router.add_get("/statsz", self._statsz)
