@@ -246,4 +246,4 @@ def test_types(tmp_path: Path) -> None:
     page.write_text(re.sub(r"\((\{ \w+ \}|event)\)(?= \{| =>)", r"(\1: any)", example()))
     config = tmp_path / "tsconfig.json"
     config.write_text(json.dumps({"extends": str(HERE / "tsconfig.json"), "compilerOptions": {"jsx": "react-jsx"}, "files": [str(page)]}))
-    run_node(str(find_package("typescript") / "bin/tsc"), "-p", str(config))
+    run_node(str(find_package("typescript/bin/tsc")), "-p", str(config))

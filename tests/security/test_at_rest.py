@@ -13,9 +13,9 @@ from runcast.testkit import Cluster
 from runcast.testkit.device import Device
 from runcast.v1.event_pb2 import Batch, Event, User
 from runcast.v1.inbox_pb2 import CancelRequest, InboxMessage
-from runcast.wire import subjects
+from runcast.wire import limits_sealing, subjects
 from runcast.wire.errors import RefusedError
-from runcast.wire.frames import Send
+from runcast.wire.frames import Error, Send
 from runcast.wire.ids import UserKey
 from runcast.wire.lifecycle import ends_run
 from tests.delivery.routers import START, WORK, Producer, Worker, make_batch
@@ -163,6 +163,12 @@ def texts(device: Device) -> list[str]:
     return [event.agent_response.text for event in device.events if event.agent_response.text]
 
 
+def retry_after_of(device: Device) -> float:
+    """What the error before its close said, seconds; errors go ahead of what else is on the way."""
+    (error,) = (frame for frame in device.frames if isinstance(frame, Error))
+    return error.retry_after_ms / 1000
+
+
 def told(user: str, text: str, run_id: str) -> bytes:
     """A batch of a run, as it is before it is sealed."""
     batch = Batch(user=User(tenant=SEALED, id=user), producer="p", run_id=run_id, attempt=1, number=1)
@@ -238,6 +244,7 @@ async def test_what_does_not_open_is_told(vault: Vault, user: str, how: str) -> 
     assert REASONS[how].partition(" (")[0] in vault.whole_log("edge")
     async with Device(cluster.ws_url(0), cluster.token(user), device="strict", position="earliest") as strict:
         assert await strict.wait_closed() == 4014
+        assert retry_after_of(strict) == 0, "it need not wait to be told that it is lost"
         assert texts(strict) == ["before"], "what comes before it is given"
 
 
@@ -256,6 +263,7 @@ async def test_a_key_that_comes_late_costs_nothing(vault: Vault, user: str) -> N
         await vault.said("unreadable", role="edge")
         async with Device(cluster.ws_url(0), cluster.token(user), device="strict", position="earliest") as strict:
             assert await strict.wait_closed() == 4014
+            assert retry_after_of(strict) == limits_sealing.KEYS_FILE_CHECK_S, "before that its key can't be here"
         async with Worker(cluster.routers[0].address, group) as worker:
             taking = asyncio.create_task(worker.take())
             await vault.said("unreadable")

@@ -81,7 +81,7 @@ def table(section: str, /, **values: Any) -> str:
 
 
 class System:
-    """A router, two edges and an admin, each with its own role at NATS and its own way to know who comes."""
+    """A router, an edge and an admin, each with its own role at NATS and its own way to know who comes."""
 
     def __init__(self, planted: Planted, clusters: tuple[Cluster, Cluster, Cluster], nats_url: str, nats_log: Path) -> None:
         self.planted = planted
@@ -148,7 +148,7 @@ async def whole_system(tmp_path: Path, factory: ClusterFactory, form: str) -> As
 
     try:
         routers = await start("router", "token", routers=1)
-        edges, admins = await asyncio.gather(start("edge", "jwt", edges=2), start("admin", "token", admins=1))
+        edges, admins = await asyncio.gather(start("edge", "jwt", edges=1), start("admin", "token", admins=1))
         watcher = f"nats://watcher:{planted('NATS watcher')}@{HOST}:{port}"
         system = System(planted, (routers, edges, admins), watcher, nats_server.log_path)
         system.agent_key, system.operator_key = agent.text, operator.text
@@ -166,7 +166,7 @@ async def let_everything_be_said(system: System, user: str) -> None:
     text = plant("text of an agent")
     async with (
         Device(system.edges.ws_urls(), system.token(user), device="d1") as device,
-        Device(system.edges.ws_urls()[1], system.token(user), device="d2"),
+        Device(system.edges.ws_urls(), system.token(user), device="d2"),
         system.agent(system.agent_key) as agent,
     ):
         saying = asyncio.create_task(device.send_message("support", "", plant("text of a user"), data={"x": plant("data of a user")}))

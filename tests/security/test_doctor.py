@@ -1,5 +1,6 @@
 """`runcast doctor --security` of real deployments: one in development mode, and one that is closed; and the command line over TLS."""
 
+import asyncio
 import json
 import os
 import random
@@ -11,11 +12,13 @@ from typing import Any
 
 import jwt
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from runcast.bus.identity.apikeys import make_key
-from runcast.cli.doctor import examine
 from runcast.cli.entry import TlsFiles
-from runcast.cli.security.examine import Places, nats_settings
+from runcast.cli.main import app
+from runcast.cli.security.examine import Places
 from runcast.cli.security.examine import examine as examine_security
 from runcast.testkit import Cluster, Process
 from runcast.testkit.node import find_nats_server
@@ -164,29 +167,39 @@ async def test_every_role_has_its_rights_and_no_more(deployment: Deployment) -> 
         assert "nats_rights" in (await severities(environ, role="router"))["high"]
 
 
-async def test_the_command_line_goes_over_tls_with_a_token(deployment: Deployment, user: str) -> None:
+def test_the_command_line_goes_over_tls_with_a_token(deployment: Deployment, user: str) -> None:
+    """Mostly in this process, whose main thread a command line takes; so the test is no coroutine."""
     claims: dict[str, Any] = {"iss": "https://login.test/", "aud": "runcast", "sub": user, "exp": int(time.time()) + 600}
     token = jwt.encode(claims | {"iat": int(time.time())}, SECRET, "HS256")
     ca = ("--tls-ca", deployment.ca)
-    published = await runcast("publish", "-r", deployment.router, "-u", user, *ca, stdin=RUN, environ={"RUNCAST_TOKEN": KEY.text})
+    publish = ("publish", "-r", deployment.router, "-u", user, *ca)  # which wants a real stdin, so a process
+    published = asyncio.run(runcast(*publish, stdin=RUN, environ={"RUNCAST_TOKEN": KEY.text}))
     assert (published.status, published.err) == (0, "4 events of 1 runs stored\n")
     edge = deployment.edge.replace("https", "wss")
     tail = ("tail", "-e", edge, "--from", "earliest", "--until-end", "--json")
-    tailed = await runcast(*tail, *ca, environ={"RUNCAST_TOKEN": token})
-    assert [line["kind"] for line in tailed.lines] == ["agent_started", "tool_executing", "tool_completed", "agent_completed"]
-    nats = nats_settings({"RUNCAST_NATS_URL": deployment.nats["router"]})
-    well, streams = await examine(nats, [deployment.router], [deployment.edge], TlsFiles(ca=Path(deployment.ca)))
-    states = {check.what: check.state for check in well}
-    assert (states["router"], states["edge"], states["NATS"], "failed" in states.values()) == ("ok", "ok", "note", False), well
-    assert "pass-word" not in f"{well}{streams}"
+    tailed = within(*tail, *ca, token=token)
+    kinds = [json.loads(line)["kind"] for line in tailed.stdout.splitlines()]
+    assert kinds == ["agent_started", "tool_executing", "tool_completed", "agent_completed"]
+    where = ("--nats-url", deployment.nats["router"], "-r", deployment.router, "-e", deployment.edge)
+    well = within("doctor", *where, *ca, "--json")
+    checks = {check["what"]: check["state"] for check in json.loads(well.stdout)["checks"]}
+    assert (well.exit_code, checks["router"], checks["edge"], checks["NATS"]) == (0, "ok", "ok", "note"), well.output
+    assert "pass-word" not in well.output
     # Without the authority nobody is believed; without the token nobody gets in; and neither is said aloud.
-    stranger = await runcast(*tail, environ={"RUNCAST_TOKEN": token})
-    assert stranger.status == 1
-    assert re.search("certificate", stranger.err, re.IGNORECASE)
-    nobody = await runcast("publish", "-r", deployment.router, "-u", user, *ca, stdin=RUN)
+    stranger = within(*tail, token=token)
+    assert stranger.exit_code == 1
+    assert re.search("certificate", stranger.stderr, re.IGNORECASE)
+    nobody = asyncio.run(runcast(*publish, stdin=RUN))
     assert nobody.status == 1
     assert "unauthenticated" in nobody.err
-    stolen = await runcast(*tail, *ca, "--token", token[:-2])  # a close code that says "do not come back", over TLS, too
-    assert stolen.status == 1
-    assert "unauthenticated" in stolen.err
-    assert token not in tailed.err + stranger.err + tailed.out
+    stolen = within(*tail, *ca, "--token", token[:-2])  # a close code that says "do not come back", over TLS, too
+    assert stolen.exit_code == 1
+    assert "unauthenticated" in stolen.stderr
+    assert token not in tailed.stderr + stranger.stderr + tailed.stdout
+
+
+def within(*args: str, token: str = "") -> Result:
+    """A command line, in this process."""
+    done = CliRunner().invoke(app, list(args), env={"NO_COLOR": "1", "RUNCAST_TOKEN": token or None})
+    assert "Traceback" not in done.stderr
+    return done

@@ -5,14 +5,14 @@ The providers' key set is served by a real HTTP server on this machine; nothing 
 
 import json
 import re
-import subprocess
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from typer.testing import CliRunner
 
+from runcast.cli.main import app
 from runcast.testkit import Cluster, Device, DeviceClosedError
 from runcast.wire.codes import CODES
 from tests.delivery.test_users import start_edge
@@ -21,7 +21,6 @@ from tests.unit.bus.identity.issuing import KeyServer, public_jwk, sign
 TEXT = (Path(__file__).parents[2] / "docs/users.md").read_text()
 EXAMPLE = "".join(part.split("```")[0] for part in TEXT.split("```toml\n")[1:])
 pytestmark = pytest.mark.xdist_group("login")
-RUNCAST = str(Path(sysconfig.get_path("scripts")) / "runcast")
 
 
 class Provider(NamedTuple):
@@ -124,6 +123,6 @@ async def test_who_logged_in_there_sees_what_agents_say(name: str, door: Door, r
 
 
 async def test_a_token_of_your_own_backend(door: Door, runcast_cluster: Cluster, user: str) -> None:
-    command = [RUNCAST, "token", "--auth-file", str(door.auth_file), "--issuer", "backend", "--user", user, "--lifetime", "600"]
-    token = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()  # noqa: ASYNC221 # once
+    line = ["token", "--auth-file", str(door.auth_file), "--issuer", "backend", "--user", user, "--lifetime", "600"]
+    token = CliRunner().invoke(app, line).stdout.strip()
     await sees_what_agents_say(runcast_cluster, door, "default", user, token)

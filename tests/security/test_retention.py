@@ -206,7 +206,7 @@ class Listener:
         self.seqs.append(entry.seq)
         self._news.set()
 
-    def lost(self, why: str, code: str) -> None:
+    def lost(self, why: str, code: str, retry_after_s: float) -> None:
         self.why = why
         self._news.set()
 

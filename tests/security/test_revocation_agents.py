@@ -2,20 +2,33 @@
 
 import asyncio
 import contextlib
+import itertools
 import time
+from collections.abc import AsyncIterator
 
 import grpc.aio
 import pytest
 
-from runcast.client import RefusedError, Runcast
+from runcast.client import RefusedError, Runcast, UnsentError
 from runcast.v1 import admin_pb2 as pb
-from runcast.v1.event_pb2 import User
+from runcast.v1.event_pb2 import Event, User
 from runcast.v1.inbox_pb2 import ReceiveRequest, WorkerHello
 from runcast.v1.inbox_pb2_grpc import InboxServiceStub
+from runcast.wire import limits_client
+from tests.delivery.routers import stored
 from tests.security.office import FIRST, OPERATOR, OTHER, SECOND, VIEWER, Connected, Office, admin, bearer, code_of
 
 pytestmark = [pytest.mark.timeout(90), pytest.mark.xdist_group("office")]
 ACTS = bearer(OPERATOR.text)
+
+
+@pytest.fixture(autouse=True)
+async def nobody_is_kept_out(office: Office) -> AsyncIterator[None]:
+    """At the end, whatever the test did."""
+    yield
+    async with admin(office.cluster) as stub:
+        for each in (await stub.ListRevocations(pb.ListRevocationsRequest(), metadata=ACTS)).revocations:
+            await stub.Lift(pb.LiftRequest(id=each.id), metadata=ACTS)
 
 
 async def open_all(stack: contextlib.AsyncExitStack, *agents: Connected) -> None:
@@ -94,9 +107,9 @@ async def test_who_was_revoked_before_its_hello_gets_nothing(office: Office) -> 
         await later.write(ReceiveRequest())
         assert await code_of(later.read()) == "hello_expected"  # so the one before it has been let in, too
         await stub.Revoke(pb.RevokeRequest(target=pb.Target(agent="twice")), metadata=ACTS)
-        await other.write(ReceiveRequest(hello=WorkerHello(group="support", worker="w", in_flight_max=1)))
+        with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):  # it may have been ended before it says so
+            await other.write(ReceiveRequest(hello=WorkerHello(group="support", worker="w", in_flight_max=1)))
         assert await code_of(other.read()) == "revoked"
-        assert (await stub.Lift(pb.LiftRequest(id="agent.twice"), metadata=ACTS)).found
 
 
 async def test_a_disconnected_agent_comes_back_and_loses_nothing(office: Office, user: str) -> None:
@@ -110,6 +123,57 @@ async def test_a_disconnected_agent_comes_back_and_loses_nothing(office: Office,
             await run.respond("after")
         assert agent.stats().reconnects == 1
         assert agent.stats().failed == 0
+
+
+async def test_what_waits_in_a_revoked_agents_outbox_is_never_sent(office: Office, user: str) -> None:
+    """Also when it is let in again: callers were told that it is not stored, and have said it elsewhere since, or given up."""
+    before: list[int] = []
+    with pytest.raises(UnsentError) as told:
+        await revoke_and_let_in_again(office, user, before)
+    (left,) = told.value.leftovers
+    never = [number_of(event) for event in left.unsent]
+    assert len(never) > 1000
+    assert not set(never) & set(before), "called never sent, and is stored"
+    unsure = [number_of(event) for event in left.unsure]
+    assert sorted({*before, *unsure, *never}) == list(range(max(never) + 1)), "each is stored, or named"
+
+
+async def revoke_and_let_in_again(office: Office, user: str, before: list[int]) -> None:
+    """`before` gets what is stored; raises what the revoked agent's client says when it is left."""
+    address = office.cluster.router_addresses()[0]
+    async with admin(office.cluster) as stub, Connected(address, FIRST.text) as agent:
+        await known(stub, 3)
+        saying = asyncio.create_task(say_more_than_fits(agent.runcast, user))
+        async with asyncio.timeout(20):
+            while agent.runcast.stats().queued < limits_client.OUTBOX_EVENTS_MAX * 0.9:  # noqa: ASYNC110 # it tells nobody
+                await asyncio.sleep(0.01)
+        await stub.Revoke(pb.RevokeRequest(target=pb.Target(agent="twice"), reason="wild"), metadata=ACTS)
+        async with asyncio.timeout(5):
+            with pytest.raises(RefusedError) as caught:  # who waited for room does not wait any more
+                await saying
+        assert (caught.value.code.name, caught.value.code.retry, caught.value.code.definite) == ("revoked", False, True)
+        before += await numbers(office, user)
+        assert (await stub.Lift(pb.LiftRequest(id="agent.twice"), metadata=ACTS)).found
+        async with Runcast(address, agent="a", token=FIRST.text) as again, again.run(user=user) as run:
+            await run.respond("let in again")
+        assert await numbers(office, user) == before
+        assert agent.states[-1] == "closed"
+
+
+async def say_more_than_fits(agent: Runcast, user: str) -> None:
+    async with agent.run(user=user) as run:
+        for number in itertools.count():
+            await run.custom("number", number)
+
+
+def number_of(event: Event) -> int:
+    return int(event.custom.data_json) if event.custom.name == "number" else 0
+
+
+async def numbers(office: Office, user: str) -> list[int]:
+    """What is stored of what was said."""
+    events = [event for batch in await stored(office.cluster, user) for event in batch.events]
+    return [number_of(event) for event in events if event.custom.name == "number"]
 
 
 async def test_who_may(office: Office) -> None:
@@ -147,5 +211,3 @@ async def test_who_may(office: Office) -> None:
         await stub.Revoke(pb.RevokeRequest(target=device), metadata=ACTS)
         listed = (await stub.ListRevocations(pb.ListRevocationsRequest(), metadata=ACTS)).revocations
         assert [(each.id, each.target) for each in listed] == [("user.acme.alice", alice), ("device.acme.bob.tab_201", device)]
-        for each in listed:
-            assert (await stub.Lift(pb.LiftRequest(id=each.id), metadata=ACTS)).found

@@ -60,8 +60,8 @@ class Listener(Protocol):
         """The feed moved to `entry`."""
         ...
 
-    def lost(self, why: str, code: str) -> None:
-        """The feed ended, with a code of the table; connect again."""
+    def lost(self, why: str, code: str, retry_after_s: float) -> None:
+        """The feed ended, with a code of the table; connect again, after so long."""
         ...
 
     def hurry(self, seq: int) -> None:
@@ -287,7 +287,7 @@ class Feed:
     def _advance(self) -> None:
         for entry in self._splice.take():
             if entry.unreadable is not None:  # the devices come back, and are told what becomes of it
-                self.end(entry.unreadable.message, entry.unreadable.code.name)
+                self.end(entry.unreadable.message, entry.unreadable.code.name, entry.unreadable.retry_after_s)
                 return
             self._leave_out(entry)
             self.watch(entry)
@@ -299,14 +299,14 @@ class Feed:
         elif self._splice.gap and self._filling is None and not self.closed:
             self._filling = self._tasks.create_task(self._fill())
 
-    def end(self, why: str, code: str = "unavailable") -> None:
-        """Send all devices away; they come back to a feed that is opened anew. Nothing of this one is kept."""
+    def end(self, why: str, code: str = "unavailable", retry_after_s: float = 0.0) -> None:
+        """Send all devices away; they come back, not sooner than `retry_after_s`, to a feed that is opened anew. Nothing here is kept."""
         if self.closed:
             return
         self.closed = True
         self._log.warning("feed_ended", user=self.subject, pos=self.pos, why=why)
         for listener in tuple(self.listeners):
-            listener.lost(why, code)
+            listener.lost(why, code, retry_after_s)
         self._ring.clear()
 
     async def _fill(self) -> None:

@@ -40,7 +40,7 @@ class Visitor:
     def offer(self, entry: Entry) -> None:
         """See `feed.Listener`."""
 
-    def lost(self, why: str, code: str) -> None:
+    def lost(self, why: str, code: str, retry_after_s: float) -> None:
         """See `feed.Listener`."""
 
     def hurry(self, seq: int) -> None:

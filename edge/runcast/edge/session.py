@@ -253,7 +253,7 @@ class Session:
         if stop is not None and self.sent == entries[stop].prev:  # the device comes back, and is told what becomes of it
             error = entries[stop].unreadable
             assert error is not None  # noqa: S101 # looked at above
-            self.close(error.code.name, error.message)
+            self.close(error.code.name, error.message, error.retry_after_s)
         self._read_on()
 
     def hurry(self, seq: int) -> None:

@@ -130,6 +130,9 @@ class Connection:
                     self._edge.denials.note(self._address, "origin_refused", FOREIGN)
                     self.session.close("origin_refused", FOREIGN)
                     self._carry()
+                elif self._handshake.foreign:
+                    self.session.close("upgrade_required", self._handshake.upgrade)
+                    self._carry()
                 await self._receive()
                 self.session.gone()
                 if self._closing is not None:  # the writer is saying so to the peer
@@ -151,11 +154,11 @@ class Connection:
         self.session.offer(entry)
         self._carry()
 
-    def lost(self, why: str, code: str) -> None:
+    def lost(self, why: str, code: str, retry_after_s: float) -> None:
         """See `feed.Listener`. What is not written yet is not sent any more."""
         self._queued -= sum(map(len, self._data))
         self._data.clear()
-        self.session.close(code, f"{why}; connect again")
+        self.session.close(code, f"{why}; connect again", retry_after_s)
         self._carry()
 
     def hurry(self, seq: int) -> None:

@@ -138,14 +138,14 @@ class TestOpening:
         device = DeviceModel()
         for _ in range(before):
             device.publish(offer=False)
-        device.publish(b"", offer=False, unreadable=RuncastError("no key", code="unreadable"))
+        device.publish(b"", offer=False, unreadable=RuncastError("no key", code="unreadable", retry_after_s=2.0))
         device.publish(offer=False)
         device.offered = len(device.log)
         device.hello()
         device.open(0)
         device.settle()
         assert (device.closed, device.at) == (Close("unreadable", "no key"), before)
-        assert device.errors[-1].retry
+        assert (device.errors[-1].retry, device.errors[-1].retry_after_ms) == (True, 2000)
 
     def test_a_full_window_comes_first(self) -> None:
         device = DeviceModel()

@@ -59,7 +59,8 @@ class UnreadableError(RuncastError):
     def __init__(self, why: Why, *, waits: bool = False) -> None:
         self.why: Why = why
         self.waits = waits
-        super().__init__(f"what is stored can't be opened here: {_REASONS[why]}", retry_after_s=limits_sealing.KEYS_FILE_CHECK_S)
+        wait_s = limits_sealing.KEYS_FILE_CHECK_S if waits else 0.0  # sooner its key can't be here; what never opens needs no waiting
+        super().__init__(f"what is stored can't be opened here: {_REASONS[why]}", retry_after_s=wait_s)
 
 
 class _Trouble(NamedTuple):
