@@ -1,7 +1,8 @@
 /**
- * The npm package of the browser client: its modules without their comments, which are half of what a page would load, and its types with them.
+ * The npm packages: of the browser client, `@runcast/client`, and of its React hooks, `@runcast/react`. Modules without their comments, which
+ * are half of what a page would load, and types with them.
  *
- *     node edge/pack.mjs DIRECTORY && npm pack DIRECTORY
+ *     node edge/pack.mjs DIRECTORY [client|react] && npm pack DIRECTORY
  *
  * Goes: a comment that has its lines to itself, a type in the midst of a line, what follows ` // ` at the end of one, and indentation. The
  * modules keep to what that needs (no text over several lines, no ` // ` in one), so nothing has to be parsed; where they do not, this fails.
@@ -11,7 +12,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-const CLIENT = new URL("runcast/edge/static/client/", import.meta.url);
+const PACKAGES = ["client", "react"];
 
 /** @param {string} source */
 function bare(source) {
@@ -28,11 +29,12 @@ function bare(source) {
   return code;
 }
 
-const target = process.argv[2];
-if (!target) throw new Error("say where to: node edge/pack.mjs DIRECTORY");
+const [target, which = "client"] = process.argv.slice(2);
+if (!target || !PACKAGES.includes(which)) throw new Error(`say where to, and which: node edge/pack.mjs DIRECTORY [${PACKAGES.join("|")}]`);
+const from = new URL(`runcast/edge/static/${which}/`, import.meta.url);
 mkdirSync(target, { recursive: true });
-for (const name of readdirSync(CLIENT)) {
-  const source = readFileSync(new URL(name, CLIENT), "utf-8");
+for (const name of readdirSync(from)) {
+  const source = readFileSync(new URL(name, from), "utf-8");
   writeFileSync(join(target, name), name.endsWith(".js") ? bare(source) : source);
 }
 writeFileSync(join(target, "LICENSE"), readFileSync(new URL("../LICENSE", import.meta.url)));

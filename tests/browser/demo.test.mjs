@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { complete, Runs } from "../../edge/runcast/edge/static/client/runs.js";
+import { Clock } from "../../edge/runcast/edge/static/demo/clock.js";
+import { duration, roughly, soFar } from "../../edge/runcast/edge/static/demo/dom.js";
 import { Notes, THOUGHTS_MAX } from "../../edge/runcast/edge/static/demo/notes.js";
 import { MAIN, threadsOf, UNTITLED } from "../../edge/runcast/edge/static/demo/threads.js";
 import { closedWords, stateWords } from "../../edge/runcast/edge/static/demo/words.js";
@@ -74,7 +76,9 @@ test("where a sub-agent began is told by what its parent had done before", () =>
 });
 
 test("states are called by what they mean", () => {
-  const seen = { before: true, online: true };
+  const seen = { before: true, online: true, replay: false };
+  assert.equal(stateWords("live", {}, seen), "Live");
+  assert.equal(stateWords("live", {}, { ...seen, replay: true }), "Replay");
   assert.equal(stateWords("connecting", {}, { before: false, online: true }), "Connecting");
   assert.equal(stateWords("connecting", {}, seen), "Reconnecting, nothing is lost");
   assert.equal(stateWords("offline", { code: 1006 }, seen), "Reconnecting, nothing is lost");
@@ -101,4 +105,26 @@ test("a sub-agent that is heard of before its parent is its child all the same",
   const whole = feed([begun("c", { parent_run_id: "p" }), begun("p"), thought("p", 2, "x")]);
   assert.deepEqual(whole.notes.of("p").children, [{ id: "c", at: 0 }]);
   assert.deepEqual(whole.notes.of("p").thoughts, ["x"]);
+});
+
+test("how long something has been going on does not depend on whose clock is right", () => {
+  const clock = new Clock();
+  assert.equal(clock.elapsed("r", 1_000, 5_000), 4_000);
+  clock.hear({ run_id: "r", time_unix_ms: 1_000 }, 7_201_050); // this clock is two hours ahead, and the event was 50 ms on its way
+  clock.hear({ run_id: "r", time_unix_ms: 2_000 }, 7_202_010);
+  clock.hear({ run_id: "r", time_unix_ms: 3_000 }, 7_203_900);
+  assert.equal(clock.elapsed("r", 1_000, 7_205_010), 4_000);
+  assert.equal(clock.elapsed("another", 1_000, 7_205_010), 4_000);
+  clock.hear({ run_id: "slow", time_unix_ms: 9_000 }, 4_000);
+  assert.equal(clock.elapsed("slow", 9_000, 5_000), 1_000);
+  assert.equal(clock.elapsed("slow", 99_000, 5_000), 0);
+  assert.equal(clock.elapsed("slow", null, 5_000), null);
+  clock.prune(() => false);
+  assert.equal(clock.elapsed("r", 1_000, 86_500_000), null, "a clock is wrong, nobody knows by how much");
+});
+
+test("times are told as people do", () => {
+  assert.deepEqual([0, 999, 1_500, 59_940, 59_960, 119_700, 3_600_000].map(duration), ["0 ms", "999 ms", "1.5 s", "59.9 s", "1 min 0 s", "2 min 0 s", "1 h 0 min"]);
+  assert.deepEqual([500, 2_400, 4_000_000].map(roughly), ["about 500 ms", "about 2 s", "about 1 h 6 min"]);
+  assert.deepEqual([1_999, 61_000, 7_260_000].map(soFar), ["1 s", "1 min 1 s", "2 h 1 min"]);
 });

@@ -81,7 +81,7 @@ describe("resuming", () => {
       const session = new Session({ device: "tab", from, random: () => 0 });
       session.start(0);
       session.opened(0);
-      assert.deepEqual(taken(session, "transmit")[0].frame, { type: "hello", device: "tab", position: from });
+      assert.deepEqual(JSON.parse(JSON.stringify(taken(session, "transmit")[0].frame)), { type: "hello", device: "tab", position: from });
     });
   }
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import itertools
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from chat import look
-from pages import Agent, OpenPage, answering
+from pages import Agent, OpenPage, answering, expect_live
 from playwright.async_api import Page, expect
 
 from runcast.client import InboxMessage, Run
@@ -104,6 +105,7 @@ async def test_an_error_says_what_to_do_and_the_question_can_be_asked_again(
         assert second.id != first.id
         await expect(page.get_by_test_id("retry").locator("visible=true")).to_have_count(0)
         await expect(page.get_by_test_id("question")).to_be_focused()
+        await expect(page.get_by_test_id("stop")).to_be_visible()  # a key pressed on what is hidden goes elsewhere
         await page.get_by_test_id("stop").press("Enter")
         await expect(page.get_by_test_id("run").nth(1)).to_have_attribute("data-status", "cancelled")
         await look(page, "5-stopped")
@@ -170,6 +172,74 @@ async def test_sub_agents_stand_inside_the_run_that_started_them(runcast_cluster
         await page.reload()
         await expect(root).to_have_attribute("data-status", "completed")
         assert await page.get_by_test_id("timeline").inner_text() == before
+
+
+CODE = "".join(f"    row = reader.read_line(number={number}, strict=True)\n" for number in range(9))
+CROWDED = f"""It is in {"un" * 90}breakable words, and in code:
+
+```python
+with open("a.csv", newline="", encoding="utf-8", errors="surrogateescape") as file_that_has_a_long_name_for_a_file:
+{CODE}```
+Then it goes on, see some/deep/folder/of/the/corpus/with_a_long_name.py:1234.
+
+    one line of code
+"""
+
+
+async def test_much_of_everything_stays_readable(runcast_cluster: Cluster, user: str, open_page: OpenPage) -> None:
+    async with chatting(runcast_cluster, user, open_page) as (page, agent):
+        for number in range(14):
+            await page.evaluate(
+                "([group, thread, text]) => window.runcast.send({group, thread, text})", [user, f"t{number}", f"{number} " + "wordy " * 12]
+            )
+            await agent.next_run()
+        _, run = await next_run(page, agent, f"Why is {'a' * 300} so long?")
+        async with run.tool(
+            "a_tool_with_a_name_that_goes_on_" * 3, args={"query": "word " * 200, "list": [1] * 40}, purpose="p " * 200
+        ) as tool:
+            tool.result = "\n".join(f"{number}: {'x' * 150}" for number in range(400))
+        await run.error("e" * 400, severity="degraded", suggestions=["s" * 200])
+        await run.thinking("t" * 300, progress=0.2, step=1000, steps=5000, remaining_s=4000)
+        await run.respond(CROWDED)
+        await page.get_by_test_id("tool").locator("summary").press("Enter")
+        result = page.get_by_test_id("tool-result")
+        await expect(result).to_contain_text("more characters")
+        # Long values are scrolled in a box, by the keyboard, too; the page does not become as long as they are.
+        await result.focus()
+        await page.keyboard.press("PageDown")
+        await page.wait_for_function("document.activeElement.scrollTop > 0")
+        assert await page.evaluate("document.querySelector('.tool').getBoundingClientRect().height") < 1400
+        await expect(page.locator(".row.code")).to_have_count(13)
+        await expect(page.locator(".row.fence")).to_have_count(2)
+        await expect(page.get_by_test_id("message")).to_have_text(CROWDED, use_inner_text=False)
+        await look(page, "12-crowded")
+        for width in (1280, 390):
+            await page.set_viewport_size({"width": width, "height": 844})
+            await page.screenshot(path=f"tests/browser/shots/chat-12-crowded-{width}-whole.png", full_page=True)
+
+
+async def test_a_tool_says_how_long_it_has_been_running(runcast_cluster: Cluster, user: str, open_page: OpenPage) -> None:
+    async with chatting(runcast_cluster, user, open_page) as (page, agent):
+        # A browser whose clock is two hours ahead.
+        await page.add_init_script("{ const now = Date.now; Date.now = () => now() + 7_200_000; }")
+        await page.reload()
+        await expect_live(page)
+        _, run = await next_run(page, agent, "Take your time")
+        took = page.get_by_test_id("tool").locator(".took")
+        async with run.tool("slow", estimate_s=40):
+            await expect(took).to_have_text("about 40 s")
+            await expect(took).to_have_text(re.compile(r"^[12] s of about 40 s$"))
+            await expect(took).to_have_text(re.compile(r"^[345] s of about 40 s$"))
+            await look(page, "13-running")
+            # Nobody sees it, nothing ticks.
+            await page.evaluate("""() => {
+              Object.defineProperty(document, "hidden", { value: true });
+              document.dispatchEvent(new Event("visibilitychange"));
+            }""")
+            seen = await took.inner_text()
+            await page.evaluate("new Promise((resolve) => setTimeout(resolve, 1500))")
+            assert await took.inner_text() == seen
+        await expect(took).to_have_text(re.compile(r"^\d+\.\d s$"))
 
 
 async def test_conversations_are_kept_apart_and_found_again(runcast_cluster: Cluster, user: str, open_page: OpenPage) -> None:

@@ -1,6 +1,7 @@
 """The browser client's pure parts under Node's own test runner, and its constants against those of `runcast.wire`."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -37,10 +38,10 @@ def find_node() -> str:
     return node
 
 
-def run_node(*arguments: str) -> str:
+def run_node(*arguments: str, cwd: Path = HERE) -> str:
     """Run Node and return what it wrote; fail the test with all of it when it ends with an error."""
     node = find_node()
-    ended = subprocess.run([node, *arguments], capture_output=True, text=True, timeout=NODE_TIMEOUT_S, check=False, cwd=HERE)
+    ended = subprocess.run([node, *arguments], capture_output=True, text=True, timeout=NODE_TIMEOUT_S, check=False, cwd=cwd)
     if ended.returncode != 0:
         pytest.fail(f"node {' '.join(arguments)} ended with {ended.returncode}\n{ended.stdout}\n{ended.stderr}", pytrace=False)
     return ended.stdout
@@ -84,3 +85,25 @@ def test_tokens_are_written_the_same() -> None:
 def test_every_kind_has_its_type() -> None:
     declared = (CLIENT / "runcast.d.ts").read_text().partition("export type Kind =")[2].partition(";")[0]
     assert set(json.loads("[" + declared.replace("|", "", 1).replace("|", ",") + "]")) == {*eventjson.KINDS, eventjson.UNKNOWN}
+
+
+def modules_below(module: Path) -> set[Path]:
+    """What a module imports, and what that imports."""
+    found: set[Path] = set()
+    todo = [module]
+    while todo:
+        here = todo.pop()
+        names = re.findall(r'^(?:import|export) .* from "([^"]+)";$', here.read_text(), re.MULTILINE)
+        paths = {(CLIENT.parent / name.lstrip("/") if name.startswith("/") else here.parent / name).resolve() for name in names}
+        todo += paths - found
+        found |= paths
+    return found
+
+
+def test_the_page_asks_for_all_its_modules_at_once() -> None:
+    # What is not named there is found only when what imports it has come: a round trip for each step down.
+    demo = CLIENT.parent / "demo"
+    named = re.findall(r'<link rel="modulepreload" href="/([^"]+)" />', (demo / "index.html").read_text())
+    needed = {str(path.relative_to(CLIENT.parent)) for path in modules_below(demo / "demo.js")}
+    assert set(named) == needed, "name in index.html what demo.js leads to, and nothing else"
+    assert len(named) == len(set(named))

@@ -83,7 +83,6 @@ async def test_a_second_tab_and_another_browser_show_the_same_in_the_same_order(
     async with answering(routers(runcast_cluster), user) as agent:
         page = await open_page(first)
         tab = await open_page(first, context=page.context)
-        assert await page.evaluate("window.runcast.device") != await tab.evaluate("window.runcast.device")
         await ask(page, "the first")
         _, one = await agent.next_run()
         await ask(tab, "the second")
@@ -97,6 +96,7 @@ async def test_a_second_tab_and_another_browser_show_the_same_in_the_same_order(
         pages = [page, tab, late]
         for each in pages:
             await expect(each.locator('[data-testid="run"][data-status="completed"]')).to_have_count(2)
+        assert len({await each.evaluate("window.runcast.device") for each in pages}) == 2, "tabs that share are one device"
         logs = [await log(each) for each in pages]
         assert logs[0] == logs[1] == logs[2]
         assert len(set(logs[0])) == len(logs[0])
@@ -242,17 +242,28 @@ async def test_blocked_storage_costs_the_stored_position_only(
     await expect(page.locator("#timeline").get_by_test_id("user-message")).to_have_attribute("data-id", sent["id"])
 
 
-async def test_a_tab_keeps_its_device_over_a_reload_and_a_copy_of_it_gets_its_own(runcast_cluster: Cluster, open_page: OpenPage) -> None:
+DEVICE_ALONE = """async (user) => {
+  const { connect, devToken } = await import("/client/runcast.js");
+  return (window.alone ??= connect("/v1/ws", { token: devToken(user), share: false })).device;
+}"""
+
+
+async def test_a_tab_that_does_not_share_keeps_its_device_over_a_reload_and_a_copy_of_it_gets_its_own(
+    runcast_cluster: Cluster, user: str, open_page: OpenPage
+) -> None:
     page = await open_page(runcast_cluster.edges[0].http_url)
-    device = await page.evaluate("window.runcast.device")
+    shared = await page.evaluate("window.runcast.device")
+    device = await page.evaluate(DEVICE_ALONE, user)
     async with page.expect_popup() as opening:
         await page.evaluate("void window.open(location.href)")
     copy = await opening.value
     await expect_live(copy)
-    assert await copy.evaluate("window.runcast.device") != device
+    assert await copy.evaluate("window.runcast.device") == shared
+    assert len({shared, device, await copy.evaluate(DEVICE_ALONE, user)}) == 3
     await page.reload()
     await expect_live(page)
-    assert await page.evaluate("window.runcast.device") == device
+    assert await page.evaluate("window.runcast.device") == shared
+    assert await page.evaluate(DEVICE_ALONE, user) == device
 
 
 async def test_a_user_who_may_not_enter_is_told_and_left_alone(runcast_cluster: Cluster, open_page: OpenPage) -> None:

@@ -51,6 +51,11 @@ async def test_a_recording_on_a_page(tmp_path: Path, browser: Browser) -> None:
         await expect(banner).to_contain_text("at 20 times the speed. Nothing here happens now")
         await expect(banner).to_contain_text("taken out by redaction rules")
         await expect_live(page)
+        await expect(page.get_by_test_id("connection")).to_have_text("Replay")
+        # Both are to be seen: the page says it, too.
+        await expect(banner).to_be_in_viewport(ratio=1)
+        for hidden in ("new-thread", "ask", "retry"):
+            await expect(page.get_by_test_id(hidden).locator("visible=true")).to_have_count(0)
         await expect(page.get_by_test_id("timeline")).to_contain_text("It will rain.")
         assert await page.evaluate("window.runcast.replay") is True
         await expect(page).to_have_title("Replay: Look it up - Runcast")

@@ -12,7 +12,7 @@ from runcast.client import Runcast
 from runcast.testkit.cluster import Cluster
 from runcast.testkit.device import Device
 from runcast.wire import limits
-from runcast.wire.frames import Batch, Drain, Error
+from runcast.wire.frames import CODECS, PROTO_SUBPROTOCOL, Batch, Drain, Error
 
 
 async def emit(cluster: Cluster, user: str, events: int, size: int = 10, *, singly: bool = False) -> None:
@@ -235,6 +235,36 @@ async def test_the_token_may_come_in_hello(runcast_cluster, user):
     async with raw(runcast_cluster, "") as ws:
         await ws.send_json({"type": "hello", "device": "d", "token": runcast_cluster.token(user), "unknown_field": 1})
         assert (await ws.receive_json())["user"] == user
+
+
+@pytest.mark.parametrize("foreign", ["runcast.v0.json", "runcast.v2.json", "runcast.v17.cbor", "runcast.v2.proto"])
+async def test_a_client_of_another_version_is_told_to_upgrade(runcast_cluster, user, foreign):
+    async with raw(runcast_cluster, runcast_cluster.token(user), (foreign,)) as ws:
+        assert ws.protocol == foreign, "else a browser gives up without a word"
+        message = await ws.receive()
+        if foreign.endswith(".proto"):
+            error = CODECS[PROTO_SUBPROTOCOL].decode_server(message.data)
+            assert (type(error).__name__, error.code) == ("Error", "upgrade_required")
+        else:
+            assert (message.json()["type"], message.json()["code"], "retry" in message.json()) == ("error", "upgrade_required", False)
+        closed = await ws.receive()
+        assert (ws.close_code, closed.extra.startswith(f"{foreign} is not spoken here, but runcast.v1.json")) == (4507, True)
+
+
+async def test_a_client_that_speaks_more_versions_goes_on_with_the_one_that_both_know(runcast_cluster, user):
+    async with raw(runcast_cluster, runcast_cluster.token(user), ("runcast.v2.json", "runcast.v1.json")) as ws:
+        assert ws.protocol == "runcast.v1.json"
+        await ws.send_json({"type": "hello", "device": "d", "version": 99, "features": {"shares": ["tabs"]}, "snapshot": False})
+        welcome = await ws.receive_json()
+        assert (welcome["type"], welcome["user"]) == ("welcome", user), "what it says besides is ignored"
+
+
+@pytest.mark.parametrize("offered", ["graphql-ws", "runcast.v2", "runcast.vx.json", "runcast.v1.json.evil", "runcast.v99999999999.json"])
+async def test_what_is_no_version_of_the_protocol_is_refused_at_the_door(runcast_cluster, user, offered):
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        async with raw(runcast_cluster, runcast_cluster.token(user), (offered,)):
+            pass
+    assert refused.value.status == 400
 
 
 async def test_an_unknown_subprotocol_is_refused_with_what_to_offer(runcast_cluster):

@@ -7,6 +7,7 @@ import logging
 import tempfile
 from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qsl, quote
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -19,14 +20,24 @@ from runcast.edge.node import Edge
 from runcast.edge.origins import Origins, is_origin
 from runcast.edge.routes import Routes
 from runcast.edge.settings import EdgeSettings
+from runcast.edge.transports import durable
+from runcast.edge.transports.sse import read_last_id
+from runcast.wire import limits_http
+from runcast.wire.errors import FrameInvalidError, PositionMalformedError
+from runcast.wire.position import EARLIEST, LATEST, parse_position
 from tests.fuzz.identity import _AUTH
 
 _QUIET_S: Final = 0.005
 """An answer that does not begin or go on within this is over: the edge waits for more of the request, or sends no more."""
+_ANSWER_S: Final = 5.0
+"""The same where the edge closes when it has answered, so that there is an end to wait for."""
 _HANDSHAKE: Final = (
     b"GET /v1/ws HTTP/1.1\r\nHost: edge.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
+
+
+_PATHS: Final = (b"/v1/stream", b"/v1/events", b"/v1/agui/r1")
 
 
 class _Complaints(logging.Handler):
@@ -76,17 +87,17 @@ class Port:
         self.edge.entrance = Entrance(runner.server, settings.stranger_bounds, Proxies(["127.0.0.0/8"]), self._tasks, log)
         self._port = await self.edge.entrance.open("127.0.0.1", 0, None)
 
-    def say(self, data: bytes) -> bytes:
-        """What the edge answers to these bytes, then to the end of the connection."""
-        return self.loop.run_until_complete(self._say(data))
+    def say(self, data: bytes, quiet_s: float) -> bytes:
+        """What the edge answers to these bytes, then to the end of the connection, as far as it is not silent for so long."""
+        return self.loop.run_until_complete(self._say(data, quiet_s))
 
-    async def _say(self, data: bytes) -> bytes:
+    async def _say(self, data: bytes, quiet_s: float) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         answer = b""
         with contextlib.suppress(ConnectionError, TimeoutError):
             writer.write(data)
             await asyncio.wait_for(writer.drain(), 1.0)
-            while part := await asyncio.wait_for(reader.read(65536), _QUIET_S):
+            while part := await asyncio.wait_for(reader.read(65536), quiet_s):
                 answer += part
         writer.transport.abort()
         async with asyncio.timeout(5.0):
@@ -101,19 +112,42 @@ def _port() -> Port:
 
 
 def http(data: bytes) -> None:
-    """HTTP requests, handshakes, and WebSocket frames behind them."""
-    port, handshake = _port(), data[:1] == b"W"
-    port.edge.not_ready = "" if handshake else "waiting for NATS"  # which a handshake asks, and which no token here gets as far as
-    answer = port.say(_HANDSHAKE + data[1:] if handshake else data[1:])
+    """HTTP requests, handshakes, and WebSocket frames behind them; queries of the transports that are plain HTTP."""
+    port, kind = _port(), data[:1]
+    port.edge.not_ready = "" if kind in (b"W", b"Q") else "waiting for NATS"  # which these ask, and which no token here gets as far as
+    said, quiet_s = (_ask(data[1:]), _ANSWER_S) if kind == b"Q" else (_HANDSHAKE * (kind == b"W") + data[1:], _QUIET_S)
+    answer = port.say(said, quiet_s)
     complaints, port.complaints.heard = port.complaints.heard, []
     assert not complaints, complaints
     assert b'"type":"welcome"' not in answer
     assert not answer.startswith(b"HTTP/1.1 5") or answer.startswith(b"HTTP/1.1 503"), answer[:80]
+    if kind == b"Q":
+        assert answer[9:12] in (b"400", b"401"), answer[:80]
+        _read_query(data[1:])
     text = data.decode("latin-1")
     is_origin(text)
     for local in (False, True):
         Origins(["https://app.test"], local=local).allow(text, "edge.test", cookie=False)
         Origins(["https://app.test"], local=local).allow("https://app.test", text, cookie=True)
+
+
+def _ask(data: bytes) -> bytes:
+    """A request with this as its query; the first byte says of which transport."""
+    path = _PATHS[data[0] % len(_PATHS)] if data else _PATHS[0]
+    query = quote(data[1:], safe="%&=+/?:@!$'()*,;~").encode()
+    return b"GET " + path + b"?" + query + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer a.b.c\r\n\r\n"
+
+
+def _read_query(data: bytes) -> None:
+    text = data.decode("utf-8", "replace")
+    with contextlib.suppress(FrameInvalidError, PositionMalformedError):
+        asked = durable.read_query(parse_qsl(text, keep_blank_values=True))
+        assert 0.0 < asked.wait_s <= limits_http.PAGE_WAIT_S
+        assert asked.position in (EARLIEST, LATEST) or parse_position(asked.position).seq
+        assert durable.choose_cursor(2e9, asked.cursor, 1) > asked.cursor
+    assert not durable.matches('W/"x\0y"', text.replace("*", "").replace("\0", ""))
+    with contextlib.suppress(FrameInvalidError):
+        assert len(read_last_id(text, "")) <= limits_http.POSITION_CHARS_MAX
 
 
 def _frame(payload: bytes, opcode: int = 1) -> bytes:
@@ -133,6 +167,9 @@ def seeds() -> dict[str, list[bytes]]:
             b"W" + json_ + b"\r\n", b"W" + json_ + b"Origin: https://app.test\r\n\r\n" + hello,
             b"W" + json_ + b"Authorization: Bearer x\r\nCookie: __Host-runcast=abc\r\n\r\n" + hello + _frame(b"", 9),
             b"W" + proto + b"\r\n" + _frame(b"\x0a\x04\x0a\x02d1", 2) + _frame(b"\x03\xe8", 8),
+            b"Q\0offset=-1", b"Q\0offset=now&live=sse&cursor=7", b"Q\0offset=abcdefgh-0000000000000007&live=long-poll&timeout=1&device=d",
+            b"Q\0offset=-1&offset=-1", b"Q\x01position=earliest&snapshot=true&device=d", b"Q\x02position=abcdefgh-0000000000000007",
+            b"GHEAD /v1/stream HTTP/1.1\r\nHost: a\r\nIf-None-Match: *\r\n\r\n",
             b"W" + json_ + b"Origin: null\r\nOrigin: https://b\r\n\r\n", b"WSec-WebSocket-Protocol: a,b,,c\r\n\r\n",
         ],
     }  # fmt: skip

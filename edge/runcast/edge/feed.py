@@ -300,7 +300,7 @@ class Feed:
             self._filling = self._tasks.create_task(self._fill())
 
     def end(self, why: str, code: str = "unavailable", retry_after_s: float = 0.0) -> None:
-        """Send all devices away; they come back, not sooner than `retry_after_s`, to a feed that is opened anew. Nothing of this one is kept."""
+        """Send all devices away; they come back, not sooner than `retry_after_s`, to a feed that is opened anew. Nothing here is kept."""
         if self.closed:
             return
         self.closed = True

@@ -5,6 +5,7 @@ that the settings name. What was given on purpose goes before what a browser sen
 written to logs, histories and referrers.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -12,7 +13,9 @@ from aiohttp import web
 
 from runcast.edge.origins import Origins
 from runcast.wire import limits_floods, limits_identity
-from runcast.wire.frames import CODECS, JSON_SUBPROTOCOL, Codec
+from runcast.wire.frames import CODECS, JSON_SUBPROTOCOL, PROTO_SUBPROTOCOL, Codec
+
+_ANY_VERSION: Final = re.compile(r"runcast\.v[0-9]{1,9}\.([a-z0-9]{1,16})")
 
 TOKEN_PREFIX: Final = "runcast.token."  # noqa: S105 # a prefix, not a token
 """A WebSocket subprotocol entry with this prefix carries the token."""
@@ -28,6 +31,8 @@ class Handshake(NamedTuple):
         welcome: its page may connect.
         cookie_welcome: and with that cookie.
         headers: all of them.
+        foreign: the subprotocol of another version, where the device offers none that is known here; "" otherwise. Browsers give up a
+            connection whose subprotocol was not chosen without a word to the page, so it is chosen, and told what is wrong.
     """
 
     codec: Codec
@@ -36,6 +41,12 @@ class Handshake(NamedTuple):
     welcome: bool
     cookie_welcome: bool
     headers: Mapping[str, str]
+    foreign: str = ""
+
+    @property
+    def upgrade(self) -> str:
+        """What a device of another version is told."""
+        return f"{self.foreign} is not spoken here, but {', '.join(CODECS)}; load the page again, or update the client"
 
     def choose(self, hello_token: str) -> str:
         """The token that counts, now that the first frame is there; "" for none."""
@@ -56,6 +67,9 @@ def read_handshake(request: web.Request, origins: Origins, cookie_name: str) -> 
             text=f"offer at most {limits_floods.SUBPROTOCOLS_MAX} subprotocols, in one Sec-WebSocket-Protocol header\n"
         )
     codec = next((CODECS[entry] for entry in offered if entry in CODECS), None)
+    foreign = next(filter(None, map(_ANY_VERSION.fullmatch, offered)), None) if codec is None else None
+    if foreign is not None:
+        codec = CODECS[PROTO_SUBPROTOCOL if foreign[1] == "proto" else JSON_SUBPROTOCOL]
     if codec is None:
         raise web.HTTPBadRequest(
             text=f"offer one of the WebSocket subprotocols {', '.join(CODECS)}, and the token as {TOKEN_PREFIX}TOKEN or in hello\n"
@@ -64,7 +78,7 @@ def read_handshake(request: web.Request, origins: Origins, cookie_name: str) -> 
     token = next((entry.removeprefix(TOKEN_PREFIX) for entry in offered if entry.startswith(TOKEN_PREFIX)), "")
     if token:
         credentials = credentials._replace(token=token, cookie="")
-    return credentials._replace(codec=codec)
+    return credentials._replace(codec=codec, foreign=foreign[0] if foreign is not None else "")
 
 
 def read_credentials(request: web.Request, origins: Origins, cookie_name: str) -> Handshake:

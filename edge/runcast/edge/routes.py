@@ -33,6 +33,7 @@ class Routes:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_static("/client", STATIC / "client")
+        app.router.add_static("/react", STATIC / "react")
         if self._edge.settings.auth == "dev":
             app.router.add_get("/", _page)
             app.router.add_get("/statsz", self._statsz)
@@ -70,7 +71,7 @@ class Routes:
             timeout=limits.CLOSE_WAIT_S,
             autoping=False,
             compress=False,
-            protocols=(handshake.codec.subprotocol,),
+            protocols=(handshake.foreign or handshake.codec.subprotocol,),
             max_msg_size=limits.FRAME_BYTES_MAX + 1,  # what is larger was refused before it
             writer_limit=limits.SOCKET_BUFFER_BYTES_MAX,
             decode_text=False,

@@ -130,6 +130,9 @@ class Connection:
                     self._edge.denials.note(self._address, "origin_refused", FOREIGN)
                     self.session.close("origin_refused", FOREIGN)
                     self._carry()
+                elif self._handshake.foreign:
+                    self.session.close("upgrade_required", self._handshake.upgrade)
+                    self._carry()
                 await self._receive()
                 self.session.gone()
                 if self._closing is not None:  # the writer is saying so to the peer

@@ -1,8 +1,9 @@
 """What a Durable Stream's reader gets, a page or server-sent events, dressed as the WebSocket that `socket.Connection` carries frames over.
 
 Thin: `durable` decides what is said and when. A page is written while its session still counts: so what a slow reader holds is bounded, and
-a revocation cuts it off. A reader that goes away while it waits for its page ends the session at once: it is soon back as the same device,
-and would be one too many.
+a revocation cuts it off. Its last chunk goes out when the session is over: who has all of a page can't come back before that, with the next
+request on the same connection, or with an acknowledgement. A reader that goes away while it waits for its page ends the session at once: it
+is soon back as the same device, and would be one too many.
 """
 
 import asyncio
@@ -129,16 +130,18 @@ class PageSocket:
 
     async def _answer(self) -> None:
         self.response = response = self._make()
+        if isinstance(response, web.Response):  # nothing to wait for
+            return
         try:
             async with asyncio.timeout(limits_http.PAGE_WRITE_S):
                 await response.prepare(self._request)
-                await response.write_eof()
+                await response.write(self._page.body)
         except TimeoutError:
             self._line.cut()
         except ConnectionError:
             return
 
-    def _make(self) -> web.Response:
+    def _make(self) -> web.StreamResponse:
         page = self._page
         if not page.worth:
             return refusal(RuncastError("the stream could not be read in time; try again", code="unavailable"), self._headers)
@@ -154,7 +157,7 @@ class PageSocket:
             told["ETag"] = page.etag
             if durable.matches(page.etag, self._request.headers.get("If-None-Match", "")):
                 return web.Response(status=304, headers=told)
-        return web.Response(body=page.body, content_type="application/json", headers=told)
+        return web.StreamResponse(headers={**told, "Content-Type": "application/json"})
 
 
 class StreamSocket(SseSocket):

@@ -192,10 +192,11 @@ def test_each_call_has_its_bar_in_order_and_none_overlaps(steps: list[tuple[str,
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20) | st.none())))
-def test_there_are_as_many_lanes_as_bars_at_once(wanted: list[tuple[int, int | None]]) -> None:
+def test_there_are_as_many_lanes_as_bars_at_once_and_none_overlaps_in_one(wanted: list[tuple[int, int | None]]) -> None:
     spans = sorted(((begin, None if length is None else begin + length) for begin, length in wanted), key=lambda span: span[0])
     lanes = lanes_of(spans)
     for number, lane in enumerate(lanes):
         begin = spans[number][0]
-        at_once = [end is None or end > begin for _, end in spans[:number]]
-        assert lane <= sum(at_once)
+        at_once = [other for other, (_, end) in zip(lanes, spans[:number], strict=False) if end is None or end > begin]
+        assert lane not in at_once
+        assert lane <= len(at_once)

@@ -40,6 +40,8 @@ export const LIMITS = Object.freeze({
   /** live becomes behind when this part of the edge's window was delivered and not taken, and live again at or below the other part. */
   behindFrom: 0.5,
   behindTo: 0.25,
+  /** Tabs that share a connection wait this long for another leader when theirs goes. Then each connects for itself. */
+  takeoverMs: 2_000,
   /** Longest wait until a change is told, where no frame is drawn: in a hidden tab. */
   changeWaitMs: 250,
   /** Ids of applied events kept in `log`. The oldest go. */

@@ -175,9 +175,12 @@ export interface RunsView {
 }
 
 export interface StateDetail {
-  /** Close code; 0 when this side ended the connection. */
+  /** Close code; 0 when this side ended the connection. closed with 4507: this client is of another version than the edge; load the page again. */
   code?: number;
-  /** A close reason, or: gap, silent, drained, connect_timeout, welcome_timeout, frame_invalid, room (back for what was left while `behind`); behind: untaken. */
+  /**
+   * What the edge said, or a close reason, or: gap, silent, drained, connect_timeout, welcome_timeout, frame_invalid, room (back for what was left
+   * while `behind`), handover (another tab led, or will); behind: untaken.
+   */
   reason?: string;
   /** offline: when the next attempt is, milliseconds from now. */
   retryInMs?: number;
@@ -210,8 +213,16 @@ export interface Options {
    * While it fails at that, the connection stays offline and asks again. Absent: a cookie serves.
    */
   token?: string | (() => string | Promise<string>);
-  /** Names this client of the user, 1 to 128 bytes, the same after a reload. Default: one for each tab. */
+  /**
+   * Names this client of the user, 1 to 128 bytes, the same after a reload. Default: one for this browser and user, where tabs can share; else
+   * one for each tab.
+   */
   device?: string;
+  /**
+   * Whether this page's tabs that are the same device of the same user, at the same edge, share one connection, where the browser can (Web
+   * Locks and BroadcastChannel). Default: true. What a tab is shown is the same either way. See PROTOCOL.md, "Tabs that share".
+   */
+  share?: boolean;
   /**
    * Where to begin. "stored" (default): where this browser stopped reading, for applications that keep what they read. "earliest": all that
    * is still kept, for those that do not. "latest": only what is to come. Or a position that a `rc.position` gave.

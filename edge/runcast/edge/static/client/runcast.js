@@ -17,13 +17,14 @@
  */
 
 import { Changes, pageFrames } from "./changes.js";
+import { deviceOfBrowser, deviceOfTab, keep, newId, ownerOf, storage } from "./device.js";
 import { LIMITS } from "./limits.js";
-import { complete, Runs } from "./runs.js";
+import { complete, openRequests, Runs } from "./runs.js";
 import { notAfter } from "./position.js";
 import { Session } from "./session.js";
 import { Taking } from "./taking.js";
 
-export { openRequests } from "./runs.js";
+export { newId, openRequests };
 
 /** The close code `token_expired`: come back with another token. */
 const TOKEN_EXPIRED = 4012;
@@ -32,11 +33,7 @@ export class RuncastError extends Error {
   /** @param {import("./runcast.d.ts").ErrorInfo} info */
   constructor({ code, message, id, retry, definite }) {
     super(`${code}: ${message}`);
-    this.name = "RuncastError";
-    this.code = code;
-    this.id = id;
-    this.retry = retry;
-    this.definite = definite;
+    Object.assign(this, { name: "RuncastError", code, id, retry, definite });
   }
 }
 
@@ -58,7 +55,11 @@ export function connect(url, options) {
   return new Connection(url, options);
 }
 
-/** @typedef {import("./runcast.d.ts").Connection} PublicConnection */
+/**
+ * @typedef {import("./runcast.d.ts").Connection} PublicConnection
+ * @typedef {(protocols: string[]) => Line | WebSocket} Dial
+ * @typedef {ReturnType<ReturnType<typeof import("./shared.js").sharing>>} Line
+ */
 
 /** @implements {PublicConnection} */
 class Connection {
@@ -73,8 +74,10 @@ class Connection {
   #renewing = null;
   #positionKey;
   #session;
-  #runs = new Runs(LIMITS.entriesMax);
-  /** @type {WebSocket | null} */
+  runs = new Runs(LIMITS.entriesMax);
+  /** What opens a socket; a promise while that is loaded. @type {Dial | Promise<Dial>} */
+  #dial = (protocols) => new WebSocket(this.#url, protocols);
+  /** @type {ReturnType<Dial> | null} */
   #socket = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
@@ -96,21 +99,23 @@ class Connection {
   device;
 
   /** @param {string} url @param {import("./runcast.d.ts").Options} options */
-  constructor(url, { token = "", device, from = "stored", user, snapshot }) {
+  constructor(url, { token = "", device, from = "stored", user, snapshot, share = true }) {
     this.#url = new URL(url, location.href);
     this.#url.protocol = this.#url.protocol.replace(/^http/, "ws");
     [this.#token, this.#askToken] = typeof token === "string" ? [token, null] : ["", token];
-    this.device = device ?? deviceOfTab(this.#leave.signal);
     const owner = user ?? ownerOf(this.#token);
+    const signal = this.#leave.signal;
+    const shares = share && navigator.locks && globalThis.BroadcastChannel;
+    this.device = device ?? (shares ? deviceOfBrowser(owner, signal) : deviceOfTab(signal));
+    const alone = this.#dial;
+    if (shares) this.#dial = import("./shared.js").then(({ sharing }) => sharing(this.#url, signal)).catch(() => alone);
     this.#positionKey = owner && `runcast.position ${this.#url.href} ${owner}`;
     const begin = from === "stored" ? this.#storedPosition() : from;
     this.#session = new Session({ device: this.device, from: begin, random: Math.random, snapshot });
 
     const nudge = () => this.#input((now) => document.hidden || this.#session.nudge(now));
-    document.addEventListener("visibilitychange", nudge, { signal: this.#leave.signal });
-    addEventListener("online", nudge, { signal: this.#leave.signal });
-    addEventListener("pageshow", nudge, { signal: this.#leave.signal });
-    addEventListener("pagehide", () => this.#input(() => this.#session.flush()), { signal: this.#leave.signal });
+    for (const what of ["visibilitychange", "online", "pageshow"]) addEventListener(what, nudge, { signal });
+    addEventListener("pagehide", () => this.#input(() => this.#session.flush()), { signal });
     this.#input((now) => this.#session.start(now));
   }
 
@@ -133,10 +138,6 @@ class Connection {
 
   get replay() {
     return this.#session.welcome?.replay === true;
-  }
-
-  get runs() {
-    return this.#runs;
   }
 
   get counts() {
@@ -213,7 +214,7 @@ class Connection {
     if (deadline < Infinity) this.#timer = setTimeout(() => this.#input((now) => this.#session.tick(now)), Math.max(0, deadline - this.#now()));
   }
 
-  /** @param {import("./session.js").Effect} effect */
+  /** @param {import("./sends.js").Effect} effect */
   #carryOut(effect) {
     switch (effect.do) {
       case "connect":
@@ -221,15 +222,13 @@ class Connection {
       case "disconnect":
         return this.#drop(effect.reason);
       case "renew":
-        if (this.#askToken) this.#renew(this.#askToken);
-        return undefined;
+        return this.#renew();
       case "transmit":
-        if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(effect.frame));
-        return undefined;
+        return this.#socket?.readyState === WebSocket.OPEN && this.#socket.send(JSON.stringify(effect.frame));
       case "deliver":
         return this.#deliverAll(effect.pos, effect.events);
       case "reset":
-        this.#runs.reset();
+        this.runs.reset();
         this.log.length = 0;
         this.#taking.reset();
         this.#changes.reset();
@@ -239,9 +238,11 @@ class Connection {
       case "store":
         return this.#store(effect.pos, effect.force);
       case "state":
-        if (effect.state === "closed") this.#leave.abort();
         this.detail = effect.detail;
-        if (effect.state === "closed") this.#wake();
+        if (effect.state === "closed") {
+          this.#leave.abort();
+          this.#wake();
+        }
         return this.#emit("state", effect.state, effect.detail);
       case "sent": {
         const sent = { id: effect.id, duplicate: effect.duplicate };
@@ -307,12 +308,11 @@ class Connection {
 
   /** @param {import("./runcast.d.ts").RuncastEvent} event */
   #deliver(event) {
-    const change = this.#runs.apply(event);
+    const change = this.runs.apply(event);
     if (change === null) return null;
-    const entry = change.run ?? change.item;
-    if (entry?.type === "run" || entry?.type === "user") this.#changes.add(entry);
-    this.log.push(event.id);
-    if (this.log.length > LIMITS.logMax) this.log.splice(0, this.log.length - LIMITS.logMax);
+    const entry = /** @type {import("./runcast.d.ts").Entry | null} */ (change.run ?? change.item); // what is of no run is what a user said
+    if (entry) this.#changes.add(entry);
+    if (this.log.push(event.id) > LIMITS.logMax) this.log.shift();
     this.#emit(event.kind, event, change);
     this.#emit("event", event, change);
     return change;
@@ -338,45 +338,40 @@ class Connection {
 
   // --- the socket ---
 
-  #open() {
-    if (this.#askToken === null || this.#token) this.#dial();
-    else this.#fetchToken(this.#askToken);
-  }
-
-  /** @param {() => string | Promise<string>} ask */
-  async #fetchToken(ask) {
+  async #open() {
     const asking = (this.#asking = {});
     try {
-      const token = await ask();
+      const token = this.#token || ((await this.#askToken?.()) ?? "");
+      const dial = await this.#dial;
       if (asking !== this.#asking) return; // given up meanwhile; the next connection asks again
       this.#token = token;
-      this.#dial();
+      this.#listen(dial(["runcast.v1.json", ...(token ? [`runcast.token.${token}`] : [])]));
     } catch (error) {
       reportError(error);
       if (asking === this.#asking) this.#input((now) => this.#session.closed(1006, "no token could be had", now));
     }
   }
 
-  /** What is asked for the session that is open replaces nothing if a newer try overtook it. @param {() => string | Promise<string>} ask */
-  async #renew(ask) {
+  /** What is asked for the session that is open replaces nothing if a newer try overtook it. */
+  async #renew() {
     const renewing = (this.#renewing = {});
     try {
-      const token = await ask();
-      if (renewing === this.#renewing && this.state !== "closed") this.refresh(token);
+      const token = await this.#askToken?.();
+      if (token && renewing === this.#renewing) this.refresh(token);
     } catch (error) {
       reportError(error); // the session asks again
     }
   }
 
-  #dial() {
-    const socket = new WebSocket(this.#url, ["runcast.v1.json", ...(this.#token ? [`runcast.token.${this.#token}`] : [])]);
+  /** @param {ReturnType<Dial>} socket */
+  #listen(socket) {
     this.#asking = null;
     this.#socket = socket;
     /** Only what the current socket says counts. @param {(now: number) => void} input */
     const current = (input) => socket === this.#socket && this.#input(input);
     socket.onopen = () => current((now) => this.#session.opened(now));
-    socket.onmessage = ({ data }) => current((now) => this.#session.receive(parse(data), data.length, now));
-    socket.onclose = ({ code, reason }) => {
+    socket.onmessage = (/** @type {any} */ { data, frame = parse(data) }) => current((now) => this.#session.receive(frame, data.length, now));
+    socket.onclose = (/** @type {any} */ { code, reason }) => {
       if (code === TOKEN_EXPIRED && this.#askToken && socket === this.#socket) this.#token = "";
       current((now) => this.#session.closed(code, reason, now));
     };
@@ -409,60 +404,6 @@ function parse(data) {
   } catch {
     return null; // the session calls it an invalid frame, and connects again
   }
-}
-
-/** @param {"localStorage" | "sessionStorage"} area @returns {Storage | undefined} undefined when the browser forbids it */
-function storage(area) {
-  try {
-    return globalThis[area];
-  } catch {
-    return undefined;
-  }
-}
-
-/** @param {"localStorage" | "sessionStorage"} area @param {string} key @param {string} value "" removes it */
-function keep(area, key, value) {
-  try {
-    if (value) storage(area)?.setItem(key, value);
-    else storage(area)?.removeItem(key);
-  } catch {
-    // Full, or written to from a frame that may not: the next load begins without it.
-  }
-}
-
-/** Whose stream a token opens, as far as it says so: a development token as a whole, a JWT's issuer and subject. @param {string} token */
-function ownerOf(token) {
-  if (token.startsWith("dev.")) return token;
-  try {
-    const { iss = "", sub = "" } = JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")));
-    return sub && `${iss} ${sub}`;
-  } catch {
-    return ""; // opaque: without `options.user` no position is stored, and the edge's cursor for this device serves
-  }
-}
-
-/** Device ids in use on this page. @type {Set<string>} */
-const devicesHere = new Set();
-
-/**
- * The tab's device id: the same after a reload. It lies in storage only while no page of the tab is there to use it, because a browser
- * copies the storage when a tab is duplicated, and two devices must never share an id.
- * @param {AbortSignal} signal
- */
-function deviceOfTab(signal) {
-  const key = "runcast.device";
-  const kept = storage("sessionStorage")?.getItem(key);
-  const device = kept && !devicesHere.has(kept) ? kept : newId();
-  devicesHere.add(device);
-  keep("sessionStorage", key, "");
-  addEventListener("pagehide", () => keep("sessionStorage", key, device), { signal });
-  addEventListener("pageshow", ({ persisted }) => persisted && keep("sessionStorage", key, ""), { signal });
-  return device;
-}
-
-/** 128 random bits; `crypto.randomUUID` is missing on pages that are not secure. */
-export function newId() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /**

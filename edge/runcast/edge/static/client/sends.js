@@ -8,15 +8,29 @@
  * Invariants: every send ends once, by `answered`, `expire` or `abandon`; at most `sendsInFlightMax` are on the wire; they go out in
  * the order in which they came, and one that has to wait holds those behind it.
  * Imports the bounds only; knows no socket and no clock.
- *
- * @typedef {import("./session.js").Frame} Frame
- * @typedef {import("./session.js").Effect} Effect
+ */
+
+import { LIMITS } from "./limits.js";
+
+/**
+ * `Frame` is what is said over a connection, `Effect` what a session decides.
+ * @typedef {{type: string, [field: string]: any}} Frame
+ * @typedef {{do: "connect"}
+ *   | {do: "disconnect", reason: string}
+ *   | {do: "renew"}
+ *   | {do: "transmit", frame: Frame}
+ *   | {do: "deliver", pos: string, events: import("./runcast.d.ts").RuncastEvent[]}
+ *   | {do: "reset", reason: string}
+ *   | {do: "snapshot", runs: import("./runcast.d.ts").RunSummary[]}
+ *   | {do: "store", pos: string, force: boolean}
+ *   | {do: "state", state: import("./runcast.d.ts").State, detail: import("./runcast.d.ts").StateDetail}
+ *   | {do: "sent", id: string, duplicate: boolean}
+ *   | {do: "refused", id: string, error: import("./runcast.d.ts").ErrorInfo}
+ *   | {do: "error", error: import("./runcast.d.ts").ErrorInfo}} Effect
  *
  * `firstAt`: when it first went out with an outcome still open. `unsure`: it may have been stored by an attempt that was not answered.
  * @typedef {{frame: Frame, onWire: boolean, unsure: boolean, firstAt: number | null, notBefore: number, tries: number}} Pending
  */
-
-import { LIMITS } from "./limits.js";
 
 /** @param {string} id @param {string} code @param {string} message @param {boolean} definite @returns {Effect} */
 export function refused(id, code, message, definite) {

@@ -23,6 +23,8 @@ import { notAfter } from "./position.js";
 import { Renewal } from "./renewal.js";
 import { refused, Sends } from "./sends.js";
 
+/** @typedef {import("./sends.js").Frame} Frame @typedef {import("./sends.js").Effect} Effect */
+
 /** What may follow what. @type {Readonly<Record<string, Readonly<Record<string, import("./runcast.d.ts").State>>>>} */
 export const TABLE = Object.freeze({
   offline: { due: "connecting", stopped: "closed" },
@@ -41,23 +43,6 @@ export function comesBack(code) {
   return !(code === 1009 || (code >= 4500 && code <= 4999));
 }
 
-/**
- * @typedef {{type: string, [field: string]: any}} Frame
- * @typedef {import("./runcast.d.ts").ErrorInfo} ErrorInfo
- * @typedef {{do: "connect"}
- *   | {do: "disconnect", reason: string}
- *   | {do: "renew"}
- *   | {do: "transmit", frame: Frame}
- *   | {do: "deliver", pos: string, events: import("./runcast.d.ts").RuncastEvent[]}
- *   | {do: "reset", reason: string}
- *   | {do: "snapshot", runs: import("./runcast.d.ts").RunSummary[]}
- *   | {do: "store", pos: string, force: boolean}
- *   | {do: "state", state: import("./runcast.d.ts").State, detail: import("./runcast.d.ts").StateDetail}
- *   | {do: "sent", id: string, duplicate: boolean}
- *   | {do: "refused", id: string, error: ErrorInfo}
- *   | {do: "error", error: ErrorInfo}} Effect
- */
-
 export class Session {
   /** @type {import("./runcast.d.ts").State} */
   #state = "offline";
@@ -69,7 +54,6 @@ export class Session {
   #device = "";
   /** What the next hello says of it. @type {boolean | undefined} */
   #snapshot;
-  /** @type {() => number} */
   #random;
   /** @type {{frameBytesMax: number, pingIntervalMs: number}} */
   #allowed = { frameBytesMax: LIMITS.frameBytesMax, pingIntervalMs: LIMITS.pingIntervalMs };
@@ -86,16 +70,14 @@ export class Session {
   /** When the edge wants this client to go elsewhere. @type {number | null} */
   #drainAt = null;
   #heardAt = 0;
-  /** What the edge said last about this connection, before it ended it. @type {ErrorInfo | null} */
+  /** What the edge said last about this connection, before it ended it. @type {import("./runcast.d.ts").ErrorInfo | null} */
   #blame = null;
   /** When the edge wants this client back, should it close now: not sooner. */
   #notBefore = 0;
   /** When the unanswered ping is given up. @type {number | null} */
   #pongUntil = null;
   #acks = new Acks();
-  /** @type {Renewal} */
   #renewal;
-  /** @type {Sends} */
   #sends;
 
   /** Batches dropped as repeats; gaps seen; sockets asked for. Since the beginning. */
@@ -142,13 +124,8 @@ export class Session {
   /** When `tick` is wanted, on the clock of `now`; Infinity when nothing is waited for. */
   deadline() {
     if (this.#state === "closed") return Infinity;
-    const times = [this.#sends.deadline(this.#welcomed), this.#acks.due, this.#renewal.due];
-    if (this.#welcomed) {
-      times.push(this.#pongUntil ?? this.#heardAt + this.#allowed.pingIntervalMs, this.#drainAt ?? Infinity);
-    } else {
-      times.push(this.#until);
-    }
-    return Math.min(...times);
+    const alive = this.#welcomed ? [this.#pongUntil ?? this.#heardAt + this.#allowed.pingIntervalMs, this.#drainAt ?? Infinity] : [this.#until];
+    return Math.min(this.#sends.deadline(this.#welcomed), this.#acks.due, this.#renewal.due, ...alive);
   }
 
   // --- inputs: the application ---
@@ -179,7 +156,7 @@ export class Session {
    */
   handled(pos, now) {
     this.#acks.handled(pos, now);
-    if (now >= this.#acks.due) this.#acknowledge();
+    if (now >= this.#acks.due) this.flush();
     if (this.#acks.fullness > LIMITS.behindTo) return;
     if (this.#left) this.#drop(now, "room");
     else if (this.#state === "behind") this.#move("caught_up", {});
@@ -205,7 +182,7 @@ export class Session {
   /** End for good. */
   close() {
     if (this.#state === "closed") return;
-    this.#acknowledge();
+    this.flush();
     if (this.#state !== "offline") this.#effects.push({ do: "disconnect", reason: "closed" });
     this.#end("stopped", { code: 1000, reason: "closed by the application" });
   }
@@ -218,8 +195,8 @@ export class Session {
     this.#move("opened", {});
     this.#heardAt = now;
     this.#until = now + LIMITS.welcomeTimeoutMs;
-    const hello = { type: "hello", device: this.#device, position: this.#held || this.#from };
-    this.#transmit(this.#snapshot === undefined ? hello : { ...hello, snapshot: this.#snapshot });
+    const snapshot = this.#snapshot; // undefined: JSON leaves it out
+    this.#transmit({ type: "hello", device: this.#device, position: this.#held || this.#from, snapshot });
   }
 
   /**
@@ -229,7 +206,7 @@ export class Session {
    * @param {number} now
    */
   receive(frame, size, now) {
-    if (this.#state === "offline" || this.#state === "connecting" || this.#state === "closed") return;
+    if (!["resuming", "live", "behind"].includes(this.#state)) return undefined;
     this.#heardAt = now;
     this.#pongUntil = null;
     const type = frame?.type;
@@ -258,7 +235,7 @@ export class Session {
       return;
     }
     this.#welcomed = false;
-    this.#acknowledge();
+    this.flush();
     // position_malformed: what is stored is what the edge could not read. Kept, it would bar the next page load as well.
     if (code === 4504) this.#effects.push({ do: "store", pos: "", force: true });
     if (this.#blame === null) {
@@ -273,7 +250,7 @@ export class Session {
   tick(now) {
     if (this.#state === "closed") return;
     this.#effects.push(...this.#sends.expire(now));
-    if (now >= this.#acks.due) this.#acknowledge();
+    if (now >= this.#acks.due) this.flush();
     if (now >= this.#renewal.due) {
       this.#renewal.tried(now);
       this.#effects.push({ do: "renew" });
@@ -290,11 +267,6 @@ export class Session {
       if (this.#pongUntil === null && now - this.#heardAt >= this.#allowed.pingIntervalMs) this.#ping(now, this.#allowed.pingIntervalMs);
       this.#pump(now);
     }
-  }
-
-  /** The page may be gone in a moment: say and store now what was handled. */
-  flush() {
-    this.#acknowledge();
   }
 
   // --- frames ---
@@ -322,15 +294,13 @@ export class Session {
     this.#acks.open(window_events, window_bytes);
     this.#renewal.expires(frame.token_expires_in_ms, now);
     if (!resumed) {
-      this.#held = frame.position;
+      this.#held = "";
       this.#acks.reset();
-      this.#effects.push({ do: "reset", reason: frame.reason || frame.outcome }, { do: "store", pos: this.#held, force: true });
+      this.#effects.push({ do: "reset", reason: frame.reason || frame.outcome }, { do: "store", pos: frame.position, force: true });
       if (frame.outcome === "snapshot") this.#effects.push({ do: "snapshot", runs: frame.runs ?? [] });
-    } else {
-      this.#held ||= frame.position;
     }
+    this.#held ||= frame.position;
     this.#acks.begin(frame.position, now);
-    this.#left = false;
     this.#pump(now);
     this.#catchUp();
   }
@@ -342,7 +312,7 @@ export class Session {
     } else if (this.#left || (frame.prev === this.#held && this.#acks.fullness >= 1)) {
       // The window is full of what earlier connections brought; an edge counts only its own. What comes now is fetched again when there is room.
       this.#left = true;
-      this.#lag();
+      this.lag();
     } else if (frame.prev === this.#held) {
       this.#held = frame.pos;
       this.#attempts = 0;
@@ -376,7 +346,7 @@ export class Session {
       this.#sends.postpone(id, now, definite, retry_after_ms);
     } else {
       this.#sends.answered(id);
-      this.#effects.push({ do: "refused", id, error: { code, message, id, retry, definite } });
+      this.#effects.push(refused(id, code, message, definite));
       this.#pump(now);
     }
   }
@@ -389,7 +359,8 @@ export class Session {
 
   // --- acknowledgements ---
 
-  #acknowledge() {
+  /** Say and store what was handled: it is due, or the page may be gone in a moment. */
+  flush() {
     const pos = this.#acks.take();
     if (!pos) return;
     if (this.#welcomed) this.#transmit({ type: "ack", pos });
@@ -427,16 +398,12 @@ export class Session {
 
   /** The application has taken what was delivered, as far as it will for now: is it behind? */
   lag() {
-    if (this.#welcomed) this.#lag();
-  }
-
-  #lag() {
     if (this.#state === "live" && this.#acks.fullness >= LIMITS.behindFrom) this.#move("fell_behind", { reason: "untaken" });
   }
 
   /** Leave this socket and come back. @param {number} now @param {string} reason */
   #drop(now, reason) {
-    this.#acknowledge();
+    this.flush();
     this.#effects.push({ do: "disconnect", reason });
     this.#offline(now, { code: 0, reason });
   }
@@ -451,8 +418,8 @@ export class Session {
       this.#attempts += 1;
     }
     this.#notBefore = notBefore;
-    this.#welcomed = false;
-    this.#acknowledge();
+    this.#welcomed = this.#left = false;
+    this.flush();
     this.#drainAt = null;
     this.#pongUntil = null;
     this.#renewal.stop();

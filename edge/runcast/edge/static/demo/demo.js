@@ -9,6 +9,7 @@
 
 import { connect, devToken, newId } from "/client/runcast.js";
 import { Announcer } from "./announcer.js";
+import { Clock } from "./clock.js";
 import { setText } from "./dom.js";
 import { Notes } from "./notes.js";
 import { ThreadList } from "./threadlist.js";
@@ -21,6 +22,8 @@ import { closedWords, stateWords } from "./words.js";
 const FOLLOW_PX = 120;
 /** How long the connection is away before that is read out, milliseconds: most are back by then. */
 const AWAY_SAID_MS = 3_000;
+/** How often it is said how long a tool has been running, milliseconds. */
+const TICK_MS = 1_000;
 
 const query = new URLSearchParams(location.search);
 const user = query.get("user") || guest();
@@ -44,12 +47,15 @@ const pending = new Map();
 const stopping = new Set();
 let scheduled = false;
 let everLive = false;
+/** @type {ReturnType<typeof setInterval> | undefined} */
+let ticking;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let awayTimer;
 let awaySaid = false;
 
 const announcer = new Announcer(byId("announcement"));
 const notes = new Notes();
+const clock = new Clock();
 const timeline = new Timeline(byId("timeline"), notes, {
   answer: (run, request, value) => {
     question.focus(); // what was pressed goes away
@@ -76,6 +82,7 @@ rc.on("event", (event, { run }) => {
   notes.take(event, run, (id) => rc.runs.get(id));
   schedule();
   if (rc.state !== "live") return; // history is shown, not read out
+  clock.hear(event, Date.now());
   if (threadOf(event) === thread) tell(event, run);
   else if (!["agent_thinking", "tool_executing", "tool_completed", "agent_response"].includes(event.kind)) unread.add(threadOf(event));
 });
@@ -92,6 +99,7 @@ rc.on("reset", (reason) => {
 });
 rc.on("error", ({ retry, message }) => retry || rc.state === "closed" || notice(message, "bad"));
 rc.on("state", showState);
+document.addEventListener("visibilitychange", tick);
 addEventListener("offline", () => showState(rc.state));
 addEventListener("online", () => showState(rc.state));
 showState(rc.state);
@@ -122,9 +130,10 @@ function show() {
   scheduled = false;
   const page = document.documentElement;
   const follow = page.scrollHeight - page.clientHeight - page.scrollTop < FOLLOW_PX;
-  notes.prune((id) => rc.runs.get(id) !== undefined);
+  for (const each of [notes, clock]) each.prune((id) => rc.runs.get(id) !== undefined);
   const entries = rc.runs.timeline.filter((entry) => threadOf(entry) === thread);
   timeline.sync(entries);
+  tick();
   const threads = threadsOf(rc.runs.timeline, thread);
   threadList.sync(threads, thread, unread);
   const title = threads.find(({ id }) => id === thread)?.title ?? "";
@@ -134,6 +143,15 @@ function show() {
   byId("welcome").hidden = !empty;
   showStop();
   if (follow && !empty) page.scrollTop = page.scrollHeight;
+}
+
+/** Says how long tools have been running: while one is, and somebody can see it. */
+function tick() {
+  const running = rc.runs.open.filter((run) => threadOf(run) === thread && run.tools.some(({ status }) => status === "running"));
+  // Of a replay nothing goes on: only what was expected then is told.
+  timeline.tick(running, (runId, startedAt) => (rc.replay ? null : clock.elapsed(runId, startedAt, Date.now())));
+  if (running.length > 0 && !rc.replay && !document.hidden) ticking ??= setInterval(tick, TICK_MS);
+  else ticking = void clearInterval(ticking);
 }
 
 /** The newest run that nobody started but a person: with it, all below it ends. */
@@ -154,7 +172,8 @@ function showStop() {
 function showState(state, detail = {}) {
   if (state === "live" && !everLive) settle();
   everLive ||= state === "live";
-  const words = stateWords(state, detail, { before: everLive, online: navigator.onLine });
+  const words = stateWords(state, detail, { before: everLive, online: navigator.onLine, replay: rc.replay });
+  document.documentElement.toggleAttribute("data-replay", rc.replay);
   byId("connection").dataset.state = state === "connecting" && everLive ? "reconnecting" : state;
   setText(byId("connection-text"), words);
   if (state === "closed") showClosed(detail);
@@ -180,6 +199,7 @@ function showClosed(detail) {
   setText(byId("closed-advice"), advice);
   setText(byId("closed-said"), said && `The server says: ${said}`);
   byId("closed").hidden = false;
+  byId("examples").hidden = true; // nobody would be asked
   /** @type {HTMLButtonElement} */ (byId("send")).disabled = true;
   notice("");
 }

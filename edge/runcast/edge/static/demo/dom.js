@@ -7,6 +7,8 @@
 
 /** Characters of a value that are shown; what is longer is cut, and says so. */
 const VALUE_CHARS_MAX = 20_000;
+/** What is longer gets a box of its own, which is scrolled: characters, and lines. */
+const VALUE_PLAIN_MAX = { chars: 400, lines: 8 };
 /** Places listed for one run. */
 const PLACES_MAX = 12;
 
@@ -42,8 +44,24 @@ export function setAttribute(target, name, value) {
 /** How long something took, for people. @param {number} milliseconds */
 export function duration(milliseconds) {
   if (milliseconds < 1_000) return `${Math.max(0, Math.round(milliseconds))} ms`;
-  if (milliseconds < 60_000) return `${(milliseconds / 1_000).toFixed(1)} s`;
-  return `${Math.floor(milliseconds / 60_000)} min ${Math.round((milliseconds % 60_000) / 1_000)} s`;
+  return milliseconds < 59_950 ? `${(milliseconds / 1_000).toFixed(1)} s` : wholeSeconds(Math.round(milliseconds / 1_000));
+}
+
+/** How long something has been going on: what changes as one looks has no tenths. @param {number} milliseconds */
+export function soFar(milliseconds) {
+  return wholeSeconds(Math.floor(milliseconds / 1_000));
+}
+
+/** How long something is thought to take: nobody knows the tenths. @param {number} milliseconds */
+export function roughly(milliseconds) {
+  return `about ${milliseconds < 1_000 ? duration(milliseconds) : wholeSeconds(Math.round(milliseconds / 1_000))}`;
+}
+
+/** @param {number} seconds */
+function wholeSeconds(seconds) {
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 60 ? `${minutes} min ${seconds % 60} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 /**
@@ -52,13 +70,23 @@ export function duration(milliseconds) {
  * @param {Record<string, string>} [attributes]
  */
 export function valueElement(value, attributes = {}) {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return element("pre", { class: "value", ...attributes }, cut(plain(value)));
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return box(cut(plain(value)), attributes);
   const list = element("dl", { class: "fields", ...attributes });
   for (const [name, field] of Object.entries(value)) {
     const text = cut(plain(field));
-    list.append(element("dt", {}, name), element("dd", {}, text.includes("\n") ? element("pre", { class: "value", tabindex: 0 }, text) : text));
+    list.append(element("dt", {}, name), element("dd", {}, text.includes("\n") || isLong(text) ? box(text) : text));
   }
   return list;
+}
+
+/** What may have to be scrolled can be by the keyboard. @param {string} text @param {Record<string, string>} [attributes] */
+function box(text, attributes = {}) {
+  return element("pre", { class: "value", tabindex: isLong(text) ? 0 : null, ...attributes }, text);
+}
+
+/** @param {string} text */
+function isLong(text) {
+  return text.length > VALUE_PLAIN_MAX.chars || text.split("\n", VALUE_PLAIN_MAX.lines + 1).length > VALUE_PLAIN_MAX.lines;
 }
 
 /** @param {unknown} value @returns {string} */
@@ -109,6 +137,8 @@ export class GrowingText {
   #text = "";
   /** How much of the text stands in lines that are complete. */
   #settled = 0;
+  /** Whether what follows these is within ``` and ```. */
+  #fenced = false;
   /** @type {HTMLElement | null} */
   #last = null;
 
@@ -123,17 +153,20 @@ export class GrowingText {
     if (!text.startsWith(this.#text)) {
       this.#target.replaceChildren();
       this.#settled = 0;
+      this.#fenced = false;
       this.#last = null;
     }
     this.#text = text;
     this.#last?.remove();
     this.#last = null;
     for (let end = text.indexOf("\n", this.#settled); end >= 0; end = text.indexOf("\n", this.#settled)) {
-      this.#target.append(row(text.slice(this.#settled, end + 1)));
+      const line = text.slice(this.#settled, end + 1);
+      this.#target.append(row(line, this.#fenced));
+      if (FENCE.test(line)) this.#fenced = !this.#fenced;
       this.#settled = end + 1;
     }
     if (this.#settled < text.length) {
-      this.#last = row(text.slice(this.#settled));
+      this.#last = row(text.slice(this.#settled), this.#fenced);
       this.#target.append(this.#last);
     }
   }
@@ -145,6 +178,9 @@ export class GrowingText {
   }
 }
 
+/** What begins and ends a block of code. */
+const FENCE = /^\s*```/;
+
 /** How a line is dressed, by what it looks like. @type {[RegExp, string][]} */
 const ROWS = [
   [/^\s*$/, "blank"],
@@ -153,9 +189,9 @@ const ROWS = [
   [/^ /, "inset"],
 ];
 
-/** One line. @param {string} text */
-function row(text) {
-  const dress = ROWS.find(([pattern]) => pattern.test(text))?.[1] ?? "";
+/** One line. @param {string} text @param {boolean} fenced it stands in a block of code */
+function row(text, fenced) {
+  const dress = FENCE.test(text) ? "code fenced fence" : fenced ? "code fenced" : (ROWS.find(([pattern]) => pattern.test(text))?.[1] ?? "");
   const made = element("span", { class: `row ${dress}`.trim() });
   let from = 0;
   if (dress === "inset") {

@@ -13,7 +13,7 @@
  * @typedef {(request: InputRequest, value: unknown) => Promise<boolean>} Answer whether it was taken
  */
 
-import { duration, element, GrowingText, setAttribute, setText, valueElement } from "./dom.js";
+import { duration, element, GrowingText, roughly, setAttribute, setText, soFar, valueElement } from "./dom.js";
 
 /** A tool's status: mark and word. @type {Record<string, [string, string]>} */
 const TOOL_WORDS = {
@@ -69,16 +69,25 @@ export class ToolView {
     );
   }
 
+  /** Say how long it has been running. @param {(startedAt: number | null) => number | null} elapsed milliseconds */
+  tick(elapsed) {
+    const { status, estimateMs, startedAt } = this.#tool;
+    if (status !== "running") return;
+    const taken = elapsed(startedAt) ?? 0;
+    const estimate = estimateMs === null ? "" : roughly(estimateMs);
+    // The first moment is not worth a word, and most tools are done in it.
+    setText(this.#took, taken < 1_000 ? estimate : [soFar(taken), estimate].filter(Boolean).join(" of "));
+  }
+
   sync() {
-    const { status, durationMs, estimateMs, error, result } = this.#tool;
+    const { status, durationMs, error, result } = this.#tool;
     if (status === this.#shown) return;
     this.#shown = status;
     const [mark, word] = TOOL_WORDS[status] ?? ["?", status];
     setAttribute(this.element, "data-status", status);
     setText(this.#mark, mark);
     setText(this.#word, word);
-    const estimate = status === "running" && estimateMs !== null ? `about ${duration(estimateMs)}` : "";
-    setText(this.#took, durationMs === null ? estimate : duration(durationMs));
+    setText(this.#took, durationMs === null ? "" : duration(durationMs));
     if (error) this.#result.append(element("p", { class: "label" }, "Error"), element("p", { "data-testid": "tool-error" }, error));
     if (result !== undefined) {
       this.#result.append(element("p", { class: "label" }, "Result"), valueElement(result, { "data-testid": "tool-result" }));

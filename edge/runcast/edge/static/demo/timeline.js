@@ -73,6 +73,14 @@ export class Timeline {
     }
   }
 
+  /**
+   * Say of what is going on how long it has been.
+   * @param {readonly Run[]} open @param {(runId: string, startedAt: number | null) => number | null} elapsed milliseconds
+   */
+  tick(open, elapsed) {
+    for (const { id } of open) this.#runs.get(id)?.tick((startedAt) => elapsed(id, startedAt));
+  }
+
   /** @param {Run} run @param {string} asked @param {boolean} mayRetry */
   #about(run, asked, mayRetry) {
     return { asked, mayRetry, notes: this.#notes.of(run.id), children: this.#runs };

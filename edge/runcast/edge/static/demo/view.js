@@ -11,7 +11,7 @@
  * @typedef {import("./notes.js").RunNotes} RunNotes
  */
 
-import { duration, element, placesIn, setAttribute, setText } from "./dom.js";
+import { duration, element, placesIn, roughly, setAttribute, setText } from "./dom.js";
 import { CustomView, ErrorView, MessageView, RequestView, ToolView } from "./items.js";
 
 /** What a run's status is called. */
@@ -133,6 +133,11 @@ export class RunView {
     this.#fold(run);
   }
 
+  /** Say of what is going on how long it has been. @param {(startedAt: number | null) => number | null} elapsed milliseconds */
+  tick(elapsed) {
+    for (const view of this.#views) if (view instanceof ToolView) view.tick(elapsed);
+  }
+
   /** Show the children that began when there were no more than `upTo` items. @param {Readonly<RunNotes>} notes @param {Map<string, RunView>} children @param {number} upTo */
   #adopt(notes, children, upTo) {
     for (const { id, at } of notes.children) {
@@ -169,7 +174,7 @@ export class RunView {
     this.#thinkingBox.hidden = thinking === null || endedAt !== null || status === "waiting";
     if (thinking === null) return;
     setText(this.#thinking, thinking.text);
-    const left = thinking.remainingMs === null ? "" : `about ${Math.max(1, Math.round(thinking.remainingMs / 1000))} s left`;
+    const left = thinking.remainingMs === null ? "" : `${roughly(Math.max(1_000, thinking.remainingMs))} left`;
     setText(this.#steps, [thinking.steps ? `${thinking.step} of ${thinking.steps}` : "", left].filter(Boolean).join(", "));
     this.#thinkingBox.dataset.urgency = thinking.urgency;
     if (thinking.progress === null) this.#progress.removeAttribute("value");

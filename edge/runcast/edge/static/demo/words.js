@@ -39,12 +39,13 @@ const COMING_BACK = {
  * The line in the page's bar.
  * @param {string} state the connection's
  * @param {Detail} detail
- * @param {{before: boolean, online: boolean}} seen `before`: it was live before; `online`: the browser has a network
+ * @param {{before: boolean, online: boolean, replay: boolean}} seen `before`: it was live before; `online`: the browser has a network;
+ *   `replay`: what comes was recorded
  */
-export function stateWords(state, { code = 0 }, { before, online }) {
+export function stateWords(state, { code = 0 }, { before, online, replay }) {
   switch (state) {
     case "live":
-      return "Live";
+      return replay ? "Replay" : "Live";
     case "behind":
       return "Behind, catching up";
     case "closed":

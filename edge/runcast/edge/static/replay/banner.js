@@ -43,7 +43,6 @@ again.textContent = "Play again";
 again.addEventListener("click", () => location.reload());
 banner.append(title, what, again);
 document.body.prepend(banner);
-new ResizeObserver(() => document.documentElement.style.setProperty("--replay-height", `${Math.ceil(banner.getBoundingClientRect().height)}px`)).observe(banner);
 const who = document.getElementById("user"); // the page knows the recording's name alone
 if (who) who.textContent = words.user;
 document.title = `Replay: ${document.title}`;
