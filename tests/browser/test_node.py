@@ -88,12 +88,15 @@ def test_every_kind_has_its_type() -> None:
 
 
 def modules_below(module: Path) -> set[Path]:
-    """What a module imports, and what that imports."""
+    """What a module imports, at once or later, and what that imports."""
     found: set[Path] = set()
     todo = [module]
     while todo:
         here = todo.pop()
-        names = re.findall(r'^(?:import|export) .* from "([^"]+)";$', here.read_text(), re.MULTILINE)
+        source = here.read_text()
+        names = re.findall(r'^(?:import|export) .* from "([^"]+)";$', source, re.MULTILINE) + re.findall(
+            r'import\("([^"]+)"\)\.then', source
+        )
         paths = {(CLIENT.parent / name.lstrip("/") if name.startswith("/") else here.parent / name).resolve() for name in names}
         todo += paths - found
         found |= paths

@@ -13,6 +13,7 @@ from runcast.testkit import Device
 from runcast.wire import limits, limits_http, subjects
 from runcast.wire.ids import UserKey
 from runcast.wire.position import Position, parse_position
+from tests.delivery.readers import wait_devices
 from tests.revoking import operator, user_target
 
 BOUND_S = 10.0
@@ -272,24 +273,3 @@ async def test_what_is_read_is_acknowledged_by_post(runcast_cluster, user: str, 
         async with reader.session.post(f"{reader.base}/v1/ack", json=body, headers=reader.headers) as response:
             assert response.status == 204
         assert ((await ticket).outcome, (await ticket).device) == ("delivered", "reader")
-
-
-async def wait_devices(runcast_cluster, user: str, count: int) -> None:
-    """Until so many devices of the user are connected."""
-    key = UserKey("default", user)
-    subject = subjects.presence_subject(key, subjects.shard_of(key, limits.SHARDS_EMBEDDED))
-    connection = await nats.connect(runcast_cluster.nats_url)
-    try:
-        async with asyncio.timeout(BOUND_S):
-            while True:
-                try:
-                    found = json.loads((await connection.request(subject, b"", timeout=0.5)).data)["devices"]
-                except nats.errors.NoRespondersError:
-                    found = []
-                except nats.errors.TimeoutError:  # the last one was just leaving
-                    continue
-                if len(found) == count:
-                    return
-                await asyncio.sleep(0.02)  # nobody tells when they come
-    finally:
-        await connection.close()

@@ -13,6 +13,7 @@ import pytest
 
 from runcast.testkit import Device
 from runcast.wire import limits_http
+from tests.delivery.readers import wait_devices
 
 BOUND_S = 10.0
 PROTOCOL = Path(__file__).parents[2] / "PROTOCOL.md"
@@ -250,11 +251,16 @@ async def test_a_stream_ends_with_its_edge_and_goes_on_at_another(runcast_cluste
             async with one.stream() as stream:
                 await run.custom("before")
                 await stream.events_until("custom")
+                poll = {"offset": stream.last_id, "live": "long-poll", "device": "poll"}
+                polling = asyncio.ensure_future(session.get(f"{one.base}/v1/stream", params=poll, headers=one.headers))
+                await wait_devices(cluster, user, 2)
                 stopping = asyncio.ensure_future(cluster.edges[0].stop(bound_s=10))
                 while (event := await stream.read()).kind != "drain":
                     pass
                 assert event.data["reconnect_in_ms"] >= 0
                 assert [event.kind async for event in stream] == ["end"]
+                async with await polling as answer:
+                    assert (answer.status, answer.headers["Stream-Next-Offset"]) == (204, stream.last_id), "told to ask again, at once"
                 assert await stopping == 0
             await run.custom("after")
         async with other.stream(last_id=stream.last_id) as again:
@@ -270,8 +276,9 @@ async def test_the_lines_for_curl_in_the_protocol(runcast_cluster, user: str, ht
     environ = {**os.environ, "EDGE": http.base, "TOKEN": runcast_cluster.token(user), "RUN": run_id, "POS": stream.last_id}
 
     async def run(line: str) -> str:
+        seconds = 4 if "/v1/events" in line or "live=sse" in line else 20  # those go on until they are cut
         curl = await asyncio.create_subprocess_shell(
-            line.replace("curl ", "curl -sS --noproxy '*' --max-time 3 -w '%{http_code}' ", 1),
+            line.replace("curl ", f"curl -sS --noproxy '*' --max-time {seconds} -w '%{{http_code}}' ", 1),
             env=environ,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

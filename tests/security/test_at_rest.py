@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
 import pytest
 
 from runcast.bus.sealing import envelope
@@ -189,6 +190,20 @@ async def comes_back_with_a_reset(cluster: Cluster, user: str, live: Device, new
         assert "lost" not in texts(late)
 
 
+async def read_by_pages(cluster: Cluster, user: str) -> tuple[list[str], list[int]]:
+    """What a reader of pages gets, and how it is answered on the way."""
+    said, answers, offset = [], [], "-1"
+    headers = {"Authorization": f"Bearer {cluster.token(user)}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        while True:
+            async with session.get(f"{cluster.edges[0].http_url}/v1/stream", params={"offset": offset}) as response:
+                answers.append(response.status)
+                page, offset = await response.json(), response.headers["Stream-Next-Offset"]
+            said += [text for event in page if (text := event.get("data", {}).get("text"))] if response.status == 200 else []
+            if "Stream-Up-To-Date" in response.headers:
+                return said, answers
+
+
 REASONS = {
     "its key was removed": "its key is not in the keys file here (k0)",
     "it was changed": "it was changed or moved, or its key is another one here (k1)",
@@ -221,6 +236,7 @@ async def test_what_does_not_open_is_told(vault: Vault, user: str, how: str) -> 
         await emit(cluster, user, "after")
         await comes_back_with_a_reset(cluster, user, live, "after")
     assert "lost" not in texts(live)
+    assert await read_by_pages(cluster, user) == (["before", "after"], [200, 410, 200]), "never passed over without a word"
     health = await vault.health()
     assert health["state"] == "degraded"
     assert health["reason"].endswith(f"can't be opened: {REASONS[how]}")

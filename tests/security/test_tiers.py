@@ -2,6 +2,7 @@
 
 import asyncio
 
+import aiohttp
 import pytest
 
 from runcast.testkit import Device
@@ -93,3 +94,11 @@ async def test_a_device_is_paced_and_loses_nothing(cluster, runcast_cluster):
     slow, quick = await asyncio.gather(read("small"), read("large"))
     assert slow > 3.0
     assert quick < slow - 1.5
+    began, took, offset = loop.time(), 0, "-1"
+    headers = {"Authorization": f"Bearer {cluster.token('u', 'small')}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        for _ in range(2):  # one request after the other, each with a little time: what was sent counts for the next one
+            params = {"offset": offset, "timeout": "1"}
+            async with session.get(f"{cluster.edges[0].http_url}/v1/stream", params=params) as response:
+                took, offset = took + len(await response.read()), response.headers["Stream-Next-Offset"]
+    assert 50_000 < took < 100_000 + 50_000 * (loop.time() - began) + 2 * 11 * limits.KIB

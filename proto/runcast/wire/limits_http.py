@@ -30,7 +30,7 @@ PAGE_WRITE_S: Final = 30.0
 """A reader that has not taken its page within this is cut off: it holds memory."""
 STREAM_SSE_LASTS_S: Final = 60.0
 """A durable stream by server-sent events ends by itself after this; the protocol asks for about so much (Durable Streams, 10.2)."""
-STREAM_CURSOR_S: Final = 20
+STREAM_CURSOR_S: Final = 20.0
 """A cursor of a durable stream counts intervals of this length (Durable Streams, 10.1)."""
 STREAM_CURSOR_AHEAD_MAX: Final = 180
 """By how many intervals a cursor may run ahead of the clock at a time: an hour, as there."""

@@ -120,7 +120,7 @@ def choose_cursor(now_s: float, given: int, ahead: int) -> int:
         given: the reader's; -1 for none.
         ahead: by how much to pass it, drawn from 1 to `STREAM_CURSOR_AHEAD_MAX`.
     """
-    current = int(now_s - _CURSORS_BEGAN_S) // limits_http.STREAM_CURSOR_S
+    current = int((now_s - _CURSORS_BEGAN_S) // limits_http.STREAM_CURSOR_S)
     return current if given < current else given + ahead
 
 
