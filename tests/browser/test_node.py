@@ -38,10 +38,10 @@ def find_node() -> str:
     return node
 
 
-def run_node(*arguments: str, cwd: Path = HERE) -> str:
+def run_node(*arguments: str, cwd: Path = HERE, timeout_s: float = NODE_TIMEOUT_S) -> str:
     """Run Node and return what it wrote; fail the test with all of it when it ends with an error."""
     node = find_node()
-    ended = subprocess.run([node, *arguments], capture_output=True, text=True, timeout=NODE_TIMEOUT_S, check=False, cwd=cwd)
+    ended = subprocess.run([node, *arguments], capture_output=True, text=True, timeout=timeout_s, check=False, cwd=cwd)
     if ended.returncode != 0:
         pytest.fail(f"node {' '.join(arguments)} ended with {ended.returncode}\n{ended.stdout}\n{ended.stderr}", pytrace=False)
     return ended.stdout
@@ -88,12 +88,15 @@ def test_every_kind_has_its_type() -> None:
 
 
 def modules_below(module: Path) -> set[Path]:
-    """What a module imports, and what that imports."""
+    """What a module imports, at once or later, and what that imports."""
     found: set[Path] = set()
     todo = [module]
     while todo:
         here = todo.pop()
-        names = re.findall(r'^(?:import|export) .* from "([^"]+)";$', here.read_text(), re.MULTILINE)
+        source = here.read_text()
+        names = re.findall(r'^(?:import|export) .* from "([^"]+)";$', source, re.MULTILINE) + re.findall(
+            r'import\("([^"]+)"\)\.then', source
+        )
         paths = {(CLIENT.parent / name.lstrip("/") if name.startswith("/") else here.parent / name).resolve() for name in names}
         todo += paths - found
         found |= paths

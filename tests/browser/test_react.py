@@ -240,10 +240,11 @@ def test_what_npm_packs(packages: Path) -> None:
     )
 
 
+@pytest.mark.timeout(120)  # 5 s of work, which take longer where others work, too
 def test_types(tmp_path: Path) -> None:
     """Those of client, hooks and pages, and that the README's page goes by them."""
     page = tmp_path / "page.tsx"
     page.write_text(re.sub(r"\((\{ \w+ \}|event)\)(?= \{| =>)", r"(\1: any)", example()))
     config = tmp_path / "tsconfig.json"
     config.write_text(json.dumps({"extends": str(HERE / "tsconfig.json"), "compilerOptions": {"jsx": "react-jsx"}, "files": [str(page)]}))
-    run_node(str(find_package("typescript/bin/tsc")), "-p", str(config))
+    run_node(str(find_package("typescript/bin/tsc")), "-p", str(config), timeout_s=110)

@@ -19,8 +19,8 @@ OTHER = """async ([user, options]) => {
 }"""
 
 
-LOOKS = "() => dispatchEvent(new Event('online')) && window.runcast.detail.reason === 'silent'"
-"""A person looks, and looks again: the page asks whether anybody is there."""
+LOOKS = "(before) => dispatchEvent(new Event('online')) && window.runcast.counts.connects > before"
+"""A person looks, and looks again: the page asks whether anybody is there, and connects for itself when nobody is."""
 
 
 class Sockets:
@@ -119,7 +119,8 @@ async def test_three_tabs_are_one_connection_and_outlive_their_leader(
         await cdp.send("Debugger.enable")
         await cdp.send("Debugger.pause")
         await run.respond("also while it slept; ")
-        await last.wait_for_function(LOOKS, polling=500)
+        before = await last.evaluate("window.runcast.counts.connects")
+        await last.wait_for_function(LOOKS, arg=before, polling=500)
         await sockets.settle([last], 1)
         await shown([last], "also while it slept;")
         await last.get_by_test_id("stop").click()

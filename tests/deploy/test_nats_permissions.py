@@ -1,10 +1,13 @@
 """deploy/nats/permissions.conf: routers, edges and admins can do all that they do, and are refused what they need not."""
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import grpc.aio
 import nats
 import nats.errors
@@ -98,6 +101,9 @@ async def test_all_that_they_do_is_allowed(port: int, runcast_cluster_factory: C
             assert "KV_RUNCAST_RUNS" in {stream.name for stream in status.streams}
             found = await stub.GetPresence(GetPresenceRequest(user=User(tenant=device.tenant, id=user)))
             assert [each.edge for each in found.edges] == ["edge-0"]
+            looked = await look_at(admins, device.tenant, user)
+            assert [(each["device"], each["edge"]) for each in looked["devices"]] == [("d1", "edge-0")]
+            assert [row["status"] for rows in looked["runs"] for row in rows] == ["cancelled", "completed"]
             target = Target(user=User(tenant=device.tenant, id=user))
             assert (await stub.Disconnect(DisconnectRequest(target=target))).connections == 1
             done = await stub.Revoke(RevokeRequest(target=target, reason="a test"))
@@ -109,6 +115,16 @@ async def test_all_that_they_do_is_allowed(port: int, runcast_cluster_factory: C
             assert not any(again.removed.values())
     for node in (*routers.services, *edges.services, *admins.services):
         assert "Violation" not in node.log_path.read_text(), node.log_path.read_text()
+
+
+async def look_at(admins: Cluster, tenant: str, user: str) -> Any:
+    """What the dashboard tells of a user: from presence, log, cursors, inbox and what was put aside."""
+    url = admins.admins[0].http_url
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as visitor, asyncio.timeout(20):
+        await visitor.post(f"{url}/api/session", json={}, headers={"Origin": url})
+        async with visitor.get(f"{url}/dashboard/user/events", params={"tenant": tenant, "user": user}) as stream:
+            await stream.content.readuntil(b"event: user\ndata: ")
+            return json.loads(await stream.content.readuntil(b"\n\n"))
 
 
 NEVER = [

@@ -10,7 +10,6 @@ import pytest
 
 from runcast.bus.revoking import Closed, Revoking
 from runcast.testkit import Cluster, UserDevice
-from runcast.testkit.failover import SHARDS
 from runcast.testkit.plugin import ClusterFactory
 from runcast.wire import limits_revocation as limits
 from runcast.wire.errors import RuncastError
@@ -66,8 +65,8 @@ async def test_who_was_revoked_while_an_edge_was_cut_off_is_out_when_it_is_back(
         assert other.connected
 
 
-async def test_another_leader_does_not_lose_it(runcast_cluster_factory: ClusterFactory, user: str) -> None:
-    cluster: Cluster = await runcast_cluster_factory(routers=1, edges=2, nats_servers=3, shards=SHARDS)
+async def test_another_leader_does_not_lose_it(three_servers: Cluster, user: str) -> None:
+    cluster = three_servers
     async with operator(cluster.nats_url) as revoking:
         await revoking.revoke(user_target(user), by="me", expected=["edge-0", "edge-1"])
         leader = await cluster.stream_leader("KV_RUNCAST_REVOKED")

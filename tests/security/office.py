@@ -47,6 +47,7 @@ PEOPLE: tuple[Table, ...] = (
     ("admins", {"name": "auditor", "keys": [VIEWER.kept]}),
     ("admins", {"name": "ops", "keys": [OPERATOR.kept], "roles": ["view", "operate"]}),
 )
+RULES = ("**.password",)
 COLLEAGUES: tuple[Table, ...] = (
     ("agents", {"name": "twice", "tenants": ["*"], "keys": [FIRST.kept, SECOND.kept], "groups": ["support"]}),
     ("agents", {"name": "writer", "tenants": ["*"], "keys": [OTHER.kept], "groups": ["support"]}),
@@ -56,6 +57,13 @@ COLLEAGUES: tuple[Table, ...] = (
 def people(path: Path) -> Path:
     """An auth file with two operators and an agent."""
     return write(path, *PEOPLE)
+
+
+def _redact(directory: Path, *rules: str) -> Path:
+    file, new = directory / "redaction.toml", directory / "redaction.new"
+    new.write_text(f"rules = {json.dumps(rules)}")
+    new.replace(file)
+    return file
 
 
 class Office:
@@ -93,6 +101,15 @@ class Office:
                 await asyncio.sleep(0.05)
 
     @contextlib.contextmanager
+    def redacting(self, *rules: str) -> Iterator[None]:
+        """Other redaction rules count within it."""
+        _redact(self._directory, *rules)
+        try:
+            yield
+        finally:
+            _redact(self._directory, *RULES)
+
+    @contextlib.contextmanager
     def log(self) -> Iterator[list[str]]:
         """What the admin logs from here on; the list is filled at the end."""
         path = self.cluster.admins[0].log_path
@@ -105,7 +122,8 @@ class Office:
 def opened(home: Any, directory: Path) -> Iterator[Office]:
     """Start it."""
     file = write(directory, *PEOPLE, *COLLEAGUES)
-    cluster = Cluster(routers=2, edges=0, admins=1, environ={"RUNCAST_AUTH": "token", "RUNCAST_AUTH_FILE": str(file)})
+    environ = {"RUNCAST_AUTH": "token", "RUNCAST_AUTH_FILE": str(file), "RUNCAST_REDACTION_FILE": str(_redact(directory, *RULES))}
+    cluster = Cluster(routers=2, edges=0, admins=1, environ=environ)
     home.run(cluster.start)
     try:
         yield Office(cluster, directory)

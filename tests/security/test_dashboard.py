@@ -90,6 +90,10 @@ async def test_a_user_is_looked_at_by_who_may_and_that_is_written_down(office: O
         ((row,),) = told["runs"]
         assert (name, told["found"], row["status"], [bar["name"] for bar in row["bars"]]) == ("user", True, "completed", ["search"])
         assert "canary" not in json.dumps(told)
+        with office.redacting("**.password", "agent_started.title"):  # what was read before it is not shown any more either
+            while (event := await next_event(looking))[0] == "same":
+                pass
+        assert (row["title"], event[1]["runs"][0][0]["title"]) == ("Look it up", "[redacted]")
         assert (await next_event(await follow(auditor, "/dashboard/user/events?tenant=default&user=" + 200 * "x")))[0] == "refused"
 
         status, _ = await auditor.ask("GET", paths[1] + "&speed=0", allow_redirects=False)
@@ -115,6 +119,7 @@ async def test_a_user_is_looked_at_by_who_may_and_that_is_written_down(office: O
             status, text = await auditor.ask("GET", paths[2])
             head, *lines, end = [json.loads(line) for line in text.splitlines()]
             assert (status, head["user"], end["is"], end["events"]) == (200, user, "end", len(lines))
+            assert ("canary-1" in text, "canary-2" in text) == (False, True)
             assert auditor.headers["Content-Disposition"] == f'attachment; filename="runcast-{user}.jsonl"'
             await auditor.ask("DELETE", "/api/session")  # logged out: the page and the film end
             while (event := await next_event(looking))[0] != "ended":

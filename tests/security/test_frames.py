@@ -5,6 +5,7 @@ One user beside it all: after every case it still gets what it sends.
 
 import asyncio
 import contextlib
+import time
 import zlib
 
 import pytest
@@ -169,3 +170,45 @@ async def test_refreshes_have_a_rate_and_too_many_change_nothing(runcast_cluster
                     assert b"retry_after_ms" in got.payload
                     refused += 1
         assert refused == many - limits_floods.REFRESHES_BURST
+
+
+async def test_floods_of_json_wait_so_long_and_then_are_told_when_to_come_back(runcast_cluster, url, user, device):
+    """What is over the rate waits in the flood's own socket: who sits beside it has an answer at once, all the time."""
+    beside = await device(device="beside", user=f"beside-{user}")
+    same = await device(device="same", user=f"acks-{user}")
+    ack = f'{{"type":"ack","pos":"{same.welcome.position}"}}'.encode()
+    endings: dict[str, tuple[int, list[bytes]]] = {}
+    slowest = 0.0
+    async with asyncio.timeout(limits_floods.FLOOD_S * 2), asyncio.TaskGroup() as group:
+        for name, payload in (("pings", PING_JSON), ("acks", ack)):
+            group.create_task(flood(url, runcast_cluster.token(f"{name}-{user}"), payload, endings, name))
+        began = now = time.monotonic()
+        while len(endings) < 2:
+            await beside.send_message("nobody", "t", "still here")
+            slowest, now = max(slowest, time.monotonic() - now), time.monotonic()
+            await asyncio.sleep(0.2)
+            now = time.monotonic()
+    assert now - began >= limits_floods.FLOOD_S
+    assert slowest < 2.0, "on a machine that does other things, too"
+    for name, (code, told) in endings.items():
+        assert code == 4029, name
+        assert b'"rate_limited"' in told[-1]
+        assert b'"retry_after_ms":%d' % (limits_floods.FLOOD_RETRY_S * 1000) in told[-1]
+
+
+async def flood(url, token, payload, endings, name):
+    """Send the same as fast as it is taken, until the end."""
+    async with RawSocket(url) as raw, asyncio.TaskGroup() as group:
+        await raw.open(token)
+        sending = group.create_task(send_on(raw, frame(TEXT, payload) * 200))
+        told = []
+        while (got := await raw.receive()) is not None and got.opcode != CLOSE:
+            told += [got.payload] if b'"error"' in got.payload else []
+        sending.cancel()
+        endings[name] = (int.from_bytes(got.payload[:2], "big") if got else 0, told)
+
+
+async def send_on(raw, data):
+    while not raw.writer.transport.is_closing():
+        await raw.send(data)
+        await asyncio.sleep(0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from structlog.stdlib import BoundLogger
 
-from runcast.bus.identity.authfile import Watched, look
+from runcast.bus.followed import Watched, look
 from runcast.wire.errors import UnavailableError
 from runcast.wire.limits_replay import READ_RETRY_S, REDACTION_FILE_BYTES_MAX
 from runcast.wire.redaction import Redaction, RedactionError, parse_redaction

@@ -86,7 +86,7 @@ class Users:
 
     async def _look_on(self, request: web.Request, response: web.StreamResponse, search: Search, known: dict[str, Any]) -> None:
         """Until the page goes, or the session ends."""
-        said = msgspec.json.encode(known)
+        said = msgspec.json.encode({**known, "problem": ""})
         while True:
             await asyncio.sleep(bounds.FOUND_EVERY_S)
             try:

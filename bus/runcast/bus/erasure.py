@@ -218,8 +218,8 @@ class Eraser:
                 f"$JS.API.STREAM.PURGE.{stream}", msgspec.json.encode({"filter": wanted}), None, ERASE_PURGE_S
             )
             purged = _read_purged(answer.data)
-        except (nats.errors.Error, msgspec.DecodeError) as exc:
-            why = getattr(storage_error(exc), "message", str(exc))
+        except (nats.errors.Error, msgspec.DecodeError, UnavailableError) as exc:
+            why = getattr(exc if isinstance(exc, UnavailableError) else storage_error(exc), "message", str(exc))
             raise UnavailableError(f"{stream} could not be purged: {why}; erase again", code="indeterminate") from exc
         if purged.error is not None:
             raise UnavailableError(f"{stream} could not be purged: {purged.error.description}; erase again", code="indeterminate")

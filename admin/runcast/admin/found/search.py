@@ -59,6 +59,7 @@ class Search:
     def __init__(self, node: Node, user: UserKey) -> None:
         self._node = node
         self._user = user
+        self._paths: tuple[str, ...] = ()
         self._begin("")
 
     def _begin(self, epoch: str) -> None:
@@ -68,7 +69,6 @@ class Search:
         self._places = Places()
         self._caught_up = False
         self._lost = False
-        self._rules = 0
 
     async def look(self, now_ms: int) -> dict[str, Any]:
         """All that is known just now, for the page.
@@ -100,7 +100,7 @@ class Search:
             "position": self._after,
             "caught_up": self._caught_up,
             "lost": self._lost,
-            "rules": self._rules,
+            "rules": len(self._paths),
             "edges": sorted({edge for edge in edges.values() if edge}),
             "connected": len(edges),
             "devices": devices,
@@ -114,8 +114,11 @@ class Search:
         }
 
     async def _read(self, epoch: str) -> None:
+        paths = self._node.redactions.current().paths
+        if paths != self._paths:  # what was read by other rules is not shown by these
+            self._begin(epoch)
+            self._paths = paths
         async with self._node.reading(Wish(self._user, after=self._after)) as reading:
-            self._rules = len(reading.redaction.paths)
             if reading.incomplete and reading.tip < self._after:  # erased meanwhile
                 self._begin(epoch)
                 return

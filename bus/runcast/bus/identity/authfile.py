@@ -20,13 +20,13 @@ set; no message repeats a secret. A file is a value: one that was read is never 
 """
 
 import ipaddress
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
+from runcast.bus.followed import Followed, Watched, changed
 from runcast.bus.identity.admins import Admin, Admins, make_admins
 from runcast.bus.identity.agents import Agent, Agents, make_agents
 from runcast.bus.identity.claims import ClaimPath, Expected
@@ -125,15 +125,6 @@ class Hook(msgspec.Struct, frozen=True, kw_only=True):
         return f"Hook({self.url!r})"
 
 
-class Watched(NamedTuple):
-    """What a file looked like when it was read: `os.stat`'s time, size and inode; zeros when it was not there."""
-
-    path: Path
-    mtime_ns: int
-    size: int
-    inode: int
-
-
 class AuthFile(NamedTuple):
     """An auth file that can be used.
 
@@ -156,16 +147,7 @@ class AuthFile(NamedTuple):
     @property
     def changed(self) -> bool:
         """Any of the files is not as it was."""
-        return any(look(file.path) != file for file in self.watched)
-
-
-def look(path: Path) -> Watched:
-    """What a file looks like now."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return Watched(path, 0, 0, 0)
-    return Watched(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        return changed(self.watched)
 
 
 def read_authfile(path: Path) -> AuthFile:
@@ -183,12 +165,11 @@ def read_authfile(path: Path) -> AuthFile:
 
 class _Reader:
     def __init__(self, path: Path) -> None:
-        self.problems: list[str] = []
-        self._path = path
-        self._watched: list[Watched] = []
+        self._file = Followed(path, limits_identity.AUTH_FILE_BYTES_MAX)
+        self.problems = self._file.problems
 
     def read(self) -> AuthFile:
-        document = self._document()
+        document = self._file.document("the auth file")
         for name in document.keys() - set(_SECTIONS):
             self.problems.append(f"[{name}] is no section; there are {', '.join(_SECTIONS)}")
         issuers = self._issuers(document.get("issuers", []))
@@ -204,33 +185,7 @@ class _Reader:
             admins = []
         operators = make_admins(admins, known, self.problems)
         hook = self._hook(document.get("http"))
-        return AuthFile({issuer.issuer: issuer for issuer in issuers}, keys, hook, self._watched, known, operators)
-
-    def _document(self) -> dict[str, Any]:
-        text = self._file(self._path, "the auth file")
-        try:
-            return tomllib.loads(text.decode())
-        except UnicodeDecodeError:
-            self.problems.append("it is no UTF-8 text")
-        except (ValueError, RecursionError) as exc:  # a number of thousands of digits is a plain ValueError
-            self.problems.append(f"it is no TOML: {exc}")
-        return {}
-
-    def _file(self, path: Path, what: str) -> bytes:
-        if "\0" in str(path):
-            self.problems.append(f"{what} can't be read: no file has a name with a zero byte")
-            return b""
-        self._watched.append(look(path))  # before it is read, so that a change in between is seen
-        try:
-            with path.open("rb") as file:
-                text = file.read(limits_identity.AUTH_FILE_BYTES_MAX + 1)
-        except OSError as exc:
-            self.problems.append(f"{what} can't be read: {exc.strerror}")
-            return b""
-        if len(text) > limits_identity.AUTH_FILE_BYTES_MAX:
-            self.problems.append(f"{what} is larger than {limits_identity.AUTH_FILE_BYTES_MAX // limits.KIB} KiB")
-            return b""
-        return text
+        return AuthFile({issuer.issuer: issuer for issuer in issuers}, keys, hook, self._file.watched, known, operators)
 
     def _issuers(self, tables: Any) -> list[Issuer]:
         issuers = read_tables(Issuer, tables, "issuers", self.problems)
@@ -250,11 +205,11 @@ class _Reader:
     def _keys(self, issuer: Issuer) -> list[Key]:
         try:
             if issuer.public_key_file:
-                text = self._named(issuer.public_key_file, f"issuer {issuer.name!r}: public_key_file")
+                text = self._named(issuer, "public_key_file")
                 return pem_keys(text) if text else []
             secrets = [issuer.secret] if isinstance(issuer.secret, str) else issuer.secret
             if issuer.secret_file:
-                text = self._named(issuer.secret_file, f"issuer {issuer.name!r}: secret_file")
+                text = self._named(issuer, "secret_file")
                 secrets = [text.decode("utf-8", "strict").strip()] if text else []
             return [secret_key(secret, issuer.algorithms) for secret in secrets if secret]
         except UnicodeDecodeError:
@@ -272,8 +227,9 @@ class _Reader:
             self.problems.append(f"[http]: headers: {', '.join(ambient)} is sent by browsers for any page; use RUNCAST_COOKIE, or a token")
         return hook
 
-    def _named(self, name: str, what: str) -> bytes:
-        return self._file(self._path.parent / name, f"{what} = {name!r}")
+    def _named(self, issuer: Issuer, setting: str) -> bytes:
+        name = getattr(issuer, setting)
+        return self._file.named(name, f"issuer {issuer.name!r}: {setting} = {name!r}")
 
 
 def _source_problems(issuer: Issuer) -> list[str]:

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from runcast.bus.identity.authfile import Watched, look
+from runcast.bus.followed import Watched, look
 from runcast.bus.identity.tables import read_table
 from runcast.bus.policy.tiers import BUILT_IN, Tier
 from runcast.wire import limits_policy as policy_limits

@@ -20,11 +20,10 @@ set; no message repeats a key.
 import base64
 import binascii
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, Final, NamedTuple, get_args
 
-from runcast.bus.identity.authfile import Watched, look
+from runcast.bus.followed import Followed, Watched, changed
 from runcast.bus.sealing.envelope import KEY_BYTES
 from runcast.bus.sealing.keyring import EVERYBODY, Keyring, TenantKeys, Unlisted
 from runcast.wire import limits_sealing
@@ -55,7 +54,7 @@ class KeysFile(NamedTuple):
     @property
     def changed(self) -> bool:
         """Any of the files is not as it was."""
-        return any(look(file.path) != file for file in self.watched)
+        return changed(self.watched)
 
 
 def read_keysfile(path: Path) -> KeysFile:
@@ -73,12 +72,11 @@ def read_keysfile(path: Path) -> KeysFile:
 
 class _Reader:
     def __init__(self, path: Path) -> None:
-        self.problems: list[str] = []
-        self._path = path
-        self._watched: list[Watched] = []
+        self._file = Followed(path, limits_sealing.KEYS_FILE_BYTES_MAX)
+        self.problems = self._file.problems
 
     def read(self) -> KeysFile:
-        document = self._document()
+        document = self._file.document("the keys file")
         for name in sorted(document.keys() - {"unlisted", "tenants"}):
             self.problems.append(f"{name!r} is no setting; there are unlisted and [tenants.NAME]")
         unlisted = document.get("unlisted", "plain")
@@ -92,34 +90,7 @@ class _Reader:
             self.problems.append("it names no tenant; add [tenants.NAME], or leave RUNCAST_KEYS_FILE out")
         tenants = {tenant: keys for tenant, table in tables.items() if (keys := self._tenant(tenant, table)) is not None}
         self._check_shared(tenants)
-        return KeysFile(Keyring(tenants, unlisted), self._watched)
-
-    def _document(self) -> dict[str, Any]:
-        try:
-            return tomllib.loads(self._file(self._path, "the keys file").decode())
-        except UnicodeDecodeError:
-            self.problems.append("it is no UTF-8 text")
-        except (ValueError, RecursionError) as exc:  # a number of thousands of digits is a plain ValueError
-            # The parser's own words may quote the line that it stopped at; a place is enough.
-            found = re.search(r"\(at .*\)$", str(exc))
-            self.problems.append(f"it is no TOML {found[0] if found else ''}".rstrip())
-        return {}
-
-    def _file(self, path: Path, what: str) -> bytes:
-        if "\0" in str(path):
-            self.problems.append(f"{what} can't be read: no file has a name with a zero byte")
-            return b""
-        self._watched.append(look(path))  # before it is read, so that a change in between is seen
-        try:
-            with path.open("rb") as file:
-                text = file.read(limits_sealing.KEYS_FILE_BYTES_MAX + 1)
-        except OSError as exc:
-            self.problems.append(f"{what} can't be read: {exc.strerror}")
-            return b""
-        if len(text) > limits_sealing.KEYS_FILE_BYTES_MAX:
-            self.problems.append(f"{what} is larger than {limits_sealing.KEYS_FILE_BYTES_MAX // 1024} KiB")
-            return b""
-        return text
+        return KeysFile(Keyring(tenants, unlisted), self._file.watched)
 
     def _tenant(self, tenant: str, table: Any) -> TenantKeys | None:
         where = f"[tenants.{tenant}]"
@@ -151,7 +122,7 @@ class _Reader:
             self.problems.append(f"{where}: use 1 to {limits_sealing.KEY_ID_BYTES_MAX} of A-Z, a-z, 0-9, '.', '_' and '-' for an id")
         if isinstance(value, dict) and value.keys() == {"file"} and isinstance(value["file"], str):
             before = len(self.problems)
-            value = self._file(self._path.parent / value["file"], f"{where}: file").decode("ascii", "replace")
+            value = self._file.named(value["file"], f"{where}: file").decode("ascii", "replace")
             if len(self.problems) != before:
                 return b""
         if not isinstance(value, str):

@@ -1,39 +1,17 @@
 // The page of one user: takes what the server pushes, and shows it. What a run looks like over time is computed by gantt.js.
 import { ask, Refused } from "/static/session.js";
-import { svg } from "./charts.js";
 import { at, cells, element, rowsOf, text } from "./dom.js";
 import { bytes, count, duration } from "./figures.js";
-import { BAR, fitted, length, listed, pieces, spanOf, STATUS, ticks, told } from "./gantt.js";
+import { runCard } from "./run.js";
+import { address, ago, many, moment, playAddress, seen, state, tenant, user } from "./seen.js";
 
 const STALE_MS = 16_000; // the server speaks every two seconds; a look at a long log takes ten
 const TOUCH_MS = 60_000;
-const LANE = 16;
-const LISTED_MAX = 300;
 const KEPT = "runcast-user-silence-s";
 
-const query = new URLSearchParams(location.search);
-const tenant = query.get("tenant") ?? "";
-const user = query.get("user") ?? "";
 let newest = null;
-let nowMs = 0;
 let heardAt = 0;
 let over = false;
-let silenceS = null;
-
-// --- words ---
-
-const clock = (ms) => new Date(ms).toLocaleTimeString();
-const today = () => new Date(nowMs).toDateString();
-/** A moment, with its day if that is another one than today. */
-const moment = (ms) => (new Date(ms).toDateString() === today() ? clock(ms) : new Date(ms).toLocaleString());
-const ago = (ms) => `${duration(Math.max(nowMs - ms, 0) / 1000)} ago`;
-const many = (number, one, more) => `${number.toLocaleString("en")} ${number === 1 ? one : more}`;
-const leastMs = () => (silenceS ?? 5) * 1000;
-
-function state(node, word, name) {
-  text(node, word);
-  node.dataset.state = name;
-}
 
 // --- tiles ---
 
@@ -61,162 +39,14 @@ function makeTiles() {
 
 // --- runs ---
 
-const address = (path, run, more = {}) => `${path}?${new URLSearchParams({ tenant, user, ...(run ? { run } : {}), ...more })}`;
-const playAddress = (run) => address("/replay/open", run, { speed: at("speed").value });
-
-function runCard() {
-  const title = element("h3");
-  const what = element("span");
-  const how = element("span", { className: "state" });
-  title.append(how, " ", what);
-  const facts = element("p", { className: "facts" });
-  const play = element("a", { className: "act play", target: "_blank", rel: "noopener", textContent: "Play" });
-  const take = element("a", { className: "act export", textContent: "Export" });
-  const acts = element("div", { className: "acts" }, play, take);
-  const chart = element("div", { className: "rows" });
-  const axis = element("p");
-  const ticksBox = element("div", { className: "ticks" }, axis);
-  axis.setAttribute("aria-hidden", "true");
-  const body = element("tbody");
-  const head = element("tr");
-  for (const name of ["After", "Who", "What", "Took", "How it ended", "Note"]) head.append(element("th", { scope: "col", textContent: name }));
-  const wide = element("div", { className: "wide", tabIndex: 0 }, element("table", {}, element("thead", {}, head), body));
-  wide.setAttribute("role", "region");
-  const details = element("details", {}, element("summary", { textContent: "As a table" }), wide);
-  const card = element("article", { className: "run" }, element("header", {}, title, acts, facts), chart, ticksBox, details);
-  let rows = [];
-
-  function fill() {
-    if (!details.open) return;
-    const all = rows.flatMap((row) => listed(row, nowMs, leastMs()).map((each) => ({ ...each, who: row.agent || row.run }))).sort((one, other) => one.at - other.at);
-    const shown = all.slice(-LISTED_MAX);
-    body.replaceChildren(
-      ...shown.map((each) =>
-        element(
-          "tr",
-          {},
-          element("td", { className: "number", textContent: length(each.at - rows[0].begin) }),
-          ...[each.who, each.what, each.took === null ? "–" : length(each.took), each.state || "–", each.note || "–"].map((words) => element("td", { textContent: words })),
-        ),
-      ),
-    );
-  }
-
-  function draw() {
-    const span = spanOf(rows, nowMs);
-    const width = Math.max(Math.round(axis.clientWidth), 120);
-    chart.replaceChildren(...rows.map((row, index) => rowOf(row, index, span, width)));
-    const marks = ticks(span, Math.max(Math.floor(width / 90), 2));
-    const picture = svg("svg", { height: 14, width: "100%" });
-    for (const [index, mark] of marks.entries()) {
-      const x = (mark / (span.end - span.begin)) * width;
-      if (index && x > width - 40) continue;
-      picture.append(svg("text", { x: x.toFixed(1), y: 11, class: "tick", "text-anchor": index ? "middle" : "start" }, index ? `+${length(mark)}` : clock(span.begin)));
-    }
-    axis.replaceChildren(picture);
-    fill();
-  }
-  details.addEventListener("toggle", fill);
-
-  return {
-    element: card,
-    draw,
-    update(value) {
-      rows = value;
-      const [first] = rows;
-      const last = rows.filter((row) => row.run === first.run).at(-1);
-      card.dataset.run = first.run;
-      card.dataset.status = last.status;
-      state(how, STATUS[last.status]?.word ?? last.status, last.status);
-      text(what, first.title || last.title || "Untitled");
-      const others = new Set(rows.map((row) => row.run)).size - 1;
-      const words = [
-        `began ${moment(first.begin)}`,
-        last.end === null ? `for ${length(Math.max(nowMs - first.begin, 0))} so far` : `took ${length(last.end - first.begin)}`,
-        last.attempt > 1 && `attempt ${last.attempt}`,
-        others > 0 && many(others, "sub-agent", "sub-agents"),
-        many(rows.reduce((sum, row) => sum + row.events, 0), "event", "events"),
-        rows.some((row) => row.cut_off) && "its beginning has left the log",
-        rows.some((row) => row.left_out) && `${rows.reduce((sum, row) => sum + row.left_out, 0)} older bars and marks are not drawn`,
-        `run ${first.run}`,
-      ];
-      text(facts, words.filter(Boolean).join(" · "));
-      const name = first.title || first.run;
-      play.href = playAddress(first.run);
-      play.setAttribute("aria-label", `Play ${name} again, in a new tab`);
-      take.href = address("/replay/export", first.run);
-      take.setAttribute("aria-label", `Export ${name} as JSON lines`);
-      wide.setAttribute("aria-label", `What happened in ${name}`);
-      draw();
-    },
-  };
-}
-
-function rowOf(row, index, span, width) {
-  const label = element("p", { className: `label${row.depth > 1 ? " deeper" : row.depth === 1 ? " deep" : ""}`, title: `${row.agent}, run ${row.run}, attempt ${row.attempt}` });
-  const sign = STATUS[row.status]?.sign ?? "";
-  label.append(`${sign} ${row.agent || "run"}`, element("span", { className: "soft", textContent: row.attempt > 1 ? `  attempt ${row.attempt}` : "" }));
-  const lanes = Math.max(0, ...row.lanes) + 1;
-  const height = lanes * LANE + 4;
-  const words = told(row, nowMs, leastMs());
-  const picture = svg("svg", { height, width: "100%", role: "img", "aria-label": words });
-  for (const piece of pieces(row, span, width, nowMs, leastMs())) picture.append(...drawn(piece, height, row));
-  return element("div", { className: "chart-row" }, label, picture);
-}
-
-/** One piece, as SVG. Attributes, not styles: the page's policy allows no others. */
-function drawn({ kind, lane, x, width, what }, height, row) {
-  const y = 2 + lane * LANE;
-  const named = (node, words) => {
-    node.append(svg("title", {}, words));
-    return node;
-  };
-  const rect = (name, more = {}) => svg("rect", { class: name, x: x.toFixed(1), y, width: width.toFixed(1), height: LANE - 2, rx: 2, ...more });
-  switch (kind) {
-    case "life":
-      return [svg("rect", { class: "life", x: x.toFixed(1), y: 0, width: width.toFixed(1), height, rx: 3 })];
-    case "silence": {
-      const took = (what.end ?? nowMs) - what.begin;
-      const lines = svg("path", { class: "hatch", d: hatch(x, width, height) });
-      const group = named(svg("g", { class: "piece silence" }, lines), `silence, ${length(took)}`);
-      // A silence in which a tool runs has the tool's name in it.
-      const busy = row.bars.some((bar) => bar.begin < (what.end ?? nowMs) && (bar.end ?? nowMs) > what.begin);
-      const words = busy ? "" : fitted(`silent ${length(took)}`, width);
-      return words ? [group, svg("text", { class: "words silent", x: (x + width / 2).toFixed(1), y: 13, "text-anchor": "middle" }, words)] : [group];
-    }
-    case "gap":
-      return [named(svg("path", { class: "gap-line piece gap", d: `M${x - 1.5} 0V${height}M${x + 1.5} 0V${height}` }), `${many(what.missing, "event is", "events are")} missing`)];
-    case "error-mark":
-      return [named(svg("path", { class: "error-sign piece error-mark", d: `M${x - 5} 0h10l-5 9z` }), `${what.kind}: ${what.text}`)];
-    default: {
-      const name = what.name || "waits for the user";
-      const took = length((what.end ?? nowMs) - what.begin);
-      const bar = named(rect(`piece bar ${kind}`), [name, took, what.name && BAR[kind], what.note].filter(Boolean).join(", "));
-      const inside = fitted(kind === "error" ? `✕ ${name}` : name, width);
-      return inside ? [bar, svg("text", { class: `words ${kind}`, x: (x + 4).toFixed(1), y: y + 11 }, inside)] : [bar];
-    }
-  }
-}
-
-/** Slanted lines within a box, as one path. */
-function hatch(x, width, height) {
-  let path = "";
-  for (let from = -height; from < width; from += 7) {
-    const begin = Math.max(from, 0);
-    const end = Math.min(from + height, width);
-    if (end > begin) path += `M${(x + begin).toFixed(1)} ${(height - (begin - from)).toFixed(1)}L${(x + end).toFixed(1)} ${(height - (end - from)).toFixed(1)}`;
-  }
-  return path;
-}
-
-const cards = new Map();
+const cards = new Set();
 const showRuns = rowsOf(at("runs"), () => {
   const card = runCard();
-  cards.set(card.element, card);
+  cards.add(card);
   return card;
 });
 const redraw = () => {
-  for (const [node, card] of cards) node.isConnected ? card.draw() : cards.delete(node);
+  for (const card of cards) card.element.isConnected ? card.draw() : cards.delete(card);
 };
 
 // --- the rest ---
@@ -265,7 +95,7 @@ function messageLine() {
     element: made.element,
     update({ message, aside }) {
       text(made.head, message.group || "unknown group");
-      state(made.how, aside ? "put aside" : `waits ${duration(Math.max(nowMs - message.since_ms, 0) / 1000)}`, aside ? "failed" : "waiting");
+      state(made.how, aside ? "put aside" : `waits ${duration(Math.max(seen.nowMs - message.since_ms, 0) / 1000)}`, aside ? "failed" : "waiting");
       const words = [message.kind || "not readable", message.device && `from ${message.device}`, bytes(message.bytes), `sent ${moment(message.since_ms)}`, message.tries && `${message.tries} tries`, message.reason];
       text(made.rest, words.filter(Boolean).join(" · "));
     },
@@ -359,7 +189,7 @@ async function askWhy() {
 
 function hear(message) {
   heardAt = performance.now();
-  nowMs = message.at_ms;
+  seen.nowMs = message.at_ms;
   tellLink("live");
 }
 
@@ -369,7 +199,7 @@ function connect() {
   source.addEventListener("user", (event) => {
     newest = JSON.parse(event.data);
     hear(newest);
-    if (silenceS === null) chooseSilence(newest.silence_s);
+    if (seen.silenceS === null) chooseSilence(newest.silence_s);
     complain(newest.problem ? `This is not of just now: ${newest.problem}` : "");
     show(newest);
   });
@@ -403,14 +233,14 @@ function chooseSilence(usual) {
   } catch {
     // storage is denied: the default counts
   }
-  silenceS = kept >= 1 ? kept : usual;
-  at("silence").value = silenceS;
+  seen.silenceS = kept >= 1 ? kept : usual;
+  at("silence").value = seen.silenceS;
 }
 
 at("silence").addEventListener("input", () => {
   const value = Number(at("silence").value);
   if (!(value >= 1)) return;
-  silenceS = value;
+  seen.silenceS = value;
   try {
     localStorage.setItem(KEPT, String(value));
   } catch {
