@@ -21,6 +21,7 @@ from runcast.bus.shards import Shards
 from runcast.edge.alarm import Alarm
 from runcast.edge.allowance import Allowance
 from runcast.edge.auth import Authenticator, authenticator
+from runcast.edge.connection import Connection
 from runcast.edge.cursors import Cursors
 from runcast.edge.door import Door
 from runcast.edge.entrance import Entrance
@@ -31,7 +32,7 @@ from runcast.edge.origins import Origins
 from runcast.edge.resident import container_bytes, resident_bytes, trim
 from runcast.edge.resume import Room
 from runcast.edge.settings import EdgeSettings
-from runcast.edge.socket import Connection, Socket
+from runcast.edge.socket import Socket
 from runcast.edge.statistics import EdgeStatistics
 from runcast.edge.upstream import Upstream
 from runcast.wire import VERSION, limits, limits_floods

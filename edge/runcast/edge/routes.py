@@ -7,9 +7,9 @@ from typing import Final
 
 from aiohttp import web
 
+from runcast.edge.connection import Connection
 from runcast.edge.handshake import read_handshake
 from runcast.edge.node import FULL, Edge
-from runcast.edge.socket import Connection
 from runcast.edge.transports.http import HttpDoors
 from runcast.wire import VERSION, limits, limits_floods
 

@@ -19,10 +19,10 @@ import msgspec
 from aiohttp import web
 
 from runcast.bus.cursors import Acknowledged
+from runcast.edge.connection import Connection
 from runcast.edge.door import FOREIGN
 from runcast.edge.feed import Feed
 from runcast.edge.handshake import Handshake, read_credentials
-from runcast.edge.socket import Connection
 from runcast.edge.transports import durable
 from runcast.edge.transports.agui_socket import AguiSocket
 from runcast.edge.transports.durable import StreamCodec, read_query

@@ -1,0 +1,454 @@
+"""One device's connection: carries frames between aiohttp and the session machine, and effects out of it.
+
+Thin: every decision is `session.Session`'s. Three things run per connection: a reader, a writer (control frames before data), and
+at most one read of the log. Storing what a device sent belongs to the edge, not to the connection, so that it is finished when the
+tab closes.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import WSCloseCode, WSMsgType
+
+from runcast.bus.cursors import Acknowledged
+from runcast.bus.identity.claims import Identity, Term
+from runcast.bus.revocations import Peer
+from runcast.edge.door import FOREIGN, peer_of
+from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Probe, Read, Reauthenticate, Store, Wake
+from runcast.edge.entry import Entry
+from runcast.edge.feed import Feed
+from runcast.edge.framing import Fault
+from runcast.edge.handshake import Handshake
+from runcast.edge.life import State
+from runcast.edge.line import Line
+from runcast.edge.replay import Plan
+from runcast.edge.resume import begin
+from runcast.edge.session import Session
+from runcast.edge.socket import Socket
+from runcast.edge.statistics import Unacknowledged
+from runcast.wire import limits, limits_floods
+from runcast.wire.codes import CODES
+from runcast.wire.errors import FrameInvalidError, RuncastError, UnavailableError
+from runcast.wire.frames import Ack, Hello, Send
+from runcast.wire.ids import UserKey
+from runcast.wire.position import EARLIEST, LATEST, Position
+
+if TYPE_CHECKING:
+    from runcast.edge.node import Edge
+
+_CLOSE_REASON_BYTES_MAX: Final = 120
+"""RFC 6455 5.5: a control frame carries at most 125 bytes, two of them the code."""
+
+_NOTHING_MORE: Final = frozenset({"revoked", "token_expired"})
+"""Ends after which a peer gets nothing that was waiting for its socket either."""
+
+
+class Connection:
+    """A device's connection. `run` serves it to its end.
+
+    Args:
+        edge: that it is to.
+        ws: its socket.
+        handshake: what it said when it came.
+        line: below the socket.
+        framed: it is a WebSocket. Else the peer can say nothing after its first frame: it is fed as its socket takes it, and what it has
+            handled is said elsewhere (`acknowledge`).
+    """
+
+    def __init__(self, edge: "Edge", ws: Socket, handshake: Handshake, line: Line, *, framed: bool = True) -> None:
+        codec = handshake.codec
+        self.user: UserKey | None = None
+        self.admitted = False  # counted as one of its tenant's connections
+        self.term: Term | None = None  # of the token that counts now
+        self.session = Session(codec, edge=edge.settings.id, now=time.monotonic(), windowed=framed)
+        self._edge = edge
+        self._ws = ws
+        self._codec = codec
+        self._handshake = handshake
+        self._line = line
+        self._framed = framed
+        self._address = line.stranger.address
+        self._opcode = WSMsgType.BINARY if codec.binary else WSMsgType.TEXT
+        self._feed: Feed | None = None
+        self._control: deque[bytes] = deque()
+        self._data: deque[bytes] = deque()
+        self._queued = 0
+        self._held = 0  # of the edge's room for snapshots
+        self._probe = False
+        self._ping: bytes | None = None  # the newest that has no pong yet
+        self._waking: asyncio.TimerHandle | None = None
+        self._closing: Close | None = None
+        self._tip = 0  # of the stream, when the session opened
+        self._since = 0  # what the device acknowledges begins after this: what `latest` skipped, or a snapshot stood for, was never shown
+        self._told_since = 0  # the same, but a snapshot tells of what it stands for
+        self._unproved = False  # it begins where the log does, wherever that is
+        self._cursor: Acknowledged | None = None  # as it was last written, or noted
+        self.unacknowledged = Unacknowledged(edge.statistics)
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._group = asyncio.TaskGroup()
+
+    async def run(self) -> None:
+        """Serve until the connection ends, whoever ends it."""
+        try:
+            async with self._group:
+                writer = self._spawn(self._write())
+                if self._framed:
+                    self._line.upgraded(self.fault)
+                if not self._handshake.welcome:
+                    self._edge.denials.note(self._address, "origin_refused", FOREIGN)
+                    self.session.close("origin_refused", FOREIGN)
+                    self._carry()
+                elif self._handshake.foreign:
+                    self.session.close("upgrade_required", self._handshake.upgrade)
+                    self._carry()
+                await self._receive()
+                self.session.gone()
+                if self._closing is not None:  # the writer is saying so to the peer
+                    await asyncio.wait([writer], timeout=limits.CLOSE_WAIT_S)
+                for task in tuple(self._tasks):
+                    task.cancel()
+        finally:
+            self.session.gone()
+            self._give_room()
+            if self._waking is not None:
+                self._waking.cancel()
+            if self._feed is not None:
+                await self._edge.hub.leave(self._feed, self)
+
+    # --- what the edge tells ---
+
+    def offer(self, entry: Entry) -> None:
+        """See `feed.Listener`."""
+        self.session.offer(entry)
+        self._carry()
+
+    def lost(self, why: str, code: str, retry_after_s: float) -> None:
+        """See `feed.Listener`. What is not written yet is not sent any more."""
+        self._queued -= sum(map(len, self._data))
+        self._data.clear()
+        self.session.close(code, f"{why}; connect again", retry_after_s)
+        self._carry()
+
+    def hurry(self, seq: int) -> None:
+        """See `feed.Listener`."""
+        self.session.hurry(seq)
+        self._carry()
+
+    @property
+    def device(self) -> str:
+        """See `feed.Listener`; "" when nobody acknowledges for it."""
+        return self.session.device if self._codec.shared else ""
+
+    def tick(self, now: float) -> None:
+        """Time passed."""
+        self.session.tick(now)
+        if self._line.unfinished_s(now) >= limits_floods.MESSAGE_S:
+            self.session.close("silent", f"a message was begun and not finished for {limits_floods.MESSAGE_S:.0f} s")
+        self._carry()
+        if not self.session.gives_snapshot:
+            self._give_room()
+
+    def drain(self, *, reconnect_in_s: float, grace_s: float) -> None:
+        """The edge is stopping."""
+        self.session.drain(reconnect_in_s=reconnect_in_s, grace_s=grace_s, now=time.monotonic())
+        self._carry()
+
+    def acknowledge(self, position: Position) -> bool:
+        """Its application handled everything up to there, as it said elsewhere; False: that was not sent here."""
+        feed = self._feed
+        if feed is None or position.epoch != feed.epoch or position.seq > self.session.sent or self.session.state is State.CLOSED:
+            return False
+        self.session.receive(Ack(str(position)), time.monotonic())
+        self._carry()
+        return True
+
+    def fault(self, fault: Fault) -> None:
+        """What the device sends breaks a rule of the line: it ends."""
+        self.session.close(*fault)
+        self._carry()
+
+    @property
+    def peer(self) -> Peer | None:
+        """See `guard.Guest`."""
+        if self.user is None or self.term is None or self.session.state is State.CLOSED:
+            return None
+        return peer_of(self.user, self.session.device, self.term)
+
+    def expel(self, error: RuncastError) -> None:
+        """See `guard.Guest`."""
+        self.session.close(error.code.name, error.message, error.retry_after_s)
+        self._carry()
+
+    # --- effects ---
+
+    def _carry(self) -> None:
+        while effects := self.session.take_effects():
+            for effect in effects:
+                self._carry_one(effect)
+            self.session.socket_bytes(self._queued)
+
+    def _carry_one(self, effect: Effect) -> None:
+        match effect:
+            case Data(payload, events, entries):
+                self._data.append(payload)
+                self._count(len(payload))
+                self._note_sent(events, entries)
+            case Control(frame):
+                payload = self._codec.encode(frame)
+                self._control.append(payload)
+                self._count(len(payload))
+            case Acked(seq, awaited):
+                self._note_acked(seq, awaited=awaited)
+            case Read(seq):
+                self._spawn(self._read(seq))
+            case Open(hello):
+                self._spawn(self._open(hello))
+            case Store(send):
+                self._edge.tasks.create_task(self._store(send))
+            case Reauthenticate(token):
+                self._spawn(self._reauthenticate(token))
+            case Probe():
+                self._probe = True
+                self._wake.set()
+            case Wake(after_s):
+                self._waking = asyncio.get_running_loop().call_later(after_s, self._woken)
+            case Close():
+                self._closing = effect
+                if effect.code in _NOTHING_MORE:
+                    self._data.clear()
+                self._line.closing()
+                self._spawn(self._cut())
+                self._wake.set()
+
+    def _count(self, size: int) -> None:
+        self._queued += size
+        self._wake.set()
+
+    def _woken(self) -> None:
+        self._waking = None
+        self.session.tick(time.monotonic())
+        self._carry()
+
+    def _give_room(self) -> None:
+        self._edge.room.take(-self._held)
+        self._held = 0
+
+    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _note_sent(self, events: int, entries: Sequence[Entry]) -> None:
+        feed = self._feed
+        if feed is not None and entries:  # a snapshot says nothing about delivery
+            if self._unproved:  # nobody knows what left the log before the first that is there: it was never shown
+                self._unproved = False
+                self._since = max(self._since, entries[0].seq - 1)
+            last = entries[-1]
+            new = last.seq > self._tip
+            if not new:
+                for entry in entries:
+                    feed.watch(entry)
+            self.unacknowledged.add(last.seq, events, last.time_ms if new else 0, time.monotonic(), time.time_ns() // 1_000_000)
+
+    def _note_acked(self, seq: int, *, awaited: bool) -> None:
+        feed = self._feed
+        if feed is not None and seq:
+            self.unacknowledged.free_le(seq, time.time_ns() // 1_000_000)
+            since = min(self._since, seq)
+            feed.vigil.acked(min(self._told_since, seq), seq)
+            acknowledged = feed.acknowledged(since, seq)
+            if acknowledged != self._cursor:
+                self._cursor = acknowledged
+                self._edge.cursors.note(feed.user, feed.shard, self.session.device, acknowledged, urgent=awaited)
+            elif awaited:
+                self._edge.cursors.hasten(feed.user, feed.shard, self.session.device)
+
+    # --- tasks ---
+
+    async def _receive(self) -> None:
+        while True:
+            msg = await self._ws.receive()
+            kind = msg.type
+            now = time.monotonic()
+            if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
+                if kind is WSMsgType.TEXT and not _is_utf8(msg.data):
+                    self.session.close("text_invalid", "the text is not UTF-8")
+                elif kind is not self._opcode:
+                    self.session.close("frame_invalid", f"{self._codec.subprotocol} has {self._opcode.name.lower()} messages only")
+                else:
+                    try:
+                        self.session.receive(self._codec.decode_client(msg.data), now)
+                    except FrameInvalidError as exc:
+                        self.session.close("frame_invalid", exc.message)
+                self._carry()
+                if self._closing is not None:
+                    # Whoever closes reads on until the peer has seen why. Were this still reading, aiohttp would drop the connection at
+                    # once, and with more on the way from the peer the kernel would take back what it was told.
+                    return
+            elif kind is WSMsgType.PING:
+                self.session.heard(now)
+                # Only the newest is answered (RFC 6455, 5.5.3), by the writer: who doesn't read pongs must not stop us from reading.
+                self._ping = msg.data
+                self._wake.set()
+            elif kind is WSMsgType.PONG:
+                self.session.heard(now)
+            else:  # CLOSE, CLOSING, CLOSED, ERROR
+                return
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._control or self._data:
+                    payload = self._control.popleft() if self._control else self._data.popleft()
+                    await self._ws.send_frame(payload, self._opcode)  # waits while the socket is full
+                    self._queued -= len(payload)
+                if self._ping is not None:
+                    ping, self._ping = self._ping, None
+                    await self._ws.pong(ping)
+                if self._probe:
+                    self._probe = False
+                    await self._ws.ping()
+                if self._closing is not None:
+                    row = CODES[self._closing.code]
+                    reason = self._closing.message.encode()[:_CLOSE_REASON_BYTES_MAX].decode(errors="ignore").encode()
+                    await self._ws.close(code=row.close or WSCloseCode.INTERNAL_ERROR, message=reason)
+                    return
+                self.session.socket_bytes(self._queued)
+                self._carry()
+        except ConnectionError:
+            return  # the reader sees the end too
+
+    async def _cut(self) -> None:
+        """A peer that does not take the close is cut off."""
+        await asyncio.sleep(limits.CLOSE_WAIT_S)
+        self._line.cut()
+
+    async def _open(self, hello: Hello) -> None:
+        try:
+            identity = await self._edge.door.enter(self._handshake, hello.token, hello.device, self._address)
+            user = identity.user
+            self.user, self.term = user, identity.term  # from now on it counts, and the guard sees it
+            self._edge.admit(user)
+            self.admitted = True
+            spent = None if self._framed or not self.device else self._edge.allowance.spent(user, self.device)
+            self.session.allow(self._edge.allowance.egress(user), spent)
+            self._edge.entrance.strangers.leave(self._line.stranger)
+            self._line.known()
+            feed = await self._edge.hub.join(user, self, self._edge.allowance.devices(user))
+            self._feed = feed
+            cursor, known = await self._find_cursor(user, feed.shard, hello)
+            place = cursor.position if cursor else None
+            plan, snapshot, self._held = await begin(feed, hello.position, place, snapshot=hello.snapshot, room=self._edge.room)
+            self._tip = feed.pos
+            self._since = 0 if known else plan.base
+            self._unproved = plan.base == 0 and plan.outcome != "snapshot"
+            self._begin(hello, cursor, feed.epoch, plan)
+            self._told_since = 0 if plan.outcome == "snapshot" else self._since
+            self.session.opened(user, feed.epoch, plan, feed.pos, snapshot, now=time.monotonic(), expires_at=_deadline(identity))
+            self._edge.log.info(
+                "session_opened",
+                user=user.token,
+                issuer=identity.issuer,
+                device=self.session.device,
+                outcome=plan.outcome,
+                reason=plan.reason,
+                base=plan.base,
+                tip=feed.pos,
+                protocol=self._codec.subprotocol,
+            )
+        except RuncastError as exc:
+            code = exc.code.name if CODES[exc.code.name].close else "unavailable"
+            self.session.close(code, exc.message, exc.retry_after_s)
+        self._carry()
+
+    async def _find_cursor(self, user: UserKey, shard: int, hello: Hello) -> tuple[Acknowledged | None, bool]:
+        """The device's cursor, and whether that is certain. A device with a position of its own does not wait for it for long.
+
+        Raises:
+            UnavailableError: the device has no position, and the cursor can't be read.
+        """
+        try:
+            async with asyncio.timeout(limits.RECEIPT_CHECK_S if hello.position else None):
+                return await self._edge.cursors.find(user, shard, hello.device), True
+        except (TimeoutError, UnavailableError):
+            if not hello.position:
+                raise
+            return None, False
+
+    def _begin(self, hello: Hello, cursor: Acknowledged | None, epoch: str, plan: Plan) -> None:
+        """Find out from where on the device's acknowledgements speak for what was sent."""
+        if cursor is not None and cursor.epoch == epoch:
+            self._cursor = cursor
+            if plan.outcome == "resumed" and cursor.since <= plan.base and hello.position != EARLIEST:
+                self._since = cursor.since
+        if plan.outcome == "snapshot":
+            self._since = plan.base
+        if hello.position == LATEST or plan.reason == "unreadable":
+            self._since = plan.base
+            if (
+                self._feed is not None and plan.base and not self._feed.closed
+            ):  # noted, so that the next connection knows what this one skipped
+                self._cursor = Acknowledged(epoch, plan.base, plan.base)
+                self._edge.cursors.note(self._feed.user, self._feed.shard, hello.device, self._cursor, urgent=True)
+
+        if not self._framed and self.device and self._cursor is None and self._feed is not None and not self._feed.closed:
+            # What it has handled may be said to another edge, which has to know from where on that counts.
+            self._cursor = Acknowledged(epoch, plan.base, plan.base)
+            self._edge.cursors.note(self._feed.user, self._feed.shard, hello.device, self._cursor, urgent=True)
+
+    async def _read(self, seq: int) -> None:
+        feed = self._feed
+        assert feed is not None  # noqa: S101 # the machine reads only after `opened`
+        try:
+            entries, proved = await feed.read(seq)
+            self.session.history(entries, proved=proved)
+        except RuncastError as exc:
+            self.session.read_failed(exc)
+        self._carry()
+
+    async def _store(self, send: Send) -> None:
+        feed = self._feed
+        if feed is None:
+            self.session.refused(send.id, RuncastError("the session is not open yet; wait for welcome", code="hello_expected"))
+        else:
+            try:
+                self._edge.allowance.send(feed.user, time.monotonic())
+                with self._edge.erasures.storing(feed.user):
+                    duplicate = await self._edge.upstream.store(feed.user, feed.shard, self.session.device, send, feed.requests)
+                self.session.stored(send.id, duplicate=duplicate)
+            except RuncastError as exc:
+                self.session.refused(send.id, exc)
+        if self.session.state is not State.CLOSED:
+            self._carry()
+
+    async def _reauthenticate(self, token: str) -> None:
+        try:
+            identity = await self._edge.door.renew(self._handshake, token, self.user, self.session.device, self._address)
+            self.term = identity.term
+            self.session.reauthenticated(_deadline(identity), now=time.monotonic())
+        except RuncastError as exc:
+            self.session.not_reauthenticated(exc)
+        self._carry()
+
+
+def _is_utf8(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _deadline(identity: Identity) -> float:
+    """When the token is over, monotonic seconds."""
+    return time.monotonic() + identity.term.expires_at - time.time()
