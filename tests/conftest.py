@@ -24,6 +24,15 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is marked as a group must be one: tests of a group share servers, and Chromium; apart, each process would start its own."""
+    if getattr(config.option, "loadgroup", False):
+        loose = [item.nodeid for item in items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid]
+        if loose:
+            raise pytest.UsageError(f"pytest-xdist groups no tests with pytest {pytest.__version__}; the first: {loose[0]}")
+
+
 @pytest.fixture
 def user(request: pytest.FixtureRequest) -> str:
     """A user that no other test has."""
