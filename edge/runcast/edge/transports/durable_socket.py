@@ -1,4 +1,4 @@
-"""What a Durable Stream's reader gets, a page or server-sent events, dressed as the WebSocket that `socket.Connection` carries frames over.
+"""What a Durable Stream's reader gets, a page or server-sent events, dressed as the WebSocket that `Connection` carries frames over.
 
 Thin: `durable` decides what is said and when. A page is written while its session still counts: so what a slow reader holds is bounded, and
 a revocation cuts it off. Its last chunk goes out when the session is over: who has all of a page can't come back before that, with the next

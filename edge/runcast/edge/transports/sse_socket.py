@@ -1,4 +1,4 @@
-"""A server-sent event stream, dressed as the WebSocket that `socket.Connection` carries frames over.
+"""A server-sent event stream, dressed as the WebSocket that `Connection` carries frames over.
 
 The reader can't say anything, so what it would say is in its request: `hello`. After that it is heard when it takes bytes: what was
 written to it is confirmed by TCP, or TCP gives it up (`SSE_UNHEARD_MS`).
