@@ -7,7 +7,6 @@ tab closes.
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -58,6 +57,39 @@ class Connection:
             handled is said elsewhere (`acknowledge`).
     """
 
+    __slots__ = (
+        "_address",
+        "_closing",
+        "_codec",
+        "_control",
+        "_cursor",
+        "_data",
+        "_edge",
+        "_feed",
+        "_framed",
+        "_group",
+        "_handshake",
+        "_held",
+        "_line",
+        "_opcode",
+        "_ping",
+        "_probe",
+        "_queued",
+        "_since",
+        "_tasks",
+        "_tip",
+        "_told_since",
+        "_unproved",
+        "_wake",
+        "_waking",
+        "_ws",
+        "admitted",
+        "session",
+        "term",
+        "unacknowledged",
+        "user",
+    )
+
     def __init__(self, edge: "Edge", ws: Socket, handshake: Handshake, line: Line, *, framed: bool = True) -> None:
         codec = handshake.codec
         self.user: UserKey | None = None
@@ -73,8 +105,8 @@ class Connection:
         self._address = line.stranger.address
         self._opcode = WSMsgType.BINARY if codec.binary else WSMsgType.TEXT
         self._feed: Feed | None = None
-        self._control: deque[bytes] = deque()
-        self._data: deque[bytes] = deque()
+        self._control: list[bytes] = []  # lists: nearly always empty, where a deque takes 760 bytes
+        self._data: list[bytes] = []
         self._queued = 0
         self._held = 0  # of the edge's room for snapshots
         self._probe = False
@@ -307,7 +339,7 @@ class Connection:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._control or self._data:
-                    payload = self._control.popleft() if self._control else self._data.popleft()
+                    payload = (self._control or self._data).pop(0)
                     await self._ws.send_frame(payload, self._opcode)  # waits while the socket is full
                     self._queued -= len(payload)
                 if self._ping is not None:

@@ -9,7 +9,6 @@ superseded attempts holds for all.
 
 import asyncio
 import time
-from collections import deque
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -138,7 +137,7 @@ class Feed:
         self._age_s = shard.retention_s
         self._splice = Splice(self._retention_s)
         self._fence = Fence()
-        self._void: deque[int] = deque(maxlen=limits.VOID_AWAITED_MAX)  # seqs of which a receipt is awaited, and something was left out
+        self._void: list[int] = []  # seqs of which a receipt is awaited, and something was left out
         self._subscriptions: list[Subscription] = []
         self._opening: asyncio.Task[None] | None = None
         self._filling: asyncio.Task[None] | None = None
@@ -210,6 +209,7 @@ class Feed:
             self.requests.note(event, entry.seq)
         if entry.void and entry.awaited and entry.seq not in self._void:
             self._void.append(entry.seq)
+            del self._void[: -limits.VOID_AWAITED_MAX]
 
     def acknowledged(self, since: int, seq: int) -> Acknowledged:
         """What a device says that acknowledges everything in `(since, seq]`."""

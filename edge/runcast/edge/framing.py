@@ -20,6 +20,8 @@ _HEAD_MIN: Final = 2
 _MASK: Final = 4
 _CONTROL: Final = 0x08
 _OPCODES: Final = frozenset({0, 1, 2, 8, 9, 10})
+_WHOLE: Final = frozenset({0x81, 0x82})
+"""First byte of a message of one frame: text, binary."""
 
 
 class Fault(NamedTuple):
@@ -55,6 +57,13 @@ class Frames:
         self._open = False  # a message is, whose last frame has not begun
         self._size = 0
         self._pieces = 0
+
+    def whole(self, data: bytes) -> bool:
+        """Whether `data` is one short message of one frame, and nothing else, where one may begin: what devices send nearly always. Nothing
+        has to be noted then; it costs 1. What is anything else is for `scan` to say.
+        """
+        size = len(data) - _HEAD_MIN - _MASK
+        return 0 <= size < 126 and data[0] in _WHOLE and data[1] == 0x80 | size and not (self._left or self._head or self._open or self.one)
 
     def scan(self, data: bytes, start: int, budget: float, now: float) -> tuple[int, int]:
         """Go through `data` from `start` on, as far as `budget` and the rules let it.

@@ -75,6 +75,8 @@ class Intake:
 
     def receive(self, data: bytes, now: float) -> bytes:
         """This was read; returns what goes on now. `now` in monotonic seconds."""
+        if not self.waits and self._known and self._frames is not None and self._frames.whole(data) and self._afford(now, len(data)):
+            return data
         self._held = self._held[self._at :] + data if self.waits else data
         self._at = 0
         return self.take(now)
@@ -164,6 +166,14 @@ class Intake:
         else:
             self._flood_at = math.inf
         return data
+
+    def _afford(self, now: float, size: int) -> bool:
+        """Take a frame of so many bytes, if it fits: as `_take_frames` would."""
+        if self.stage is not Stage.FRAMES or self._bytes.wait_s(now, _BYTES) or self._count.take(now, _FRAMES):
+            return False
+        self._bytes.spend(now, _BYTES, size)
+        self.wait_s = self._flood_at = math.inf
+        return True
 
     def _budget(self, now: float) -> float:
         """How much the frames may cost that go on now; 0 or less: none, and `wait_s` says until when."""

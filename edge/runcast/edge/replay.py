@@ -17,7 +17,6 @@ Invariants: pos never falls; pending is bounded (past the bound it is dropped, a
 """
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
@@ -44,8 +43,8 @@ class Splice:
 
     def __init__(self, retention_s: float) -> None:
         self.retention_s = retention_s
-        self._ready: deque[Entry] = deque()
-        self._pending: deque[Entry] = deque()
+        self._ready: list[Entry] = []
+        self._pending: list[Entry] = []
         self._pending_dropped = False
         self._known = 0
         self._suspicious_since = 0.0
@@ -153,7 +152,7 @@ class Splice:
         self._known = max(self._known, entry.seq)
 
     def _drain_pending(self, now: float) -> None:
-        pending, self._pending = self._pending, deque()
+        pending, self._pending = self._pending, []
         self._pending_dropped = False
         for entry in pending:
             self.live(entry, now)

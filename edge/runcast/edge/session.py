@@ -22,7 +22,6 @@ The driver calls the inputs, then carries out `take_effects()` in order; it call
 
 import math
 from bisect import insort
-from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -57,6 +56,29 @@ class Session:
         windowed: it is fed as it acknowledges; otherwise as its socket takes it.
     """
 
+    __slots__ = (
+        "_awaited",
+        "_codec",
+        "_confirmed",
+        "_edge",
+        "_effects",
+        "_epoch",
+        "_life",
+        "_pace",
+        "_pieces",
+        "_reading",
+        "_requests",
+        "_resting",
+        "_snapshot",
+        "_snapshot_end",
+        "_tip",
+        "acked",
+        "close_code",
+        "device",
+        "events_sent",
+        "sent",
+    )
+
     def __init__(self, codec: Codec, *, edge: str, now: float, stall_s: float = limits.STALL_S, windowed: bool = True) -> None:
         self.device = ""
         self.sent = 0
@@ -68,7 +90,7 @@ class Session:
         self._epoch = ""
         self._tip = 0
         self._pace = Pace(stall_s, windowed=windowed)
-        self._awaited: deque[int] = deque()  # seqs of which a receipt is awaited, among what is unacknowledged
+        self._awaited: list[int] = []  # seqs of which a receipt is awaited, among what is unacknowledged
         self._requests = Requests()
         self._reading = False
         self._resting = False  # for its bytes per second, with a Wake under way
@@ -153,7 +175,7 @@ class Session:
         if seq > self.acked or not self._confirmed:
             awaited = seq <= self.acked  # said again after a reconnect: the edge before may not have written it
             while self._awaited and self._awaited[0] <= seq:
-                self._awaited.popleft()
+                del self._awaited[0]
                 awaited = True
             self._confirmed = True
             self.acked = max(self.acked, seq)

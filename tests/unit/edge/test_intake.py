@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runcast.edge.intake import Intake, Stage
-from runcast.testkit.raw_socket import CONTINUATION, PING, TEXT, frame, request
+from runcast.testkit.raw_socket import BINARY, CONTINUATION, PING, TEXT, frame, request
 from runcast.wire import limits, limits_floods
 
 HEAD = request()
@@ -209,3 +209,34 @@ def test_whatever_the_pace_bytes_keep_their_order(steps: list[tuple[int, float]]
             now += min(intake.wait_s, 1.0)
             got += intake.take(now)
         assert intake.fault is not None or got == sent
+
+
+KINDS = {
+    "short": ACK,
+    "binary": frame(BINARY, b"x" * 125),
+    "long": frame(TEXT, b"x" * 300),
+    "empty": frame(TEXT, b""),
+    "ping": frame(PING, b"?"),
+    "begins": frame(TEXT, b"a", fin=False),
+    "goes on": frame(CONTINUATION, b"b", fin=False),
+    "ends": frame(CONTINUATION, b"c"),
+    "not masked": frame(TEXT, b"x", mask=None),
+    "longer than it need be": frame(TEXT, b"x", length=200),
+    "two": ACK + ACK,
+}
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(KINDS)), st.sampled_from([0.0, 0.001, 0.5])), max_size=60), st.booleans())
+def test_a_frame_that_comes_whole_is_judged_as_one_that_comes_in_pieces(sent: list[tuple[str, float]], known: bool) -> None:
+    whole, pieces, now = upgraded(known=known), upgraded(known=known), 0.0
+    passed = [b"", b""]
+    for name, pause in sent:
+        now += pause
+        passed[0] += whole.receive(KINDS[name], now)
+        passed[1] += pieces.receive(KINDS[name][:1], now)
+        passed[1] += pieces.receive(KINDS[name][1:], now)
+        if whole.fault is None and pieces.fault is None:
+            assert (whole.waits, whole.wait_s) == (pieces.waits, pieces.wait_s)
+    assert passed[1].startswith(passed[0])
+    assert len(passed[1]) - len(passed[0]) <= (0 if whole.fault is None else 1), "a first byte alone breaks no rule"
+    assert (whole.fault, whole.stage) == (pieces.fault, pieces.stage)
