@@ -1,7 +1,7 @@
-/** When a new token is asked for: by the edge's word, spread, bounded, and never for an end that nobody knows. */
+/** Whose a session is, and when a new token is asked for: by the edge's word, spread, bounded, and never for an end that nobody knows. */
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, test } from "node:test";
 
 import { LIMITS } from "../../edge/runcast/edge/static/client/limits.js";
 import { Session } from "../../edge/runcast/edge/static/client/session.js";
@@ -79,4 +79,55 @@ test("offline nothing is asked for: the next connection brings a token", () => {
   session.takeEffects();
   session.tick(0.8 * HOUR);
   assert.deepEqual(taken(session, "renew"), []);
+});
+
+describe("one session is one user's", () => {
+  const begun = () => {
+    const session = new Session({ device: "tab", from: "latest", random: () => 0 });
+    session.start(0);
+    session.opened(0);
+    return session;
+  };
+
+  test("a welcome of another user, or tenant, ends it: nothing is shown or sent", () => {
+    for (const other of [{ user: "bob" }, { tenant: "acme" }]) {
+      const session = begun();
+      session.receive(welcome(), 0, 0);
+      session.closed(1006, "", 0);
+      session.send({ type: "send", id: "a", kind: "message" }, 0);
+      session.tick(0);
+      session.opened(0);
+      session.takeEffects();
+      session.receive(welcome({ outcome: "reset", ...other }), 0, 0);
+      const effects = session.takeEffects();
+      assert.deepEqual(
+        effects.map((effect) => effect.do),
+        ["disconnect", "error", "refused", "state"],
+      );
+      assert.deepEqual(effects.at(-1).detail, { code: 4501, reason: "another user's token" });
+      assert.equal(session.state, "closed");
+    }
+  });
+
+  test("a new token while the old one's connection is under way: that one is left", () => {
+    for (const opened of [false, true]) {
+      const session = new Session({ device: "tab", from: "latest", random: () => 0 });
+      session.refresh("new", 0);
+      session.start(0);
+      if (opened) session.opened(0);
+      session.takeEffects();
+      session.refresh("new", 0);
+      assert.equal(session.state, "offline");
+      assert.deepEqual(session.takeEffects()[0], { do: "disconnect", reason: "refresh" });
+      session.tick(0);
+      session.opened(0);
+      session.receive(welcome(), 0, 0);
+      session.takeEffects();
+      session.refresh("newer", 0);
+      assert.deepEqual(taken(session, "transmit")[0].frame, { type: "refresh", token: "newer" });
+      session.close();
+      session.refresh("late", 0);
+      assert.equal(session.state, "closed");
+    }
+  });
 });

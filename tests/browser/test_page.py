@@ -32,6 +32,27 @@ async def log(page: Page) -> list[str]:
     return ids
 
 
+TWICE = """async () => {
+  const { complete, Runs } = await import("/client/runs.js");
+  const { Notes } = await import("/demo/notes.js");
+  const { RunView } = await import("/demo/view.js");
+  const runs = new Runs(10);
+  let seq = 0;
+  for (const [kind, data] of [["executing", { args: 1 }], ["completed", { result: "one" }], ["executing", { args: 2 }]]) {
+    seq += 1;
+    runs.apply(complete({ id: `r.1.${seq}`, kind: `tool_${kind}`, run_id: "r", attempt: 1, seq, data: { tool_call_id: "c", tool: "t", ...data } }));
+  }
+  const shown = new RunView(runs.get("r"), false, { answer() {}, retry() {} });
+  shown.sync(runs.get("r"), { asked: "", notes: new Notes().of("r"), children: new Map(), mayRetry: false });
+  return [...shown.element.querySelectorAll("[data-tool]")].map((tool) => [tool.dataset.status, tool.querySelector(".inside").textContent]);
+}"""
+
+
+async def test_a_call_under_an_id_used_before_is_shown_by_itself(runcast_cluster: Cluster, open_page: OpenPage) -> None:
+    page = await open_page(runcast_cluster.edges[0].http_url)
+    assert await page.evaluate(TWICE) == [["ok", "Arguments1Resultone"], ["running", "Arguments2"]]
+
+
 async def test_a_reload_in_mid_run_shows_everything_again_without_gap_or_repeat(
     runcast_cluster: Cluster, user: str, open_page: OpenPage
 ) -> None:

@@ -140,7 +140,7 @@ const STEPS = {
   },
 };
 
-/** The open tool call that `data` names, made if there is none: an id may be used again after its call's end. @param {Run} run @param {any} data @returns {Tool} */
+/** The open call that `data` names, made if there is none: its id may be used again after its end. @param {Run} run @param {any} data @returns {Tool} */
 function toolOf(run, data) {
   const callId = data.tool_call_id ?? "";
   let tool = run.tools.findLast((known) => known.callId === callId && known.status === "running");

@@ -162,11 +162,7 @@ export class Session {
     else if (this.#state === "behind") this.#move("caught_up", {});
   }
 
-  /**
-   * A new token: tell the edge before the old one expires. A connection that is under way with the old one is left.
-   * @param {string} token
-   * @param {number} now
-   */
+  /** A new token: tell the edge before the old one expires; leave a connection under way with that. @param {string} token @param {number} now */
   refresh(token, now) {
     if (this.#welcomed) this.#transmit({ type: "refresh", token });
     else if (TABLE[this.#state].dropped) this.#drop(now, "refresh");
