@@ -40,7 +40,8 @@ TWICE = """async () => {
   let seq = 0;
   for (const [kind, data] of [["executing", { args: 1 }], ["completed", { result: "one" }], ["executing", { args: 2 }]]) {
     seq += 1;
-    runs.apply(complete({ id: `r.1.${seq}`, kind: `tool_${kind}`, run_id: "r", attempt: 1, seq, data: { tool_call_id: "c", tool: "t", ...data } }));
+    const call = { tool_call_id: "c", tool: "t", ...data };
+    runs.apply(complete({ id: `r.1.${seq}`, kind: `tool_${kind}`, run_id: "r", attempt: 1, seq, data: call }));
   }
   const shown = new RunView(runs.get("r"), false, { answer() {}, retry() {} });
   shown.sync(runs.get("r"), { asked: "", notes: new Notes().of("r"), children: new Map(), mayRetry: false });
