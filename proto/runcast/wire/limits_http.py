@@ -16,6 +16,8 @@ POSITION_CHARS_MAX: Final = 128
 """Of a position in a header or a URL."""
 POST_BYTES_MAX: Final = 64 * 1024
 """Of the body of an acknowledgement or a send."""
+POST_READ_S: Final = 10.0
+"""Such a body is there within this, or refused: it is read before its sender is known."""
 AGUI_WAIT_S: Final = 10.0
 """A run that was not found in the stream is waited for so long: who starts it may be quicker to ask than it is to begin."""
 PAGE_BYTES_MAX: Final = 256 * 1024

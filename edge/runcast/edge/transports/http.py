@@ -11,6 +11,7 @@ same session machine feeds the streams (`sse_socket`). What is POSTed may go to 
 receipts; that something was written to a stream moves nothing.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -209,8 +210,15 @@ class HttpDoors:
 async def _read(request: web.Request, kind: type[T]) -> T:
     if request.content_type != "application/json":
         raise FrameInvalidError("send JSON, with Content-Type: application/json")
-    body = await request.content.read(limits_http.POST_BYTES_MAX + 1)
-    if len(body) > limits_http.POST_BYTES_MAX or not request.content.at_eof():
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits_http.POST_READ_S):
+            # it comes in as many pieces as the network likes
+            while piece := await request.content.read(limits_http.POST_BYTES_MAX + 1 - len(body)):
+                body += piece
+    except TimeoutError as exc:
+        raise FrameInvalidError(f"send the whole body within {limits_http.POST_READ_S:.0f} s") from exc
+    if len(body) > limits_http.POST_BYTES_MAX:
         raise FrameInvalidError(f"send at most {limits_http.POST_BYTES_MAX // 1024} KiB")
     try:
         return msgspec.json.decode(body, type=kind)
