@@ -4,6 +4,9 @@ from typing import Final
 
 SSE_RETRY_MS: Final = 1000
 """How long a browser waits before it comes back; it has no backoff of its own."""
+SSE_REFUSED_RETRY_MS: Final = 3000
+"""The least that a browser waits which may not come in just now, and up to half as much again: it would not come back after a status, and
+has no backoff."""
 SSE_HEARTBEAT_S: Final = 10.0
 """A stream on which nothing was said for this long says a comment: proxies cut what is silent for 30 s or more."""
 SSE_LASTS_S: Final = 600.0

@@ -30,7 +30,7 @@ from runcast.edge.transports.durable import StreamCodec, read_query
 from runcast.edge.transports.durable_socket import LIVE_HEADERS, PageSocket, StreamSocket
 from runcast.edge.transports.sse import AguiCodec, SseCodec, read_last_id
 from runcast.edge.transports.sse_socket import SseSocket
-from runcast.edge.transports.status import refusal
+from runcast.edge.transports.status import refusal, refuse
 from runcast.wire import limits_http
 from runcast.wire.errors import FrameInvalidError, RuncastError, UnavailableError
 from runcast.wire.frames import Codec, Hello, Send, Sent
@@ -80,11 +80,18 @@ class HttpDoors:
             app.router.add_route("OPTIONS", path, self._preflight)
         app.router.add_route("HEAD", "/v1/stream", self._guarded(self._durable_end))
 
+    def refuse(self, request: web.Request, error: RuncastError) -> web.Response:
+        """The answer to who is refused before anything of the request is looked at."""
+        return refuse(request, error, _cors(request, self._read_credentials(request)))
+
     # --- the door ---
+
+    def _read_credentials(self, request: web.Request) -> Handshake:
+        return read_credentials(request, self._edge.origins, self._edge.settings.cookie, ordinary=True)
 
     def _guarded(self, answer: Answer) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
-            handshake = read_credentials(request, self._edge.origins, self._edge.settings.cookie)
+            handshake = self._read_credentials(request)
             cors = _cors(request, handshake)
             try:
                 if self._edge.not_ready:
@@ -93,7 +100,7 @@ class HttpDoors:
                     raise RuncastError(FOREIGN, code="origin_refused")
                 response = await answer(request, handshake)
             except RuncastError as exc:
-                return refusal(exc, cors)
+                return refuse(request, exc, cors)
             if not response.prepared:
                 response.headers.update(cors)
             return response
@@ -101,7 +108,7 @@ class HttpDoors:
         return handle
 
     async def _preflight(self, request: web.Request) -> web.StreamResponse:
-        handshake = read_credentials(request, self._edge.origins, self._edge.settings.cookie)
+        handshake = self._read_credentials(request)
         if not handshake.welcome:
             return refusal(RuncastError(FOREIGN, code="origin_refused"), {})
         asked = {
@@ -155,7 +162,7 @@ class HttpDoors:
         line = self._edge.entrance.line_of(request)
         connection = Connection(self._edge, socket, handshake._replace(codec=codec), line, framed=False)
         await self._edge.serve(connection, socket)
-        return socket.response or refusal(UnavailableError("the stream ended before it began; try again"), {})
+        return socket.response or refuse(request, UnavailableError("the stream ended before it began; try again"), {})
 
     # --- what readers say ---
 
