@@ -13,6 +13,7 @@ import pytest
 
 from runcast.testkit import Device
 from runcast.wire import limits_http
+from runcast.wire.ids import UserKey
 from tests.delivery.readers import wait_devices
 
 BOUND_S = 10.0
@@ -253,8 +254,16 @@ async def test_a_run_as_agui(runcast_cluster, user: str, http: Http):
         await run.flush()
         async with http.stream(f"/v1/agui/{run.id}") as stream:
             told = [(await stream.read()).data for _ in range(3)]
+            async with http.session.get(http.base + "/statsz") as answer:
+                behind = [each["user"] for each in (await answer.json())["users_behind"]]
+            assert UserKey("default", user).token not in behind, "nobody can acknowledge there, so that nobody is waited for"
             assert [event["type"] for event in told] == ["RUN_STARTED", "TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT"]
             last = stream.last_id
+        for place in ("zzzzzzzz-0000000000000001", last[:-16] + "9" * 16):  # of other storage, and past the end: none of this stream
+            async with http.stream(f"/v1/agui/{run.id}", last_id=place) as stream:
+                assert [(await stream.read()).data for _ in range(3)] == told
+        async with http.stream(f"/v1/agui/{run.id}", last_id=last) as stream:
+            assert (await stream.read()).data["type"] == "RUN_STARTED", "told at once that it goes on"
         await run.respond("lo")
     async with http.stream(f"/v1/agui/{run.id}", last_id=last) as stream:
         told = [event.data async for event in stream]

@@ -118,7 +118,7 @@ class Connection:
         self._told_since = 0  # the same, but a snapshot tells of what it stands for
         self._unproved = False  # it begins where the log does, wherever that is
         self._cursor: Acknowledged | None = None  # as it was last written, or noted
-        self.unacknowledged = Unacknowledged(edge.statistics)
+        self.unacknowledged = Unacknowledged(edge.statistics, answers=framed, kept=codec.shared)
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._group = asyncio.TaskGroup()
@@ -378,6 +378,8 @@ class Connection:
             self._feed = feed
             cursor, known = await self._find_cursor(user, feed.shard, hello)
             place = cursor.position if cursor else None
+            if (seen := self._codec.place) is not None and seen.epoch == feed.epoch and seen.seq > feed.pos:
+                await feed.reach(seen.seq)
             plan, snapshot, self._held = await begin(feed, hello.position, place, snapshot=hello.snapshot, room=self._edge.room)
             self._tip = feed.pos
             self._since = 0 if known else plan.base
@@ -419,6 +421,8 @@ class Connection:
         """Find out from where on the device's acknowledgements speak for what was sent."""
         if cursor is not None and cursor.epoch == epoch:
             self._cursor = cursor
+            if cursor.seq > cursor.since:  # it has acknowledged something before
+                self.unacknowledged.answers = True
             if plan.outcome == "resumed" and cursor.since <= plan.base and hello.position != EARLIEST:
                 self._since = cursor.since
         if plan.outcome == "snapshot":

@@ -38,9 +38,17 @@ class Unacknowledged:
 
     Args:
         statistics: of the edge.
+        answers: see below.
+        kept: somebody may acknowledge it. Else it is counted as sent, and that is all.
+
+    Attributes:
+        answers: it is known that the device acknowledges. What a mere reader has is never acknowledged, and is not waited for; it is known
+            with its first acknowledgement.
     """
 
-    def __init__(self, statistics: EdgeStatistics) -> None:
+    def __init__(self, statistics: EdgeStatistics, *, answers: bool = True, kept: bool = True) -> None:
+        self.answers = answers
+        self._kept = kept
         self._statistics = statistics
         self._row = array("d")
         self._first = 0  # what lies before it is forgotten
@@ -61,10 +69,12 @@ class Unacknowledged:
         self._statistics.events_sent += events
         if event_ms and events:
             self._statistics.to_send.add(now_ms - event_ms, events)
-        self._row.extend((seq, events, event_ms, now))
+        if self._kept:
+            self._row.extend((seq, events, event_ms, now))
 
     def free_le(self, seq: int, now_ms: int) -> None:
         """The device acknowledged everything up to `seq`."""
+        self.answers = True
         row, first = self._row, self._first
         while first < len(row) and row[first] <= seq:
             events, event_ms = int(row[first + 1]), int(row[first + 2])
@@ -79,5 +89,5 @@ class Unacknowledged:
         self._first = first
 
     def oldest_s(self, now: float) -> float:
-        """How long the oldest unacknowledged frame has been out, seconds; 0.0 when there is none."""
-        return now - self._row[self._first + _FRAME - 1] if self._first < len(self._row) else 0.0
+        """How long the oldest unacknowledged frame has been out, seconds; 0.0 when there is none, or the device does not acknowledge."""
+        return now - self._row[self._first + _FRAME - 1] if self.answers and self._first < len(self._row) else 0.0

@@ -13,6 +13,7 @@ from runcast.v1 import session_pb2
 from runcast.v1.event_pb2 import Event, User
 from runcast.wire.errors import FrameInvalidError
 from runcast.wire.eventjson import EventJson, event_from_json, event_to_json
+from runcast.wire.position import Position
 
 JSON_SUBPROTOCOL: Final = "runcast.v1.json"
 PROTO_SUBPROTOCOL: Final = "runcast.v1.proto"
@@ -176,12 +177,14 @@ class Codec(Protocol):
         binary: payloads are bytes, not text.
         shared: a frame is the same for every connection.
         merges: a device that is behind may get events that stand for several.
+        place: what the reader has read up to, where hello does not say it; None for nothing.
     """
 
     subprotocol: str
     binary: bool
     shared: bool
     merges: bool
+    place: Position | None
 
     def encode(self, frame: ClientFrame | ServerFrame) -> bytes:
         """The payload of one WebSocket message."""
@@ -217,6 +220,7 @@ class JsonCodec:
     binary = False
     shared = True
     merges = True
+    place: Position | None = None
 
     def __init__(self) -> None:
         self._encoder = msgspec.json.Encoder()
@@ -255,6 +259,7 @@ class ProtoCodec:
     binary = True
     shared = True
     merges = True
+    place: Position | None = None
 
     def encode(self, frame: ClientFrame | ServerFrame) -> bytes:
         """See `Codec.encode`."""

@@ -3,6 +3,17 @@
 from runcast.edge.statistics import EdgeStatistics, Unacknowledged
 
 
+def test_what_nobody_acknowledges_is_counted_and_not_waited_for() -> None:
+    statistics = EdgeStatistics()
+    reader, page = Unacknowledged(statistics, answers=False), Unacknowledged(statistics, answers=False, kept=False)
+    for each in (reader, page):
+        each.add(1, 1, 0, 5.0, 0)
+        each.add(2, 1, 0, 6.0, 0)
+        assert (each.sent, each.oldest_s(9.0)) == (2, 0.0)
+    reader.free_le(1, 0)  # it does acknowledge
+    assert (reader.acked, reader.oldest_s(9.0), statistics.events_sent) == (1, 3.0, 4)
+
+
 def test_events_are_counted_and_timed_from_their_own_time() -> None:
     statistics = EdgeStatistics()
     device, other = Unacknowledged(statistics), Unacknowledged(statistics)

@@ -61,11 +61,16 @@ def encode_refusal(error: Error, retry_ms: int) -> bytes:
 class AguiCodec(JsonCodec):
     """The events of one run, in AG-UI's words; of no other connection, because it knows what it said.
 
+    Rules: a reader goes on only from a place that this stream has. A place of other storage, or one past the stream's end, is none: the run
+    is told from its beginning, for nothing of it that is there now was read. A reader that has read all that there is of a run that goes on
+    is told at once that it goes on.
+
     Args:
         run_id: of the run.
         seen: the reader has read up to here, and is told what follows; None for all.
 
     Attributes:
+        place: `seen`, until it is reached, or found to be none of this stream.
         final: the bytes in which the run ends; None before. `NOTHING_LEFT` when the reader has read the end before.
     """
 
@@ -75,7 +80,7 @@ class AguiCodec(JsonCodec):
     def __init__(self, run_id: str, seen: Position | None = None) -> None:
         super().__init__()
         self._run = AguiRun(run_id)
-        self._seen = seen
+        self.place = seen
         self.merges = seen is None  # a frame for many batches could hold some that the reader has seen, and some that it has not
         self.final: bytes | None = None
         self._encode_json = msgspec.json.Encoder().encode
@@ -87,19 +92,27 @@ class AguiCodec(JsonCodec):
 
     def encode(self, frame: ClientFrame | ServerFrame) -> bytes:
         """Server-sent events; nothing for frames that say nothing about the run."""
+        if isinstance(frame, Welcome):
+            self._check_place(parse_position(frame.tip))
         if not isinstance(frame, Batch):
             return b""
-        position = parse_position(frame.pos)
+        seq = parse_position(frame.pos).seq
         told: list[AguiEvent] = []
-        if self._seen is not None and position.epoch == self._seen.epoch and position.seq > self._seen.seq:
-            told, self._seen = self._run.again(), None
+        if self.place is not None and seq > self.place.seq:
+            told, self.place = self._run.again(), None
         for event in frame.events:
             said = self._run.translate(event)
-            told += said if self._seen is None else []
+            told += said if self.place is None else []
+        if self.place is not None and seq == self.place.seq:
+            told, self.place = self._run.again(), None
         payload = self._write(told, frame.pos)
         if self._run.ended and self.final is None:
             payload = self.final = payload or NOTHING_LEFT
         return payload
+
+    def _check_place(self, tip: Position) -> None:
+        if self.place is not None and (self.place.epoch != tip.epoch or self.place.seq > tip.seq):
+            self.place = None
 
     def _write(self, told: list[AguiEvent], pos: str) -> bytes:
         if not told:

@@ -10,7 +10,7 @@ from runcast.edge.transports.sse import NOTHING_LEFT, AguiCodec, SseCodec, read_
 from runcast.v1 import event_pb2 as pb
 from runcast.v1.event_pb2 import Event
 from runcast.wire.errors import FrameInvalidError
-from runcast.wire.frames import Batch, Drain, Error, Pong
+from runcast.wire.frames import Batch, Drain, Error, Limits, Pong, Welcome
 from runcast.wire.position import Position
 
 CODEC = SseCodec()
@@ -91,3 +91,29 @@ def test_a_run_ends_with_the_bytes_that_say_so():
     seen = AguiCodec("r", Position("abcdefgh", 3))
     assert not seen.encode(batch(2, custom(1, b"1"), custom(2, b"2")))
     assert seen.encode(batch(3, end)) is NOTHING_LEFT
+
+
+def types(payload: bytes) -> list[str]:
+    return [json.loads(each["data"])["type"] for each in fields(payload)]
+
+
+@pytest.mark.parametrize("place", [Position("stranger", 2), Position("abcdefgh", 99)], ids=["of other storage", "past the end"])
+def test_who_comes_from_nowhere_is_told_the_run_from_its_beginning(place: Position):
+    codec = AguiCodec("r", place)
+    assert not codec.encode(welcome(3))
+    assert types(codec.encode(batch(1, custom(1, b"1")))) == ["RUN_STARTED", "CUSTOM"]
+    end = codec.encode(batch(2, Event(run_id="r", attempt=1, seq=2, agent_completed=pb.AgentCompleted())))
+    assert (types(end), codec.final) == (["RUN_FINISHED"], end)
+
+
+def test_who_has_read_all_of_an_open_run_is_told_at_once_that_it_goes_on():
+    codec = AguiCodec("r", Position("abcdefgh", 2))
+    assert not codec.encode(welcome(2))
+    assert not codec.encode(batch(1, custom(1, b"1")))
+    assert types(codec.encode(batch(2, custom(2, b"2")))) == ["RUN_STARTED"]
+    assert types(codec.encode(batch(3, custom(3, b"3")))) == ["CUSTOM"]
+
+
+def welcome(tip: int) -> Welcome:
+    begin, end = Position("abcdefgh", 0), Position("abcdefgh", tip)
+    return Welcome("resumed", str(begin), str(end), "default", "u", "d", Limits(1, 1, 1, 1), "edge-0", "1")
