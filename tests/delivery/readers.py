@@ -2,6 +2,10 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
 
 import nats
 import nats.errors
@@ -9,8 +13,32 @@ import nats.errors
 from runcast.testkit import Cluster
 from runcast.wire import limits, subjects
 from runcast.wire.ids import UserKey
+from tests.unit.bus.identity.issuing import issuer, write
 
 BOUND_S = 10.0
+_SHORT: Final = """
+from runcast.wire import limits_http
+limits_http.SSE_LASTS_S, limits_http.SSE_HEARTBEAT_S, limits_http.POST_READ_S = 1.5, 0.1, 0.5
+import runcast.edge.__main__
+"""
+
+
+@asynccontextmanager
+async def start_short_edge(cluster: Cluster, directory: Path, **environ: str) -> AsyncIterator[str]:
+    """One more edge of the cluster, which takes JWTs, and whose streams end and show life sooner than others'; its base URL."""
+    environ = {
+        "RUNCAST_AUTH": "jwt",
+        "RUNCAST_AUTH_FILE": str(write(directory, issuer())),
+        "RUNCAST_BIND": "127.0.0.1:0",
+        "RUNCAST_NATS_URL": cluster.nats_url,
+        **environ,
+    }
+    edge = await cluster.add(f"edge-{directory.name}", ["-c", _SHORT], ready=r"^ready edge ", environ=environ)
+    try:
+        port = edge.log_path.read_text().split("ready edge 127.0.0.1:")[1].split()[0]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await edge.stop()
 
 
 async def wait_devices(cluster: Cluster, user: str, count: int) -> None:

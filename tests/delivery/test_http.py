@@ -206,6 +206,38 @@ async def test_pages_of_this_machine_may_read_across_origins(http: Http):
         assert "Access-Control-Allow-Origin" not in response.headers
 
 
+async def test_a_body_comes_in_as_many_pieces_as_it_likes(http: Http, user: str):
+    host, _, port = http.base.removeprefix("http://").partition(":")
+
+    async def post(*pieces: bytes) -> bytes:
+        head = f"POST /v1/send HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: {http.headers['Authorization']}\r\n"
+        size = sum(map(len, pieces))
+        head += f"Content-Type: application/json\r\nContent-Length: {size}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(head.encode())
+        assert b" 100 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), BOUND_S), "it reads the body now"
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.05)  # so that they come one by one; nobody tells when one was read
+        answer = await asyncio.wait_for(reader.read(), BOUND_S)
+        writer.close()
+        return answer
+
+    def body(send_id: str, size: int) -> bytes:
+        text = json.dumps({"id": send_id, "kind": "message", "group": "demo", "text": "hello"})
+        return text.encode() + b" " * (size - len(text))
+
+    whole = body("m1", 200)
+    assert b'{"type":"sent","id":"m1"}' in await post(whole[:20], whole[20:])
+    large = body("m2", limits_http.POST_BYTES_MAX)
+    assert b'{"type":"sent","id":"m2"}' in await post(large[:1000], large[1000:40_000], large[40_000:])
+    over = body("m3", limits_http.POST_BYTES_MAX + 1)
+    answer = await post(over[:1000], over[1000:])
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"at most 64 KiB" in answer
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b'{"pos": 1}', b"[1]", b'{"pos": "x"}', b'{"pos": "' + b"y" * 70_000 + b'"}'])
 async def test_bodies_that_are_none(http: Http, body: bytes):
     headers = {**http.headers, "Content-Type": "application/json"}

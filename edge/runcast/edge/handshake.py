@@ -16,6 +16,7 @@ from runcast.wire import limits_floods, limits_identity
 from runcast.wire.frames import CODECS, JSON_SUBPROTOCOL, PROTO_SUBPROTOCOL, Codec
 
 _ANY_VERSION: Final = re.compile(r"runcast\.v[0-9]{1,9}\.([a-z0-9]{1,16})")
+_READS: Final = frozenset({"GET", "HEAD"})
 
 TOKEN_PREFIX: Final = "runcast.token."  # noqa: S105 # a prefix, not a token
 """A WebSocket subprotocol entry with this prefix carries the token."""
@@ -81,8 +82,15 @@ def read_handshake(request: web.Request, origins: Origins, cookie_name: str) -> 
     return credentials._replace(codec=codec, foreign=foreign[0] if foreign is not None else "")
 
 
-def read_credentials(request: web.Request, origins: Origins, cookie_name: str) -> Handshake:
-    """Read who an ordinary request is of: as a handshake, but for the subprotocol's entries; its codec is that of JSON."""
+def read_credentials(request: web.Request, origins: Origins, cookie_name: str, *, ordinary: bool = False) -> Handshake:
+    """Read who a request is of: as a handshake, but for the subprotocol's entries; its codec is that of JSON.
+
+    Args:
+        request: the request.
+        origins: whose pages may come in.
+        cookie_name: of the cookie with the token; "" for none.
+        ordinary: it becomes no WebSocket, so that GET and HEAD only read.
+    """
     headers = request.headers
     scheme, _, bearer = headers.get("Authorization", "").partition(" ")
     token = bearer.strip() if scheme.lower() == "bearer" else ""
@@ -90,5 +98,7 @@ def read_credentials(request: web.Request, origins: Origins, cookie_name: str) -
     named = headers.getall("Origin", [])
     origin = named[0] if len(named) == 1 else ", ".join(named) if named else None  # several: an origin that is on no list
     welcome = origins.allow(origin, request.host, cookie=False)
-    cookie_welcome = origins.allow(origin, request.host, cookie=True)
+    sites = headers.getall("Sec-Fetch-Site", [])
+    site = sites[0] if ordinary and len(sites) == 1 and request.method in _READS else ""
+    cookie_welcome = origins.allow(origin, request.host, cookie=True, fetch_site=site)
     return Handshake(CODECS[JSON_SUBPROTOCOL], token, cookie[: limits_identity.TOKEN_BYTES_MAX + 1], welcome, cookie_welcome, headers)

@@ -12,11 +12,13 @@ from runcast.edge.handshake import read_handshake
 from runcast.edge.node import FULL, Edge
 from runcast.edge.transports.http import HttpDoors
 from runcast.wire import VERSION, limits, limits_floods
+from runcast.wire.errors import RuncastError
 
 STATIC: Final = Path(__file__).parent / "static"
 NOT_READ: Final = "waiting to read who is revoked"
 _USERS_SHOWN: Final = 50
 _WS: Final = "/v1/ws"
+_TOO_MANY: Final = "too many requests from this address; try again later"
 
 
 class Routes:
@@ -24,12 +26,13 @@ class Routes:
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
+        self._doors = HttpDoors(edge)
 
     def app(self) -> web.Application:
         """The routes."""
         app = web.Application(middlewares=[self._let_in, _headers])
         app.router.add_get(_WS, self._ws)
-        HttpDoors(self._edge).add_to(app)
+        self._doors.add_to(app)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_static("/client", STATIC / "client")
@@ -45,10 +48,16 @@ class Routes:
         line = self._edge.entrance.line_of(request)
         refused = self._edge.entrance.ask(request)
         if refused is not None:
-            return _refuse(web.HTTPTooManyRequests, "too many requests from this address; try again later", refused.retry_after_s)
+            if request.path.startswith("/v1/") and request.path != _WS:
+                answer: web.StreamResponse = self._doors.refuse(
+                    request, RuncastError(_TOO_MANY, code="rate_limited", retry_after_s=refused.retry_after_s)
+                )
+                answer.force_close()
+                return answer
+            return _refuse(web.HTTPTooManyRequests, _TOO_MANY, refused.retry_after_s)
         if request.path == _WS:
             try:
-                answer: web.StreamResponse = await handler(request)
+                answer = await handler(request)
             except web.HTTPException as exc:
                 exc.force_close()  # what was sent after the handshake is none of a request's
                 raise

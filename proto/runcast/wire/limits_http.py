@@ -4,6 +4,9 @@ from typing import Final
 
 SSE_RETRY_MS: Final = 1000
 """How long a browser waits before it comes back; it has no backoff of its own."""
+SSE_REFUSED_RETRY_MS: Final = 3000
+"""The least that a browser waits which may not come in just now, and up to half as much again: it would not come back after a status, and
+has no backoff."""
 SSE_HEARTBEAT_S: Final = 10.0
 """A stream on which nothing was said for this long says a comment: proxies cut what is silent for 30 s or more."""
 SSE_LASTS_S: Final = 600.0
@@ -16,6 +19,8 @@ POSITION_CHARS_MAX: Final = 128
 """Of a position in a header or a URL."""
 POST_BYTES_MAX: Final = 64 * 1024
 """Of the body of an acknowledgement or a send."""
+POST_READ_S: Final = 10.0
+"""Such a body is there within this, or refused: it is read before its sender is known."""
 AGUI_WAIT_S: Final = 10.0
 """A run that was not found in the stream is waited for so long: who starts it may be quicker to ask than it is to begin."""
 PAGE_BYTES_MAX: Final = 256 * 1024

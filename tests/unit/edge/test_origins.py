@@ -52,6 +52,17 @@ def test_what_is_no_page_brings_its_token_itself():
     assert not LISTED.allow(None, HOST, cookie=True)
 
 
+@pytest.mark.parametrize("site", ["", "none", "same-site", "cross-site", "SAME-ORIGIN", "same-origin, same-origin"])
+def test_a_read_of_the_edges_own_page_names_no_origin(site):
+    assert LISTED.allow(None, HOST, cookie=True, fetch_site="same-origin")
+    assert not LISTED.allow(None, HOST, cookie=True, fetch_site=site)
+    for origin in ("https://evil.test", "null", "http://app.example.com"):
+        assert not LISTED.allow(origin, HOST, cookie=True, fetch_site="same-origin")
+    local = Origins([], local=True)
+    assert local.allow(None, "127.0.0.1:7480", cookie=True, fetch_site="same-origin")
+    assert not local.allow(None, "rebound.evil.test:7480", cookie=True, fetch_site="same-origin")
+
+
 def test_a_star_is_for_all_but_cookies():
     star = Origins(["*"])
     assert star.allow("https://evil.test", HOST, cookie=False)

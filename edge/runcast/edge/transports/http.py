@@ -11,6 +11,7 @@ same session machine feeds the streams (`sse_socket`). What is POSTed may go to 
 receipts; that something was written to a stream moves nothing.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -29,7 +30,7 @@ from runcast.edge.transports.durable import StreamCodec, read_query
 from runcast.edge.transports.durable_socket import LIVE_HEADERS, PageSocket, StreamSocket
 from runcast.edge.transports.sse import AguiCodec, SseCodec, read_last_id
 from runcast.edge.transports.sse_socket import SseSocket
-from runcast.edge.transports.status import refusal
+from runcast.edge.transports.status import refusal, refuse
 from runcast.wire import limits_http
 from runcast.wire.errors import FrameInvalidError, RuncastError, UnavailableError
 from runcast.wire.frames import Codec, Hello, Send, Sent
@@ -79,11 +80,18 @@ class HttpDoors:
             app.router.add_route("OPTIONS", path, self._preflight)
         app.router.add_route("HEAD", "/v1/stream", self._guarded(self._durable_end))
 
+    def refuse(self, request: web.Request, error: RuncastError) -> web.Response:
+        """The answer to who is refused before anything of the request is looked at."""
+        return refuse(request, error, _cors(request, self._read_credentials(request)))
+
     # --- the door ---
+
+    def _read_credentials(self, request: web.Request) -> Handshake:
+        return read_credentials(request, self._edge.origins, self._edge.settings.cookie, ordinary=True)
 
     def _guarded(self, answer: Answer) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
-            handshake = read_credentials(request, self._edge.origins, self._edge.settings.cookie)
+            handshake = self._read_credentials(request)
             cors = _cors(request, handshake)
             try:
                 if self._edge.not_ready:
@@ -92,7 +100,7 @@ class HttpDoors:
                     raise RuncastError(FOREIGN, code="origin_refused")
                 response = await answer(request, handshake)
             except RuncastError as exc:
-                return refusal(exc, cors)
+                return refuse(request, exc, cors)
             if not response.prepared:
                 response.headers.update(cors)
             return response
@@ -100,7 +108,7 @@ class HttpDoors:
         return handle
 
     async def _preflight(self, request: web.Request) -> web.StreamResponse:
-        handshake = read_credentials(request, self._edge.origins, self._edge.settings.cookie)
+        handshake = self._read_credentials(request)
         if not handshake.welcome:
             return refusal(RuncastError(FOREIGN, code="origin_refused"), {})
         asked = {
@@ -154,7 +162,7 @@ class HttpDoors:
         line = self._edge.entrance.line_of(request)
         connection = Connection(self._edge, socket, handshake._replace(codec=codec), line, framed=False)
         await self._edge.serve(connection, socket)
-        return socket.response or refusal(UnavailableError("the stream ended before it began; try again"), {})
+        return socket.response or refuse(request, UnavailableError("the stream ended before it began; try again"), {})
 
     # --- what readers say ---
 
@@ -209,8 +217,15 @@ class HttpDoors:
 async def _read(request: web.Request, kind: type[T]) -> T:
     if request.content_type != "application/json":
         raise FrameInvalidError("send JSON, with Content-Type: application/json")
-    body = await request.content.read(limits_http.POST_BYTES_MAX + 1)
-    if len(body) > limits_http.POST_BYTES_MAX or not request.content.at_eof():
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits_http.POST_READ_S):
+            # it comes in as many pieces as the network likes
+            while piece := await request.content.read(limits_http.POST_BYTES_MAX + 1 - len(body)):
+                body += piece
+    except TimeoutError as exc:
+        raise FrameInvalidError(f"send the whole body within {limits_http.POST_READ_S:.0f} s") from exc
+    if len(body) > limits_http.POST_BYTES_MAX:
         raise FrameInvalidError(f"send at most {limits_http.POST_BYTES_MAX // 1024} KiB")
     try:
         return msgspec.json.decode(body, type=kind)

@@ -53,6 +53,11 @@ class SseCodec(JsonCodec):
         return head + _data(super().encode(frame))
 
 
+def encode_refusal(error: Error, retry_ms: int) -> bytes:
+    """A whole stream, for who may not come in now: a browser comes back after it, in `retry_ms`, as it does after no status."""
+    return b"retry: %d\nevent: end\n" % retry_ms + _data(msgspec.json.encode(error))
+
+
 class AguiCodec(JsonCodec):
     """The events of one run, in AG-UI's words; of no other connection, because it knows what it said.
 

@@ -3,8 +3,8 @@
 The reader can't say anything, so what it would say is in its request: `hello`. After that it is heard when it takes bytes: what was
 written to it is confirmed by TCP, or TCP gives it up (`SSE_UNHEARD_MS`).
 
-The answer's head waits for the first frame: a refusal is an HTTP status with a body of JSON (a browser's EventSource comes back after a
-stream that ended, and not after 401 or 403), and only what begins with `welcome` is a stream.
+The answer's head waits for the first frame: a refusal is an HTTP status with a body of JSON (but for a browser's EventSource that is to
+come back, see `status.refuse`), and only what begins with `welcome` goes on.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import msgspec
 from aiohttp import WSMessage, WSMsgType, web
 
 from runcast.edge.transports.sse import HEARTBEAT
-from runcast.edge.transports.status import name_of_close, refusal
+from runcast.edge.transports.status import name_of_close, refuse
 from runcast.wire import limits_http
 from runcast.wire.errors import RuncastError
 from runcast.wire.frames import Hello
@@ -103,10 +103,10 @@ class SseSocket:
         """Nobody pings here."""
 
     async def close(self, *, code: int = 1000, message: bytes = b"") -> bool:
-        """End the stream; before it began, answer with a status."""
+        """End the stream; before it began, answer with a refusal."""
         self.close_code = code
         if self.response is None:
-            self.response = refusal(RuncastError(message.decode(errors="replace"), code=name_of_close(code)), self._headers)
+            self.response = refuse(self._request, RuncastError(message.decode(errors="replace"), code=name_of_close(code)), self._headers)
         self._over.set()
         return True
 
