@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { complete, Runs } from "../../edge/runcast/edge/static/client/runs.js";
 import { Clock } from "../../edge/runcast/edge/static/demo/clock.js";
-import { duration, roughly, soFar } from "../../edge/runcast/edge/static/demo/dom.js";
+import { duration, placesOf, roughly, soFar } from "../../edge/runcast/edge/static/demo/dom.js";
 import { Notes, THOUGHTS_MAX } from "../../edge/runcast/edge/static/demo/notes.js";
 import { MAIN, threadsOf, UNTITLED } from "../../edge/runcast/edge/static/demo/threads.js";
 import { closedWords, stateWords } from "../../edge/runcast/edge/static/demo/words.js";
@@ -127,4 +127,17 @@ test("times are told as people do", () => {
   assert.deepEqual([0, 999, 1_500, 59_940, 59_960, 119_700, 3_600_000].map(duration), ["0 ms", "999 ms", "1.5 s", "59.9 s", "1 min 0 s", "2 min 0 s", "1 h 0 min"]);
   assert.deepEqual([500, 2_400, 4_000_000].map(roughly), ["about 500 ms", "about 2 s", "about 1 h 6 min"]);
   assert.deepEqual([1_999, 61_000, 7_260_000].map(soFar), ["1 s", "1 min 1 s", "2 h 1 min"]);
+});
+
+test("places are found where they stand, and a long line without any costs no more than its length", () => {
+  const text = "See csv.py:82 and (lib/a-b.c.py:7), not a:1, 10:30 or v1.2; csv.py:82 again.";
+  const found = placesOf(text);
+  assert.deepEqual(found.map(({ place }) => place), ["csv.py:82", "lib/a-b.c.py:7", "csv.py:82"]);
+  for (const { place, index } of found) assert.equal(text.slice(index, index + place.length), place);
+  for (const piece of ["A", "a.", ".", "a.a", ":1", "a.b:"]) {
+    const long = piece.repeat(200_000 / piece.length);
+    const begun = performance.now();
+    placesOf(long);
+    assert.ok(performance.now() - begun < 2_000, `${piece}: with the square of its length this takes 20 s`);
+  }
 });

@@ -134,6 +134,57 @@ describe("resuming", () => {
   });
 });
 
+describe("one session is one user's", () => {
+  const begun = () => {
+    const session = new Session({ device: "tab", from: "latest", random: () => 0 });
+    session.start(0);
+    session.opened(0);
+    return session;
+  };
+
+  test("a welcome of another user, or tenant, ends it: nothing is shown or sent", () => {
+    for (const other of [{ user: "bob" }, { tenant: "acme" }]) {
+      const session = begun();
+      session.receive(welcome(), 0, 0);
+      session.closed(1006, "", 0);
+      session.send({ type: "send", id: "a", kind: "message" }, 0);
+      session.tick(0);
+      session.opened(0);
+      session.takeEffects();
+      session.receive(welcome({ outcome: "reset", ...other }), 0, 0);
+      const effects = session.takeEffects();
+      assert.deepEqual(
+        effects.map((effect) => effect.do),
+        ["disconnect", "error", "refused", "state"],
+      );
+      assert.deepEqual(effects.at(-1).detail, { code: 4501, reason: "another user's token" });
+      assert.equal(session.state, "closed");
+    }
+  });
+
+  test("a new token while the old one's connection is under way: that one is left", () => {
+    for (const opened of [false, true]) {
+      const session = new Session({ device: "tab", from: "latest", random: () => 0 });
+      session.refresh("new", 0);
+      session.start(0);
+      if (opened) session.opened(0);
+      session.takeEffects();
+      session.refresh("new", 0);
+      assert.equal(session.state, "offline");
+      assert.deepEqual(session.takeEffects()[0], { do: "disconnect", reason: "refresh" });
+      session.tick(0);
+      session.opened(0);
+      session.receive(welcome(), 0, 0);
+      session.takeEffects();
+      session.refresh("newer", 0);
+      assert.deepEqual(taken(session, "transmit")[0].frame, { type: "refresh", token: "newer" });
+      session.close();
+      session.refresh("late", 0);
+      assert.equal(session.state, "closed");
+    }
+  });
+});
+
 describe("the chain", () => {
   test("a batch whose prev is held is delivered", () => {
     const session = liveSession({ held: position(3) });

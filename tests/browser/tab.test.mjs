@@ -147,6 +147,22 @@ describe("joining", () => {
     assert.equal(tab.state, "following");
   });
 
+  test("not with a token that no edge has judged", () => {
+    const tab = inState("apart");
+    says(tab, { type: "refresh", token: "another's?" });
+    tab.heard({ is: "lead", pos: P[0] }, 0);
+    frame(tab, { type: "error", code: "unavailable", id: "" });
+    assert.equal(tab.state, "apart", "the next connection will have to show it");
+    frame(tab, { type: "refreshed" });
+    assert.equal(tab.state, "following");
+    const next = inState("apart");
+    says(next, { type: "refresh", token: "another's?" });
+    next.closed();
+    hello(next);
+    next.heard({ is: "lead", pos: P[0] }, 0);
+    assert.equal(next.state, "following");
+  });
+
   test("positions of another epoch have no order: it stays apart", () => {
     const tab = inState("apart");
     tab.heard({ is: "lead", pos: position(0, "zzzzzzzz") }, 0);
@@ -181,14 +197,23 @@ describe("following", () => {
     says(tab, { type: "send", id: "a", text: "?" });
     says(tab, { type: "ack", pos: P[0] });
     says(tab, { type: "ping" });
-    says(tab, { type: "refresh", token: "secret" });
     const effects = tab.takeEffects();
     assert.deepEqual(
       effects.filter((effect) => effect.do === "post").map(({ message }) => message.is),
       ["send", "ack", "ping"],
     );
-    assert.ok(!JSON.stringify(effects).includes("secret"), "no token goes to another tab");
     assert.ok(effects.every((effect) => effect.do !== "forward"));
+  });
+
+  test("a new token is for an edge to judge: it leaves, and goes to no other tab", () => {
+    for (const state of ["following", "waiting"]) {
+      const tab = inState(state);
+      says(tab, { type: "refresh", token: "secret" });
+      heard(tab, P[0], P[1]);
+      const effects = tab.takeEffects();
+      assert.deepEqual(effects, [{ do: "release" }, { do: "end", reason: "handover" }]);
+      assert.equal(tab.state, "alone");
+    }
   });
 
   test("hears the answers to its own sends, and no others'", () => {
@@ -395,6 +420,31 @@ describe("random histories", () => {
       assert.deepEqual(slow.applied, browser.log);
     });
   }
+
+  test("another user's token ends a tab, and nothing goes from one user to the other", () => {
+    for (let seed = 1; seed <= 40; seed += 1) {
+      const browser = new Browser(seed, 3);
+      for (let step = 0; step < 100; step += 1) browser.step();
+      for (const page of browser.pages) page.frozen = false;
+      const page = browser.pick(browser.pages);
+      const { length } = page.applied;
+      const fed = page.socket === null;
+      if (page.session.welcome === null) continue; // bob is its first
+      browser.refresh(page, "bob");
+      browser.say(page);
+      const said = `say-${browser.said}`;
+      for (let step = 0; step < 100; step += 1) browser.step();
+      browser.calm();
+      if (!browser.pages.includes(page)) continue; // closed by chance
+      assert.equal(page.session.state, "closed");
+      assert.deepEqual(page.applied, browser.log.slice(0, page.applied.length));
+      if (fed) assert.equal(page.applied.length, length, "it shows nothing more");
+      if (fed) assert.ok(!browser.stored.has(said), "and says nothing more");
+      assert.ok(page.channel === "" && page.socket === null);
+      const others = browser.pages.filter((each) => each !== page && each.session.state !== "closed");
+      for (const other of others) assert.deepEqual(other.applied, browser.log);
+    }
+  });
 
   test("two users in one browser: two connections, and neither hears the other", () => {
     const browser = new Browser(7, 2);

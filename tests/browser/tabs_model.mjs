@@ -24,6 +24,11 @@ class Socket {
   /** How much of the log it was given; -1 before `hello`. */
   fed = -1;
   acked = 0;
+
+  /** @param {string} user whom its token names */
+  constructor(user) {
+    this.user = user;
+  }
 }
 
 export class Page {
@@ -69,7 +74,7 @@ export class Page {
     const { world, session, tab } = this;
     switch (effect.do) {
       case "connect":
-        this.socket = new Socket();
+        this.socket = new Socket(this.user);
         return this.input(() => session.opened(world.now));
       case "disconnect":
         this.socket = null;
@@ -78,6 +83,8 @@ export class Page {
         return this.input(() => tab.said(effect.frame, JSON.stringify(effect.frame)));
       case "deliver":
         return this.applied.push(effect.pos);
+      case "state":
+        return effect.state === "closed" ? this.input(() => tab.left()) : undefined;
       case "sent":
         return this.sent.push(effect.id);
       case "refused":
@@ -251,12 +258,15 @@ export class Browser {
       const from = frame.position === "earliest" ? position(0) : frame.position;
       socket.fed = socket.acked = this.log.indexOf(from) + 1;
       assert.ok(socket.fed > 0 || from === position(0), `${from} is no position`);
-      const fields = { position: from, tip: this.log.at(-1) ?? position(0), user: page.user, device: frame.device, limits: LIMITS };
+      const fields = { position: from, tip: this.log.at(-1) ?? position(0), user: socket.user, device: frame.device, limits: LIMITS };
       socket.toClient.push(welcome(fields));
     } else if (frame.type === "ack") {
       assert.ok(this.log.indexOf(frame.pos) < socket.fed, "an acknowledgement of what was not sent on this connection");
       assert.ok(frame.pos === position(0) || this.handled.has(frame.pos), "an acknowledgement of what nobody handled");
       socket.acked = Math.max(socket.acked, this.log.indexOf(frame.pos) + 1);
+    } else if (frame.type === "refresh") {
+      if (frame.token === socket.user) socket.toClient.push({ type: "refreshed" });
+      else page.breakSocket(4501);
     } else if (frame.type === "ping") {
       socket.toClient.push({ type: "pong" });
     } else if (frame.type === "send") {
@@ -293,6 +303,12 @@ export class Browser {
     page.input(() => page.session.send({ type: "send", id, kind: "message", group: "demo", text: "?" }, this.now));
   }
 
+  /** The page is given a token of this user's. */
+  refresh(page, user) {
+    page.user = user;
+    page.input(() => page.session.refresh(user, this.now));
+  }
+
   pass(milliseconds) {
     this.now += milliseconds;
     for (const page of this.awake) page.tick();
@@ -310,7 +326,8 @@ export class Browser {
     if (dice < 0.82) return page.handle(1 + Math.floor(this.random() * 4));
     if (dice < 0.88) return void this.tell();
     if (dice < 0.94) return this.pass(Math.floor(this.random() * 400));
-    if (dice < 0.96) return this.say(page);
+    if (dice < 0.955) return this.say(page);
+    if (dice < 0.96) return this.refresh(page, page.user);
     if (dice < 0.975) return page.breakSocket(this.chance(0.5) ? 1006 : 4003);
     if (dice < 0.985) return this.close(page, { word: this.chance(0.5) });
     if (dice < 0.99) return void (page.frozen = true);
@@ -348,9 +365,10 @@ export class Browser {
 
   #settled() {
     const tip = this.log.at(-1) ?? position(0);
-    const groups = new Map(this.pages.map((page) => [page.user, this.pages.filter(({ user }) => user === page.user)]));
+    const open = this.pages.filter(({ session }) => session.state !== "closed");
+    const groups = new Map(open.map((page) => [page.user, open.filter(({ user }) => user === page.user)]));
     return (
-      this.pages.every(({ session }) => session.state === "live" && session.position === tip && session.unanswered === 0) &&
+      open.every(({ session }) => session.state === "live" && session.position === tip && session.unanswered === 0) &&
       [...groups.values()].every((pages) => {
         const leading = pages.filter(({ tab }) => tab.state === "leading");
         const following = pages.filter(({ tab, socket }) => tab.state === "following" && socket === null);

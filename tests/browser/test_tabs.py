@@ -160,6 +160,30 @@ async def test_two_users_in_one_browser_never_share(runcast_cluster: Cluster, us
     assert all(f"{user}-2" in name for name in names)
 
 
+AS_ANOTHER = """async ([user, group]) => {
+  const { devToken } = await import("/client/runcast.js");
+  const rc = window.runcast;
+  const closed = new Promise((resolve) => rc.on("state", (state, { code }) => state === "closed" && resolve(code)));
+  rc.refresh(devToken(user));
+  const sent = rc.send({ group, text: "of the other" }).then(() => "stored", (error) => error.code);
+  return [await closed, await sent];
+}"""
+
+
+async def test_another_user_s_token_ends_a_tab_that_heard_the_first(
+    runcast_cluster: Cluster, user: str, open_page: OpenPage, sockets: Sockets
+) -> None:
+    pages = await tabs(sockets, open_page, runcast_cluster.edges[0].http_url, 2)
+    counts = await sockets.settle(pages, 1, 0)
+    leader, tab = pages[counts.index(1)], pages[counts.index(0)]
+    assert await tab.evaluate(AS_ANOTHER, [f"{user}-2", user]) == [4501, "closed"]
+    await sockets.settle(pages, 1, 0)
+    await leader.evaluate("(group) => window.runcast.send({ group, text: 'of the first' })", user)
+    await leader.wait_for_function("() => window.runcast.log.length >= 1")
+    assert await leader.evaluate("window.runcast.runs.timeline.map(({ text }) => text)") == ["of the first"]
+    assert await tab.evaluate("window.runcast.log") == []
+
+
 async def test_one_device_id_in_two_tabs_without_sharing_is_two_connections(
     runcast_cluster: Cluster, user: str, open_page: OpenPage, sockets: Sockets
 ) -> None:

@@ -83,3 +83,22 @@ async def test_a_token_is_replaced_before_it_is_over(runcast_cluster: Cluster, u
         await page.wait_for_timeout(3_500)  # past the end of the first token: that nothing ends is what is to be seen
         assert await page.evaluate("[window.second.state, window.second.counts.connects, window.tokens]") == ["live", 1, 2]
         assert await page.evaluate("[...window.closes, ...window.errors]") == []
+
+
+ENDS = """async ([url, token]) => {
+  const { connect } = await import("/client/runcast.js");
+  const rc = connect(url, { token, from: "earliest" });
+  window.third = rc;
+  const ended = await new Promise((resolve) => rc.on("state", (state, { code, reason }) => code && resolve([state, code, reason])));
+  return [...ended, rc.counts.connects];
+}"""
+
+
+async def test_a_text_that_is_over_ends_it(runcast_cluster: Cluster, user: str, open_page: OpenPage, tmp_path: Path) -> None:
+    page = await open_page(runcast_cluster.edges[0].http_url)
+    async with edge_with_tokens(runcast_cluster, user, tmp_path) as url:
+        token = sign(SECRET, "HS256", iss=ISS, sub=user, exp=time.time() + 3)
+        state, code, reason, connects = await page.evaluate(ENDS, [url, token])
+        assert (state, code) == ("closed", 4501)
+        assert "token" in reason
+        assert connects == 1

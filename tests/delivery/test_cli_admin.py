@@ -139,3 +139,5 @@ async def test_over_tls(tmp_path: Path, runcast_cluster_factory: ClusterFactory)
     assert (await data(cluster, "status", *given))["id"] == "admin-0"
     done = await admin(cluster, "status", "--tls-ca", str(authority.path))
     assert (done.exit_code, "unreachable" in done.output) == (1, True)
+    done = await admin(cluster, "status", *given[2:])
+    assert (done.exit_code, "give that one by --tls-ca" in " ".join(done.output.split())) == (1, True), done.output

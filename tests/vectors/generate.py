@@ -183,11 +183,12 @@ def every_kind() -> list[ServerFrame]:
 
 
 def tool_pairs() -> list[ServerFrame]:
-    """Tools that overlap, fail, are cancelled, are lost; one whose beginning was not seen."""
+    """Tools that overlap, fail, are cancelled, are lost, are called again under an id that was free; one whose beginning was not seen."""
     s = Stream(SEED + 1)
     s.put([s.start(), s.tool(call="a"), s.tool(call="b")])
     s.put([s.tool_end(call="b"), s.tool_end(call="a", status=pb.TOOL_STATUS_ERROR, error="no such page")])
     s.put([s.tool(call="c"), s.tool_end(call="c", status=pb.TOOL_STATUS_CANCELLED)])
+    s.put([s.tool(call="a"), s.thought(), s.tool_end(call="a"), s.tool(call="b")])
     s.put([s.tool_end(call="unseen"), s.tool(call="d"), s.event(run_lost=pb.RunLost(reason="its agent went away"))])
     return [welcome(s), *raw(s)]
 

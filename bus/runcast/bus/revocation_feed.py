@@ -73,7 +73,7 @@ async def ask_mark(bus: Bus, within_s: float = 0.0) -> Mark:
         info = _read_info(await bus.leaders.info(_STREAM, within_s))
         last = await bus.leaders.message(_STREAM, {"last_by_subj": _ALL}, within_s)
     except (StreamMissingError, msgspec.DecodeError) as exc:
-        raise UnavailableError("there is no bucket of revocations yet; start a router; it creates it") from exc
+        raise UnavailableError("there is no bucket of revocations yet; a router creates it when it has started") from exc
     return Mark(info.created, info.state.last_seq, last.seq if last is not None else 0)
 
 

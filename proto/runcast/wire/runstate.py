@@ -280,7 +280,7 @@ def _thought(run: Run, form: EventJson) -> None:
 def _tool(run: Run, form: EventJson) -> Tool:
     call_id = form.data.get("tool_call_id", "")
     for known in reversed(run.tools):
-        if known.call_id == call_id:
+        if known.call_id == call_id and known.status == "running":  # after its call's end an id may be used again
             return known
     tool = Tool(call_id, form.data.get("tool", ""))
     run.tools.append(tool)

@@ -162,6 +162,8 @@ def _failure(exc: Any, name: str, target: str) -> CommandError:
         late = f"{target} did not answer in time; what was asked may have been done: see `runcast admin audit`"
         return CommandError("timeout", late, status=TIMED_OUT)
     if status is grpc.StatusCode.UNAVAILABLE:
+        if "CERTIFICATE_VERIF" in text:  # as gRPC cuts it
+            return CommandError("untrusted", f"the certificate at {target} is of no authority that is believed; give that one by --tls-ca")
         away = f"no admin process answers at {target} ({text[:200]}); start one with `runcast up`, or give --url"
         return CommandError("unreachable", away)
     return CommandError(status.name.lower(), text[:200] or "the call failed")

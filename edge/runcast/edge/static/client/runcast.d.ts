@@ -41,6 +41,7 @@ export type RunStatus = "running" | "waiting" | "completed" | "cancelled" | "fai
 
 export interface Tool {
   type: "tool";
+  /** Of one call at a time: it may be used again after this call's end. */
   callId: string;
   tool: string;
   purpose: string;
@@ -210,7 +211,7 @@ export interface Options {
   /**
    * Says who the user is. Sent as a subprotocol entry, so it appears in no URL. A function is asked for the first connection; again
    * when most of the token's time is over, as far as the edge knows its end, so that the session goes on; and when it is over all the same.
-   * While it fails at that, the connection stays offline and asks again. Absent: a cookie serves.
+   * While it fails at that, the connection stays offline and asks again. A text that is over leaves `closed` with 4501. Absent: a cookie serves.
    */
   token?: string | (() => string | Promise<string>);
   /**
@@ -315,7 +316,7 @@ export interface Connection extends AsyncIterable<Change> {
   answer(run: Run | string, request: InputRequest | string, value: unknown): Promise<Sent>;
   /** The same in one object; with `group`, the answer goes to that group's inbox as a message. */
   answer(answer: SendAnswer): Promise<Sent>;
-  /** A new token for the same user, before the old one expires. */
+  /** A new token for the same user, before the old one expires. Another user's ends it: `closed` with 4501. */
   refresh(token: string): void;
   /** End for good; unanswered sends are rejected. */
   close(): void;

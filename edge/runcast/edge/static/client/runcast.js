@@ -7,7 +7,7 @@
  *     await rc.send({ group: "demo", text: "How do I read a CSV file?" });
  *
  * Where `token` is a function it is asked for another before the old one ends, as far as the edge knows that end; the session goes on with it.
- * A token that is over all the same is asked for anew by the next connection.
+ * A token that is over all the same is asked for anew by the next connection; where it is a text, that is the end.
  *
  * Rules: one timer, set to the session's deadline; handlers run synchronously, in order, and what they throw is reported like any uncaught
  * error and stops nothing; a position is stored and acknowledged only after the handlers ran. Storage that is absent, blocked or full costs
@@ -25,9 +25,6 @@ import { Session } from "./session.js";
 import { Taking } from "./taking.js";
 
 export { newId, openRequests };
-
-/** The close code `token_expired`: come back with another token. */
-const TOKEN_EXPIRED = 4012;
 
 export class RuncastError extends Error {
   /** @param {import("./runcast.d.ts").ErrorInfo} info */
@@ -162,24 +159,19 @@ class Connection {
   }
 
   /**
-   * @param {import("./runcast.d.ts").Run | string | import("./runcast.d.ts").SendAnswer} run
-   * @param {import("./runcast.d.ts").InputRequest | string} [request]
+   * @param {any} run a Run, its id, or a SendAnswer, which says it all
+   * @param {any} [request] an InputRequest, or its id
    * @param {unknown} [value]
    */
   answer(run, request, value) {
-    if (typeof run === "object" && "runId" in run) {
-      const { group, thread, runId, requestId, value: answered } = run;
-      return this.#send({ kind: "answer", group, thread, run_id: runId, request_id: requestId, data: answered });
-    }
-    const runId = typeof run === "string" ? run : run.id;
-    const requestId = typeof request === "object" ? request.requestId : request;
-    return this.#send({ kind: "answer", run_id: runId, request_id: requestId, data: value });
+    const { group, thread, runId, requestId, value: data } = run.runId ? run : { runId: run.id ?? run, requestId: request?.requestId ?? request, value };
+    return this.#send({ kind: "answer", group, thread, run_id: runId, request_id: requestId, data });
   }
 
   /** @param {string} token */
   refresh(token) {
     this.#token = token;
-    this.#input(() => this.#session.refresh(token));
+    this.#input((now) => this.#session.refresh(token, now));
   }
 
   close() {
@@ -341,11 +333,11 @@ class Connection {
   async #open() {
     const asking = (this.#asking = {});
     try {
-      const token = this.#token || ((await this.#askToken?.()) ?? "");
+      const token = this.#token || (await this.#askToken?.()) || "";
       const dial = await this.#dial;
       if (asking !== this.#asking) return; // given up meanwhile; the next connection asks again
       this.#token = token;
-      this.#listen(dial(["runcast.v1.json", ...(token ? [`runcast.token.${token}`] : [])]));
+      this.#listen(dial(["runcast.v1.json", ...(token ? [`runcast.token.${token}`] : [])]), token);
     } catch (error) {
       reportError(error);
       if (asking === this.#asking) this.#input((now) => this.#session.closed(1006, "no token could be had", now));
@@ -363,18 +355,21 @@ class Connection {
     }
   }
 
-  /** @param {ReturnType<Dial>} socket */
-  #listen(socket) {
+  /** @param {ReturnType<Dial>} socket @param {string} token what it was opened with */
+  #listen(socket, token) {
     this.#asking = null;
     this.#socket = socket;
     /** Only what the current socket says counts. @param {(now: number) => void} input */
     const current = (input) => socket === this.#socket && this.#input(input);
     socket.onopen = () => current((now) => this.#session.opened(now));
     socket.onmessage = (/** @type {any} */ { data, frame = parse(data) }) => current((now) => this.#session.receive(frame, data.length, now));
-    socket.onclose = (/** @type {any} */ { code, reason }) => {
-      if (code === TOKEN_EXPIRED && this.#askToken && socket === this.#socket) this.#token = "";
-      current((now) => this.#session.closed(code, reason, now));
-    };
+    socket.onclose = (/** @type {any} */ { code, reason }) =>
+      current((now) => {
+        // token_expired: come back with another token. A text stays what it is, and nobody can be asked: unauthenticated.
+        if (code === 4012 && this.#askToken) this.#token = "";
+        if (code === 4012 && token && token === this.#token) code = 4501;
+        this.#session.closed(code, reason, now);
+      });
   }
 
   /** @param {string} reason */

@@ -140,10 +140,10 @@ const STEPS = {
   },
 };
 
-/** The tool call that `data` names, made if it is new. @param {Run} run @param {any} data @returns {Tool} */
+/** The open tool call that `data` names, made if there is none: an id may be used again after its call's end. @param {Run} run @param {any} data @returns {Tool} */
 function toolOf(run, data) {
   const callId = data.tool_call_id ?? "";
-  let tool = run.tools.findLast((known) => known.callId === callId);
+  let tool = run.tools.findLast((known) => known.callId === callId && known.status === "running");
   if (tool === undefined) {
     tool = {
       type: "tool",

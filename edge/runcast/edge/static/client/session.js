@@ -11,7 +11,7 @@
  * Rules: inputs are synchronous and carry the time (`now`, milliseconds, never going back); randomness is passed in; what is to be done
  * is fetched with `takeEffects()`; `deadline()` says when `tick()` is wanted next.
  * Invariants: delivered positions form one chain from the position that `welcome` gave; a position is acknowledged only after `handled`;
- * every send ends in exactly one `sent` or `refused`; `closed` is final.
+ * every send ends in exactly one `sent` or `refused`; one session is one user's; `closed` is final.
  * Knows no WebSocket, timer, clock or storage.
  *
  * PROTOCOL.md: "Resuming", "What a client does", "Close codes".
@@ -40,7 +40,7 @@ export const TABLE = Object.freeze({
  * @param {number} code
  */
 export function comesBack(code) {
-  return !(code === 1009 || (code >= 4500 && code <= 4999));
+  return code !== 1009 && code < 4500; // there are none above 4999
 }
 
 export class Session {
@@ -162,9 +162,14 @@ export class Session {
     else if (this.#state === "behind") this.#move("caught_up", {});
   }
 
-  /** A new token: tell the edge before the old one expires. @param {string} token */
-  refresh(token) {
+  /**
+   * A new token: tell the edge before the old one expires. A connection that is under way with the old one is left.
+   * @param {string} token
+   * @param {number} now
+   */
+  refresh(token, now) {
     if (this.#welcomed) this.#transmit({ type: "refresh", token });
+    else if (TABLE[this.#state].dropped) this.#drop(now, "refresh");
   }
 
   /**
@@ -230,10 +235,7 @@ export class Session {
    */
   closed(code, reason, now) {
     if (this.#state === "closed" || this.#state === "offline") return;
-    if (comesBack(code)) {
-      this.#offline(now, { code, reason }, code >= 4000 ? this.#notBefore : now);
-      return;
-    }
+    if (comesBack(code)) return this.#offline(now, { code, reason }, code >= 4000 ? this.#notBefore : now);
     this.#welcomed = false;
     this.flush();
     // position_malformed: what is stored is what the edge could not read. Kept, it would bar the next page load as well.
@@ -274,16 +276,18 @@ export class Session {
   /** @param {Frame} frame @param {number} now */
   #welcome(frame, now) {
     if (this.#welcomed) return;
-    if (typeof frame.position !== "string" || typeof frame.tip !== "string" || typeof frame.limits !== "object") {
-      this.#drop(now, "frame_invalid");
-      return;
+    if (typeof frame.position !== "string" || typeof frame.tip !== "string" || typeof frame.limits !== "object") return this.#drop(now, "frame_invalid");
+    const { tenant, user } = this.welcome ?? frame;
+    if (tenant !== frame.tenant || user !== frame.user) {
+      // Nobody sees, or says, what is another's: whoever it is begins anew.
+      this.#effects.push({ do: "disconnect", reason: "closed" });
+      return this.closed(4501, "another user's token", now);
     }
     const resumed = frame.outcome === "resumed";
-    if (resumed && this.#held && frame.position !== this.#held && !notAfter(frame.position, this.#held)) {
+    if (resumed && this.#held && !notAfter(frame.position, this.#held)) {
       // It would skip something without saying so.
       this.counts.gaps += 1;
-      this.#drop(now, "gap");
-      return;
+      return this.#drop(now, "gap");
     }
     this.#welcomed = true;
     this.#welcomedAt = now;
@@ -391,7 +395,7 @@ export class Session {
   }
 
   #catchUp() {
-    if (this.#state !== "resuming" || (this.#held !== this.#tip && !notAfter(this.#tip, this.#held))) return;
+    if (this.#state !== "resuming" || !notAfter(this.#tip, this.#held)) return;
     this.#snapshot &&= undefined; // from here on there is something to go on from
     this.#move("caught_up", {});
   }

@@ -17,7 +17,7 @@
  *
  * Rules: inputs are synchronous and carry the time; what is to be done is fetched with `takeEffects()`; the line, whichever feeds it, looks
  * to the session like one WebSocket. Invariants: what is passed to the session is one chain from its `welcome` on; the answer to a send
- * goes to the tab that sent it; without an own connection nothing is ever sent to an edge.
+ * goes to the tab that sent it; without an own connection nothing is ever sent to an edge; no tab follows with a token that no edge has judged.
  * Knows no channel, lock, socket or clock.
  */
 
@@ -69,6 +69,8 @@ export class Tab {
   /** Sends of this tab, and of others on this tab's connection, that are not answered. @type {Set<string>} */
   #mine = new Set();
   #theirs = new Set();
+  /** A new token is not judged yet: it may be another user's, or, where it can't be judged now, the next connection's to prove. */
+  #proving = false;
   /** Somebody else was heard: it is worth the while to tell them. */
   #heard = false;
   /** waiting: when it has been long enough. */
@@ -110,6 +112,7 @@ export class Tab {
     if (type === "batch") this.#tell({ is: "batch", prev, pos, data });
     if (type === "pong") this.#tell({ is: "pong" });
     if (type === "sent" || type === "error") this.#mine.delete(id);
+    if (type === "refreshed") this.#proving = false;
     this.#pass(data, frame);
     if (this.#state === "leading" && this.#live && !before) return this.#lead();
     return this.#join();
@@ -119,14 +122,15 @@ export class Tab {
   said(frame, data) {
     const { type, id, pos } = frame;
     if (type === "send") this.#mine.add(id);
+    if (type === "refresh") this.#proving = true;
     const fed = this.#state === "following" || this.#state === "waiting";
     if (!fed && type === "ack" && !notAfter(pos, this.#acked)) this.#acked = pos;
     if (!fed) return this.#do({ do: "forward", data });
     if (type === "ack") return this.#post({ is: "ack", pos });
     if (type === "send") return this.#post({ is: "send", id, data });
     if (type === "ping") return this.#post({ is: "ping" });
-    // A token is kept for a connection of this tab's own; until there is one, nobody has to be told.
-    return this.#rest();
+    // A token is judged by an edge, and by nobody else: it may be another user's.
+    return this.#end("handover");
   }
 
   /** The connection is over, by the edge's doing or the session's. @param {string} [reason] the session's */
@@ -217,7 +221,7 @@ export class Tab {
 
   /** Leave the own connection, if the leader's goes on where it is. */
   #join() {
-    if (this.#state !== "apart" || !this.#live || this.#mine.size > 0 || !this.#leader || !notAfter(this.#leader, this.#held)) return;
+    if (this.#state !== "apart" || !this.#live || this.#mine.size > 0 || this.#proving || !this.#leader || !notAfter(this.#leader, this.#held)) return;
     this.#move("joined");
     this.#do({ do: "hang_up" });
     this.#rest();
@@ -233,7 +237,7 @@ export class Tab {
   /** @param {any} frame @param {string} data */
   #welcome(frame, data) {
     const { position, tip, tenant, user, device, replay } = frame;
-    [this.#held, this.#tip, this.#acked, this.#leader] = [position, tip, "", ""];
+    [this.#held, this.#tip, this.#acked, this.#leader, this.#proving] = [position, tip, "", "", false];
     this.#pass(data, frame);
     if (replay) return;
     const heir = this.#state === "heir";
@@ -244,7 +248,7 @@ export class Tab {
   }
 
   get #live() {
-    return this.#held === this.#tip || notAfter(this.#tip, this.#held);
+    return notAfter(this.#tip, this.#held);
   }
 
   #lead() {

@@ -23,11 +23,6 @@ export class Taking {
     this.#begun = true;
   }
 
-  /** How many events wait to be taken. */
-  get size() {
-    return this.#waiting.length;
-  }
-
   /** @param {string} pos @param {Change[]} changes what the batch up to `pos` did */
   add(pos, changes) {
     const lot = { pos, left: this.#begun ? changes.length : 0 };

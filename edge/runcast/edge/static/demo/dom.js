@@ -12,8 +12,15 @@ const VALUE_PLAIN_MAX = { chars: 400, lines: 8 };
 /** Places listed for one run. */
 const PLACES_MAX = 12;
 
+/** What may be a path, with a number behind it or none. Whatever it begins it ends: no character is looked at twice. */
+const PATH = /[\w./\\-]+(?::\d+)?/g;
 /** A file with a line, as answers and tool results name them: `csv.py:82`. */
-const PLACE = /[\w./\\-]*\w\.\w+:\d+/g;
+const PLACE = /\w\.\w+:\d+$/;
+
+/** The files with a line that a text names, where they stand; in time that grows with the text's length. @param {string} text */
+export function placesOf(text) {
+  return [...text.matchAll(PATH)].filter(([path]) => PLACE.test(path)).map(({ 0: place, index }) => ({ place, index }));
+}
 
 /**
  * An element. Attributes are set as given, `class` and `data-...` included; null and false ones are left out.
@@ -198,10 +205,9 @@ function row(text, fenced) {
     from = text.search(/\S/);
     made.append(element("span", { class: "lead" }, text.slice(0, from)));
   }
-  for (const match of text.slice(from).matchAll(PLACE)) {
-    const at = text.indexOf(match[0], from);
-    made.append(text.slice(from, at), element("cite", { class: "place", "data-testid": "place" }, match[0]));
-    from = at + match[0].length;
+  for (const { place, index } of placesOf(text)) {
+    made.append(text.slice(from, index), element("cite", { class: "place", "data-testid": "place" }, place));
+    from = index + place.length;
   }
   made.append(text.slice(from));
   return made;
