@@ -110,6 +110,12 @@ async def tell(runcast_cluster, user: str, texts: list[str]) -> str:
     return run.id
 
 
+async def waited_for(http: Http, user: str) -> bool:
+    """Whether the edge waits for an acknowledgement of a device of the user."""
+    async with http.session.get(http.base + "/statsz") as answer:
+        return UserKey("default", user).token in [each["user"] for each in (await answer.json())["users_behind"]]
+
+
 async def test_a_stream_is_that_of_the_websocket(runcast_cluster, user: str, http: Http):
     run_id = await tell(runcast_cluster, user, ["one", "two"])
     async with http.stream() as stream:
@@ -157,6 +163,9 @@ async def test_an_acknowledgement_moves_the_cursor_and_gives_the_receipt(runcast
         receipt = await ticket
         assert (receipt.outcome, receipt.device) == ("delivered", "reader")
         position = stream.last_id
+        await run.custom("more")
+        await stream.events_until("custom")
+        assert await waited_for(http, user), "it is known to acknowledge now"
     async with http.stream(device="reader") as stream:
         assert (await stream.read()).data["position"] >= position, "who lost its position goes on from its cursor"
 
@@ -254,9 +263,7 @@ async def test_a_run_as_agui(runcast_cluster, user: str, http: Http):
         await run.flush()
         async with http.stream(f"/v1/agui/{run.id}") as stream:
             told = [(await stream.read()).data for _ in range(3)]
-            async with http.session.get(http.base + "/statsz") as answer:
-                behind = [each["user"] for each in (await answer.json())["users_behind"]]
-            assert UserKey("default", user).token not in behind, "nobody can acknowledge there, so that nobody is waited for"
+            assert not await waited_for(http, user), "nobody can acknowledge there, so that nobody is waited for"
             assert [event["type"] for event in told] == ["RUN_STARTED", "TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT"]
             last = stream.last_id
         for place in ("zzzzzzzz-0000000000000001", last[:-16] + "9" * 16):  # of other storage, and past the end: none of this stream

@@ -148,6 +148,9 @@ async def test_a_run_is_exported_read_and_played_into_a_page(tmp_path: Path, run
     assert [(each["action"], each["outcome"]) for each in entries] == [("ReadStream", "ok")] * 4
     assert (entries[0]["target"], entries[0]["reason"]) == (f"user default/{user}", "a test")
     assert entries[1]["target"] == f"user default/{user}, run {run_id}"
+    for source in (("--user", user), (str(file),)):
+        none = await replay(cluster, *source, "--run", "nowhere", "--into", str(tmp_path / "none.jsonl"))
+        assert (none.status, "run_unknown: nothing is recorded" in none.err, (tmp_path / "none.jsonl").exists()) == (1, True, False), none
 
 
 async def test_what_the_rules_name_leaves_nobody(tmp_path: Path, runcast_cluster_factory: ClusterFactory, user: str) -> None:

@@ -266,6 +266,8 @@ def test_the_example_is_valid_and_brings_every_secret(overlay):
                 reference = entry["valueFrom"]["secretKeyRef"]
                 assert reference["key"] in held[reference["name"]]
     (ingress,) = of_kind(overlay, "Ingress")
+    open_to_browsers = {path["path"] for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]}
+    assert open_to_browsers == {"/v1/", "/client/", "/react/"}, "what pages load from an edge, and not its health"
     for rule in ingress["spec"]["rules"]:
         for path in rule["http"]["paths"]:
             backend = path["backend"]["service"]

@@ -7,7 +7,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from runcast.v1.admin_pb2 import ListAuditRequest
+from runcast.v1.admin_pb2 import EraseRequest, ListAuditRequest
+from runcast.v1.event_pb2 import User
 from runcast.wire import limits_dashboard
 from tests.security.office import AGENT, OPERATOR, VIEWER, Office, admin, bearer, key
 from tests.security.test_admin_pages import Visitor, browser
@@ -137,3 +138,31 @@ async def test_a_user_is_looked_at_by_who_may_and_that_is_written_down(office: O
         ("auditor", "Replay", f"user default/{user}, run {run.id}", "ok"),
         ("auditor", "Export", f"user default/{user}", "ok"),
     ]
+
+
+async def test_who_is_erased_is_in_no_film_and_on_no_page_any_more(office: Office, user: str) -> None:
+    """By an order over NATS, as this process gives it and any other would."""
+    cluster = office.cluster
+    whose = f"tenant=default&user={user}"
+    async with browser(cluster) as auditor, admin(cluster) as stub:
+        await auditor.log_in(VIEWER.text)
+        async with cluster.connect(token=AGENT.text) as agent, agent.run(user=user, title="secret title") as run:
+            await run.respond("secret words")
+        looking = await follow(auditor, f"/dashboard/user/events?{whose}")
+        assert "secret title" in json.dumps(await next_event(looking))
+        await auditor.ask("GET", f"/replay/open?{whose}&speed=1", allow_redirects=False)
+        film = auditor.headers["Location"].partition("user=")[2]
+        cookie = {"Cookie": "; ".join(f"{name}={value}" for name, value in auditor.cookies.items())}
+        speaks = ("runcast.v1.json", f"runcast.token.dev.default.{film}")
+        async with auditor.http.ws_connect(f"{auditor.url}/v1/ws", protocols=speaks, headers={**cookie, "Origin": auditor.url}) as ws:
+            await ws.send_json({"type": "hello", "device": "tab", "position": "earliest"})
+            assert (await ws.receive_json())["replay"] is True
+            request = EraseRequest(user=User(tenant="default", id=user), reason="asked for")
+            await stub.Erase(request, metadata=bearer(OPERATOR.text))
+            while (await ws.receive(10)).type is aiohttp.WSMsgType.TEXT:
+                pass
+            assert ws.close_code == 4501, "ended at once, though nobody said anything there"
+        assert (await auditor.ask("GET", f"/replay/words.json?user={film}"))[0] == 400
+        while (event := await next_event(looking))[0] == "same":
+            pass
+        assert "secret" not in json.dumps(event[1])

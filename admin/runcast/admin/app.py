@@ -67,6 +67,7 @@ async def run_admin(settings: AdminSettings, log: BoundLogger, stop: asyncio.Eve
                 group.create_task(tell_statistics(bus, "admin", node.id, node.collect, log), name="statistics"),
                 group.create_task(bus.seals.run(), name="keys file"),
                 group.create_task(pages.dashboard.run(), name="dashboard"),
+                group.create_task(node.erasures.run(node.forget), name="erasing"),
             ]
             if trust is not None:
                 parts.append(group.create_task(trust.run(), name="auth file"))
@@ -107,6 +108,7 @@ async def _keep_connected(node: Node, dashboard: Dashboard, health: Health, sett
                 announced = True
             await lost.wait()
             await health.tell(serving=False)
+        await node.forget(None)  # who is erased while nothing is heard can't be known
         if not bus.connected:
             await back.wait()
 

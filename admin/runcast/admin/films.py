@@ -8,8 +8,11 @@ Rules
 3. A page names its film in place of a user: it is the same page that users have, and knows nothing else to say.
 4. At most `limits_dashboard.FILMS_MAX` of `FILM_BYTES_MAX`; what nobody asks for is forgotten after `FILM_S`. What redaction rules say
    later does not change a film that was read before.
+5. Who is erased is in no film any more: it ends on pages that play it, one that is being read is not kept, and nobody of whom it is being
+   read begins. A process that was cut off may not have heard who was erased, and drops all.
 """
 
+import asyncio
 import secrets
 import time
 from collections import OrderedDict
@@ -32,7 +35,7 @@ from runcast.admin.web_rules import HEADERS, check_own, is_own_page
 from runcast.wire import VERSION
 from runcast.wire import limits_dashboard as bounds
 from runcast.wire.errors import IdInvalidError, RuncastError, UnavailableError
-from runcast.wire.ids import check_id, decode_token
+from runcast.wire.ids import UserKey, check_id, decode_token
 from runcast.wire.limits_replay import MAX_GAP_S
 from runcast.wire.recorded import RecordedBatch
 
@@ -40,11 +43,14 @@ _GONE: Final = "this recording is not kept any more, or was never yours; play it
 
 
 class Kept(NamedTuple):
-    """A film, and whose it is."""
+    """A film, who had it read, whom it is about, what pages that play it wait for, and whether nobody may any more."""
 
     film: Film
     words: dict[str, object]
     owner: str
+    user: UserKey
+    waits: set[asyncio.Timeout]
+    over: asyncio.Event
 
 
 class Films:
@@ -62,6 +68,8 @@ class Films:
         self._logins = logins
         self._kept: OrderedDict[str, tuple[Kept, float]] = OrderedDict()
         self._pages = 0
+        self._reading: dict[str, UserKey] = {}
+        node.forgetting.append(self._drop)
 
     def add_to(self, app: web.Application) -> None:
         """Serve them."""
@@ -81,13 +89,20 @@ class Films:
             speed = parse_speed(request.query.get("speed", "1"))
         except SpanError as exc:
             raise RuncastError(f"speed {exc}", code="request_invalid") from exc
-        async with self._desk.doing(operator, "Replay", target=_target(wish), reason="", role="view"):
-            async with self._node.reading(wish) as reading:
-                export = Export(_head(wish, reading), await _collected(reading))
-            film = Film(export, speed, MAX_GAP_S)
         name = secrets.token_hex(12)
+        self._reading[name] = wish.user
+        try:
+            async with self._desk.doing(operator, "Replay", target=_target(wish), reason="", role="view"):
+                async with self._node.reading(wish) as reading:
+                    export = Export(_head(wish, reading), await _collected(reading))
+                film = Film(export, speed, MAX_GAP_S)
+            if name not in self._reading:
+                raise UnavailableError("this user may have been erased meanwhile; play it again")
+        finally:
+            self._reading.pop(name, None)
         self._forget(time.monotonic())
-        self._kept[name] = Kept(film, projector.words_of(export, film, speed), operator.name), time.monotonic()
+        kept = Kept(film, projector.words_of(export, film, speed), operator.name, wish.user, set(), asyncio.Event())
+        self._kept[name] = kept, time.monotonic()
         while len(self._kept) > bounds.FILMS_MAX:
             self._kept.popitem(last=False)
         return web.Response(status=303, headers={"Location": f"/replay/?user={name}"})
@@ -112,7 +127,7 @@ class Films:
             raise UnavailableError("too many pages watch recordings at this process; close one", retry_after_s=10.0)
         self._pages += 1
         try:
-            return await projector.show(request, kept.film, lambda: self._logins.still(request, "view"))
+            return await projector.show(request, kept.film, lambda: self._still(request, kept), kept.waits)
         finally:
             self._pages -= 1
 
@@ -142,6 +157,22 @@ class Films:
             if request.transport is not None:
                 request.transport.abort()  # without its last line: who reads it sees that it is not whole
         return response
+
+    def _still(self, request: web.Request, kept: Kept) -> None:
+        self._logins.still(request, "view")
+        if kept.over.is_set():
+            raise RuncastError(_GONE, code="request_invalid")
+
+    def _drop(self, user: UserKey | None) -> None:
+        """The user is erased, or, for None, anybody may be."""
+        for name, whose in list(self._reading.items()):
+            if user in (None, whose):
+                del self._reading[name]
+        for name, (kept, _) in list(self._kept.items()):
+            if user in (None, kept.user):
+                del self._kept[name]
+                kept.over.set()
+                projector.wake(kept.waits)
 
     def _find(self, operator: Operator, name: str) -> Kept:
         now = time.monotonic()

@@ -6,7 +6,7 @@ It keeps no state that matters: another one answers as well. What it says of sto
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from structlog.stdlib import BoundLogger
 
@@ -16,6 +16,7 @@ from runcast.admin.redacting import Redactions
 from runcast.bus.connection import Bus
 from runcast.bus.denials import Denials
 from runcast.bus.erasure import Eraser
+from runcast.bus.erasure_watch import ErasureWatch
 from runcast.bus.presence import PresenceReader
 from runcast.bus.revoking import Revoking
 from runcast.bus.shards import Shards
@@ -36,6 +37,8 @@ class Node:
         board: what all processes tell about themselves.
         presence: asks who is there.
         eraser: removes what is stored of a user.
+        erasures: users who are being erased, by this process or another.
+        forgetting: told of each user who is erased; of None when this process was cut off, and may have missed somebody.
         audit: what operators did.
         revoking: closes connections, and keeps out.
         recordings: reads users' streams.
@@ -54,6 +57,8 @@ class Node:
         self.board = StatisticsBoard(bus)
         self.presence = PresenceReader(bus)
         self.eraser = Eraser(bus, log)
+        self.erasures = ErasureWatch(bus, "admin", node_id, log)
+        self.forgetting: list[Callable[[UserKey | None], None]] = []
         self.audit = Audit(bus, log)
         self.revoking = Revoking(bus)
         self.recordings = Recordings(bus)
@@ -69,6 +74,7 @@ class Node:
         await self.board.open()
         await self.presence.open()
         await self.eraser.open()
+        await self.erasures.open()
         await self.audit.open()
         await self.revoking.open()
         await self.recordings.open()
@@ -89,8 +95,10 @@ class Node:
 
         Raises:
             RuncastError: as `Recordings.read`.
-            UnavailableError: storage is not known just now.
+            UnavailableError: storage is not known just now, or the user is being erased.
         """
+        if self.erasures.holds(wish.user):
+            raise UnavailableError("this user is being erased just now; try again", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
         shard = self.shard_of(wish.user)
         made = await self.recordings.read(wish, shard, self.shards.get(shard).epoch, self.redactions)
         try:
@@ -99,8 +107,14 @@ class Node:
             self.recordings.close()
 
     def others(self) -> list[tuple[str, str]]:
-        """Role and id of the routers and edges that were heard of in the last seconds."""
-        return [(heard.role, heard.id) for heard in self.board.newest(time.monotonic()) if heard.role in ("router", "edge")]
+        """Role and id of the processes that were heard of in the last seconds, and have something to forget of an erased user."""
+        return [(heard.role, heard.id) for heard in self.board.newest(time.monotonic()) if heard.role in ("router", "edge", "admin")]
+
+    async def forget(self, user: UserKey | None) -> int:
+        """The user is erased: see `runcast.bus.erasure_watch`. No device is closed here. None: everybody may be."""
+        for forget in tuple(self.forgetting):
+            forget(user)
+        return 0
 
     def collect(self) -> dict[str, object]:
         """The statistics of this process, for `stats.admin.<id>`."""

@@ -6,7 +6,7 @@ Rules
 2. A page is told every `limits_dashboard.FOUND_EVERY_S`, if anything is new; otherwise the time, so that it knows that it is not
    forgotten.
 3. Looking on is not using, as at the dashboard: the stream ends with the session.
-4. What goes wrong later is told in `problem`, and what was known stays.
+4. What goes wrong later is told in `problem`, and what was known stays; but of who is erased nothing does: their page begins anew.
 """
 
 import asyncio
@@ -59,12 +59,14 @@ class Users:
         operator = self._logins.who(request)
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
         self.viewers += 1
+        search: Search | None = None
         try:
             try:
                 if self.viewers > bounds.FOUND_VIEWERS_MAX:
                     raise UnavailableError("too many pages look at users at this process; close one, or try again later")
                 user = wanted_user(request)
                 search = Search(self._node, user)
+                self._node.forgetting.append(search.forget)
                 async with self._desk.doing(operator, "FindUser", target=f"user {user.tenant}/{user.user}", reason="", role="view"):
                     first = await search.look(_now_ms())
             except RuncastError as exc:
@@ -82,11 +84,14 @@ class Users:
                 request.transport.abort()
         finally:
             self.viewers -= 1
+            if search is not None:
+                self._node.forgetting.remove(search.forget)
         return response
 
     async def _look_on(self, request: web.Request, response: web.StreamResponse, search: Search, known: dict[str, Any]) -> None:
         """Until the page goes, or the session ends."""
         said = msgspec.json.encode({**known, "problem": ""})
+        forgotten = search.forgotten
         while True:
             await asyncio.sleep(bounds.FOUND_EVERY_S)
             try:
@@ -97,7 +102,10 @@ class Users:
             try:
                 known = {**await search.look(_now_ms()), "problem": ""}
             except RuncastError as exc:
+                if forgotten != search.forgotten:
+                    known = search.nothing(_now_ms())
                 known = {**known, "problem": exc.message}
+            forgotten = search.forgotten
             told = msgspec.json.encode(known)
             if told == said:
                 await write_event(response, "same", {"at_ms": _now_ms()})

@@ -1,7 +1,7 @@
 """Erasing a user: all that is stored of them is removed, and looked for again (ARCHITECTURE.md, "Erasing a user").
 
 Rules
-1. First every router and edge keeps the user out and forgets what it holds in memory (`runcast.bus.erasure_watch`): so nobody writes
+1. First every process keeps the user out and forgets what it holds in memory (`runcast.bus.erasure_watch`): so nobody writes
    while it is removed, and nobody goes on from what was.
 2. What is stored is deleted message by message, for only then does nats-server overwrite it on its disk; a purge leaves the bytes where
    they are (tried on 2.15). Buckets take no deletions, so there, and where time runs out, the user's own subjects are purged. Then
@@ -120,7 +120,7 @@ class Eraser:
         Args:
             user: who.
             shard: the user's.
-            expected: role and id of the routers and edges that are known to live; others that answer are waited for, too.
+            expected: role and id of the processes that are known to live; others that answer are waited for, too.
 
         Raises:
             UnavailableError: `unavailable`: nothing was removed; `indeterminate`: not all of it was, or not for certain. Erase again.

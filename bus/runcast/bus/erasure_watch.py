@@ -1,4 +1,4 @@
-"""How routers and edges forget a user who is erased: they hear it on one subject, do it, and answer (ARCHITECTURE.md, "Erasing a user").
+"""How processes forget a user who is erased: they hear it on one subject, do it, and answer (ARCHITECTURE.md, "Erasing a user").
 
 Two steps, each told to all processes at once. *hold*: from now on nobody here reads or writes the user; the process answers that it heard,
 and then, when what was under way is finished and what it kept in memory is forgotten, that it is done. *release*: whoever comes now begins
@@ -38,7 +38,7 @@ class Answer(msgspec.Struct, frozen=True):
     """What a process answers.
 
     Attributes:
-        role: router or edge.
+        role: router, edge or admin.
         id: of the process.
         state: heard: it is at it; done: nothing of the user is left here; failed: something is still under way.
         connections: of devices that were closed.

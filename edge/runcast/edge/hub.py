@@ -139,6 +139,11 @@ class Hub:
         finally:
             await self.leave(feed, visitor)
 
+    def listeners(self, user: UserKey) -> tuple[Listener, ...]:
+        """Who listens to a user's stream here; what that takes does not grow with the users of the edge."""
+        feed = self._open_feed(user)
+        return () if feed is None else tuple(feed.listeners)
+
     def _open_feed(self, user: UserKey) -> Feed | None:
         feed = self._feeds.get(user)
         return None if feed is None or feed.closed else feed

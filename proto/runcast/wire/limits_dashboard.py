@@ -17,7 +17,7 @@ BOARD_PROCESSES_MAX: Final = 256
 BOARD_ROWS_MAX: Final = 64
 """Processes listed in one message to a page, the worst first; the others are counted. Sums are of all that are kept."""
 BOARD_SHARDS_MAX: Final = 64
-"""Streams listed in one message to a page. Those after them are left out, and counted."""
+"""Streams listed in one message to a page. Those after them are left out: `runcast admin status` has them all."""
 BOARD_ALERTS_MAX: Final = 50
 """Alerts kept, the newest. All are counted."""
 BOARD_TRAIL_POINTS: Final = 90

@@ -21,7 +21,7 @@ from runcast.bus.sealing.seals import UnreadableError
 from runcast.v1.inbox_pb2 import InboxMessage
 from runcast.wire import limits, subjects
 from runcast.wire import limits_dashboard as bounds
-from runcast.wire.errors import IdInvalidError, RuncastError
+from runcast.wire.errors import IdInvalidError, RuncastError, UnavailableError
 from runcast.wire.ids import UserKey
 from runcast.wire.position import Position
 
@@ -60,7 +60,19 @@ class Search:
         self._node = node
         self._user = user
         self._paths: tuple[str, ...] = ()
+        self._forgotten = 0
         self._begin("")
+
+    def forget(self, user: UserKey | None) -> None:
+        """That user is erased, or, for None, anybody may be: what was read is not shown any more."""
+        if user in (None, self._user):
+            self._forgotten += 1
+            self._begin("")
+
+    @property
+    def forgotten(self) -> int:
+        """How often what was read was forgotten."""
+        return self._forgotten
 
     def _begin(self, epoch: str) -> None:
         self._epoch = epoch
@@ -74,12 +86,13 @@ class Search:
         """All that is known just now, for the page.
 
         Raises:
-            UnavailableError: NATS did not answer, or the redaction file can't be used.
+            UnavailableError: NATS did not answer, the redaction file can't be used, or the user is being erased.
             RuncastError: `rate_limited`: too many streams are read just now.
         """
         node, user = self._node, self._user
         shard = node.shard_of(user)
         epoch = node.shards.get(shard).epoch
+        forgotten = self._forgotten
         if epoch != self._epoch:
             self._begin(epoch)
         _, present, cursors, (messages, messages_more), (aside, aside_more) = await _all(
@@ -89,18 +102,13 @@ class Search:
             self._messages(subjects.INBOX_STREAM, f"in.*.{shard}.{user.token}"),
             self._messages(subjects.PARKED_STREAM, f"parked.*.{shard}.{user.token}"),
         )
+        if forgotten != self._forgotten:
+            self._begin("")  # what was under way has put something back
+            raise UnavailableError("this user may have been erased meanwhile; what is left is read anew")
         edges = {device: each.edge for each in present for device in each.devices}
         devices, more = devices_of(edges, cursors, self._places, epoch)
-        told = self._timeline.told(now_ms)
-        return {
-            "tenant": user.tenant,
-            "user": user.user,
-            "found": bool(devices or messages or aside or told["batches"]),
+        there = {
             "shard": shard,
-            "position": self._after,
-            "caught_up": self._caught_up,
-            "lost": self._lost,
-            "rules": len(self._paths),
             "edges": sorted({edge for edge in edges.values() if edge}),
             "connected": len(edges),
             "devices": devices,
@@ -109,7 +117,28 @@ class Search:
             "waiting_more": messages_more,
             "parked": aside,
             "parked_more": aside_more,
+        }
+        return self._view(now_ms, there)
+
+    def nothing(self, now_ms: int) -> dict[str, Any]:
+        """In place of what was known of who is erased, until it is looked at again."""
+        self._begin("")
+        lists: dict[str, Any] = {name: [] for name in ("edges", "devices", "waiting", "parked")}
+        more = {f"{name}_more": False for name in ("devices", "waiting", "parked")}
+        return self._view(now_ms, {"shard": 0, "connected": 0, **lists, **more})
+
+    def _view(self, now_ms: int, there: dict[str, Any]) -> dict[str, Any]:
+        told = self._timeline.told(now_ms)
+        return {
+            "tenant": self._user.tenant,
+            "user": self._user.user,
+            "found": bool(there["devices"] or there["waiting"] or there["parked"] or told["batches"]),
+            "position": self._after,
+            "caught_up": self._caught_up,
+            "lost": self._lost,
+            "rules": len(self._paths),
             "silence_s": bounds.SILENCE_S,
+            **there,
             **told,
         }
 

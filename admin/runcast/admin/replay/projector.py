@@ -64,42 +64,57 @@ def token_offered(request: web.Request) -> str:
     return next((entry.strip().removeprefix(TOKEN) for entry in offered if entry.strip().startswith(TOKEN)), "")
 
 
-async def show(request: web.Request, film: Film, still: Callable[[], None] = lambda: None) -> web.WebSocketResponse:
+async def show(
+    request: web.Request, film: Film, still: Callable[[], None] = lambda: None, waits: set[asyncio.Timeout] | None = None
+) -> web.WebSocketResponse:
     """Play a film to one page, until that goes.
 
     Args:
         request: a handshake of who may have it.
         film: what is played.
         still: asked before anything is sent; raises RuncastError when that page may not have it any more.
+        waits: of pages; while this one waits it is among them, so that `wake` has it ask at once.
 
     Raises:
         HTTPException: it is no handshake.
     """
     ws = web.WebSocketResponse(protocols=(JSON_SUBPROTOCOL,), max_msg_size=limits.FRAME_BYTES_MAX + 1, timeout=1.0)
     await ws.prepare(request)
-    await _play(ws, PageSession(film), still)
+    await _play(ws, PageSession(film), still, set() if waits is None else waits)
     return ws
 
 
-async def _play(ws: web.WebSocketResponse, session: PageSession, still: Callable[[], None]) -> None:
+def wake(waits: set[asyncio.Timeout]) -> None:
+    """Have the pages that wait ask whether they still may."""
+    for wait in tuple(waits):
+        with suppress(RuntimeError):  # its time was over anyway
+            wait.reschedule(asyncio.get_running_loop().time())
+
+
+async def _play(ws: web.WebSocketResponse, session: PageSession, still: Callable[[], None], waits: set[asyncio.Timeout]) -> None:
     """Carry out what the session decides, until the page goes."""
     while not ws.closed:
-        for frame in session.take():
-            try:
+        try:
+            still()
+            for frame in session.take():
                 still()
                 async with asyncio.timeout(PAGE_SEND_S):
                     await ws.send_str(frame.decode())
-            except RuncastError as exc:
-                await ws.close(code=exc.code.close or 4501, message=exc.message.encode()[:100])
-                return
-            except (TimeoutError, ConnectionError):
-                with suppress(ConnectionError):
-                    await ws.close(code=4010, message=b"slow")
-                return
+        except RuncastError as exc:
+            await ws.close(code=exc.code.close or 4501, message=exc.message.encode()[:100])
+            return
+        except (TimeoutError, ConnectionError):
+            with suppress(ConnectionError):
+                await ws.close(code=4010, message=b"slow")
+            return
         until = session.deadline()
         try:
-            async with asyncio.timeout(None if until is None else max(until - time.monotonic(), 0.0)):
-                message = await ws.receive()
+            async with asyncio.timeout(None if until is None else max(until - time.monotonic(), 0.0)) as wait:
+                waits.add(wait)
+                try:
+                    message = await ws.receive()
+                finally:
+                    waits.discard(wait)
         except TimeoutError:
             session.tick(time.monotonic())
             continue

@@ -93,6 +93,8 @@ def replay(
         parts = [export.head, *export.batches]
     else:
         parts = source.read_stream(line, user, tenant, wanted, reason)
+    if run:
+        parts = source.of_run(parts, run)
     if into and address is None:
         return _export(parts, into, rules, whole=whole)
     played = _collect(parts, rules, whole=whole)

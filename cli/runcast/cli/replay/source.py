@@ -1,7 +1,7 @@
 """Where a recording comes from: an admin process, or a file."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,6 +76,24 @@ def read_stream(line: Line, user: str, tenant: str, wanted: Wanted, reason: str)
                     ended = True
     if not ended:
         raise CommandError("unavailable", "the admin process ended in the midst of it; ask again")
+
+
+def of_run(parts: Iterable[Head | RecordedBatch], run_id: str) -> Iterator[Head | RecordedBatch]:
+    """What was read of a run, with the head once there is something behind it.
+
+    Raises:
+        CommandError: `run_unknown`: there is nothing.
+    """
+    head: list[Head | RecordedBatch] = []
+    for part in parts:
+        if isinstance(part, Head):
+            head.append(part)
+            continue
+        yield from head
+        head.clear()
+        yield part
+    if head:
+        raise CommandError("run_unknown", f"nothing is recorded there of the run {run_id}; look for its id in a replay without --run")
 
 
 def read_export(file: Path, wanted: Wanted) -> Export:

@@ -177,8 +177,8 @@ class HttpDoors:
         ack = await _read(request, _Ack)
         device, position = check_id(ack.device, "device"), parse_position(ack.pos)
         user = await self._enter(request, handshake, device)
-        for connection in self._edge.connections:
-            if connection.user == user and connection.device == device and connection.acknowledge(position):
+        for listener in self._edge.hub.listeners(user):
+            if isinstance(listener, Connection) and listener.device == device and listener.acknowledge(position):
                 return web.Response(status=204)
         self._edge.allowance.send(user, time.monotonic())
         async with self._edge.hub.visiting(user) as feed:
