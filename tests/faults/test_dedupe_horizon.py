@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from runcast.client import Runcast, RunIndeterminateError
+from runcast.client import ConnectionState, Runcast, RunIndeterminateError
 from runcast.testkit.device import Device
 from runcast.wire import limits, subjects
 from tests.delivery.routers import jetstream
@@ -21,9 +21,15 @@ async def test_an_outage_past_the_dedupe_window_is_told_and_what_was_not_sent_is
             info = await js.stream_info(subjects.event_stream(shard))
             await js.update_stream(info.config.evolve(duplicate_window=WINDOW_S))
     await router.restart()
+    away = asyncio.Event()
+
+    def note(state: ConnectionState) -> None:
+        if state.state == "waiting":
+            away.set()
+
     async with (
         Device(cluster.edges[0].url, cluster.token(user), reconnect=True) as device,
-        Runcast(router.address, agent="test") as rc,
+        Runcast(router.address, agent="test", on_state=note) as rc,
     ):
         broken = rc.run(user=user, thread="t")
         await broken.__aenter__()
@@ -35,6 +41,8 @@ async def test_an_outage_past_the_dedupe_window_is_told_and_what_was_not_sent_is
         await broken.custom("not sent", {})
         await router.kill()
         begun = time.monotonic()
+        async with asyncio.timeout(5):
+            await away.wait()  # what is said before that is sent, too, and just as unsure
         kept = rc.run(user=user, thread="t")
         await kept.__aenter__()
         await kept.custom("said during the outage", {})

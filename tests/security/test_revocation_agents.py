@@ -67,7 +67,7 @@ async def test_a_key_and_an_agent_are_out_on_all_routers(office: Office, user: s
         async with asyncio.timeout(5):
             for each in first:
                 await each.ended.wait()
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 3.0  # a second at most, on a machine that is not busy
         with pytest.raises(RefusedError, match="leaked"):
             await receiving
         assert done.connections == 3
