@@ -7,9 +7,8 @@ anew. Should the second step never come, the hold ends by itself.
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from types import TracebackType
 from typing import Final, Literal
 
 import msgspec
@@ -57,6 +56,28 @@ closed."""
 _read_order: Final = msgspec.json.Decoder(Order).decode
 
 
+class _Storing:
+    """What is being stored of one user just now."""
+
+    __slots__ = ("_all", "_count", "_done", "_user")
+
+    def __init__(self, user: UserKey, everybody: "dict[UserKey, _Storing]", done: Callable[[], None]) -> None:
+        self._user = user
+        self._all = everybody
+        self._done = done
+        self._count = 0
+
+    def __enter__(self) -> None:
+        self._count += 1
+        self._all[self._user] = self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._count -= 1
+        if not self._count:
+            del self._all[self._user]
+            self._done()
+
+
 class ErasureWatch:
     """The users who are erased, as one process sees it. Call `open` once.
 
@@ -73,7 +94,7 @@ class ErasureWatch:
         self._id = process_id
         self._log = log
         self._withheld = Withheld()
-        self._storing: Counter[UserKey] = Counter()
+        self._storing: dict[UserKey, _Storing] = {}
         self._news = asyncio.Event()
         self._orders: asyncio.Queue[tuple[Order, UserKey, str]] = asyncio.Queue()
 
@@ -94,22 +115,14 @@ class ErasureWatch:
         """Whether nobody may read or write the user just now."""
         return self._withheld.holds(user, time.monotonic())
 
-    @contextmanager
-    def storing(self, user: UserKey) -> Iterator[None]:
-        """Around every store of something of a user.
+    def storing(self, user: UserKey) -> _Storing:
+        """Around every store of something of a user, by `with`.
 
         Raises:
             UnavailableError: the user is being erased.
         """
         self._withheld.check(user, time.monotonic())
-        self._storing[user] += 1
-        try:
-            yield
-        finally:
-            self._storing[user] -= 1
-            if not self._storing[user]:
-                del self._storing[user]
-                self._tell()
+        return self._storing.get(user) or _Storing(user, self._storing, self._tell)
 
     async def passed(self, user: UserKey) -> None:
         """Wait until the user is not withheld."""
@@ -122,7 +135,7 @@ class ErasureWatch:
 
     async def settled(self, user: UserKey) -> None:
         """Wait until nothing of the user is being stored by this process."""
-        while self._storing[user]:
+        while user in self._storing:
             await self._news.wait()
 
     def _tell(self) -> None:

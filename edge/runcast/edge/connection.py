@@ -225,7 +225,8 @@ class Connection:
 
     def _carry_one(self, effect: Effect) -> None:
         match effect:
-            case Data(payload, events, entries):
+            case Data():
+                payload, events, entries = effect
                 self._data.append(payload)
                 self._count(len(payload))
                 self._note_sent(events, entries)
@@ -233,8 +234,8 @@ class Connection:
                 payload = self._codec.encode(frame)
                 self._control.append(payload)
                 self._count(len(payload))
-            case Acked(seq, awaited):
-                self._note_acked(seq, awaited=awaited)
+            case Acked():
+                self._note_acked(effect.seq, awaited=effect.awaited)
             case Read(seq):
                 self._spawn(self._read(seq))
             case Open(hello):

@@ -55,10 +55,14 @@ class Vigil:
 
     def acked(self, since: int, until: int) -> None:
         """A device acknowledged everything in `(since, until]`."""
-        self._acked = [span for span in self._acked if not since <= span[0] <= span[1] <= until]
-        if not any(span[0] <= since and until <= span[1] for span in self._acked):
-            self._acked.append((since, until))
-            del self._acked[: -limits.DEVICES_PER_USER_MAX]
+        acked = self._acked
+        if len(acked) == 1 and since <= acked[0][0] and acked[0][1] <= until:  # one device, which goes on
+            acked[0] = (since, until)
+        else:
+            self._acked = [span for span in acked if not since <= span[0] <= span[1] <= until]
+            if not any(span[0] <= since and until <= span[1] for span in self._acked):
+                self._acked.append((since, until))
+                del self._acked[: -limits.DEVICES_PER_USER_MAX]
         if self._watched and self._watched[0].seq <= until:
             self._watched = [one for one in self._watched if not since < one.seq <= until]
 

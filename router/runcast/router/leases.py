@@ -134,12 +134,13 @@ class Leases:
 
     # --- batches ---
 
-    async def admit(self, holder: Holder, key: BatchKey, *, ends: bool) -> None:
+    async def admit(self, holder: Holder, key: BatchKey, shard: int, *, ends: bool) -> None:
         """See that a batch may be stored now.
 
         Args:
             holder: of its stream.
             key: the batch.
+            shard: of its user.
             ends: it ends its run.
 
         Raises:
@@ -159,7 +160,7 @@ class Leases:
                 if known is not None and known.generation == generation:
                     return
                 try:
-                    revision = await self._claim(self._place(holder, key), key.number)
+                    revision = await self._claim(_place(holder, key, shard), key.number)
                 except RevisionError:
                     continue
                 if revision is None:
@@ -169,31 +170,27 @@ class Leases:
             raise UnavailableError(exc.message, retry_after_s=limits.PUBLISH_RETRY_AFTER_S) from exc
         raise UnavailableError("others change the run's key at the same time", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
 
-    def stored(self, holder: Holder, key: BatchKey, seq: int, *, ends: bool) -> None:
+    def stored(self, holder: Holder, key: BatchKey, shard: int, seq: int, *, ends: bool) -> None:
         """A batch is stored at `seq` of its shard; if it ended its run, the run's key is closed soon."""
-        place = self._place(holder, key)
-        self._newest[place.shard] = max(seq, self._newest.get(place.shard, 0))
+        if seq > self._newest.get(shard, 0):
+            self._newest[shard] = seq
         if not ends or (key.number == 1 and (key.run, key.attempt) not in holder.claims):
             return
         claimed = holder.claims.pop((key.run, key.attempt), None)
         record = RunRecord("ended", number=key.number, settled=True)
-        self._close_soon(place, _Ending(record, claimed.revision if claimed is not None else 0))
+        self._close_soon(_place(holder, key, shard), _Ending(record, claimed.revision if claimed is not None else 0))
 
-    def withdraw(self, holder: Holder, key: BatchKey) -> None:
+    def withdraw(self, holder: Holder, key: BatchKey, shard: int) -> None:
         """A run was claimed, and turned out to be another producer's: the key is removed soon."""
         claimed = holder.claims.pop((key.run, key.attempt), None)
         if claimed is not None:
-            self._close_soon(self._place(holder, key), _Ending(None, claimed.revision))
+            self._close_soon(_place(holder, key, shard), _Ending(None, claimed.revision))
 
     def _close_soon(self, place: RunPlace, ending: _Ending) -> None:
         self._endings[place.key] = ending
         if len(self._endings) > limits.RUNS_ENDING_MAX:
             self._endings.popitem(last=False)
         self._end_wake.set()
-
-    def _place(self, holder: Holder, key: BatchKey) -> RunPlace:
-        user = key.run.user
-        return RunPlace(holder.producer, subjects.shard_of(user, self._shards), user, key.run.run_id, key.attempt)
 
     async def _claim(self, place: RunPlace, number: int) -> int | None:
         """Create or touch a run's key; returns its revision, None when the batch needs none.
@@ -308,3 +305,7 @@ class Leases:
                 revision = 0
             else:
                 return
+
+
+def _place(holder: Holder, key: BatchKey, shard: int) -> RunPlace:
+    return RunPlace(holder.producer, shard, key.run.user, key.run.run_id, key.attempt)

@@ -219,37 +219,38 @@ class Node:
             RuncastError: `run_lost`, `attempt_taken`, `unavailable`, `indeterminate`, `storage_full`, `key_missing` or `internal`.
             LifecycleError: the run has ended.
         """
-        with self.erasures.storing(key.run.user):
-            return await self._store_batch(holder, key, payload, events, ends=ends)
-
-    async def _store_batch(self, holder: Holder, key: BatchKey, payload: bytes, events: int, *, ends: bool) -> tuple[str, bool]:
         user = key.run.user
-        shard = self.shard_of(user)
-        self.shards.get(shard)  # if it is not there, a claim would be in vain; likewise without a key
-        subject = subjects.event_subject(user, shard)
-        sealed = self.bus.seals.seal(user, subject, payload)
-        await self.leases.admit(holder, key, ends=ends)
-        epoch = self.shards.get(shard).epoch
-        msg_id = subjects.batch_msg_id(user, holder.producer, key.run.run_id, key.attempt, key.number)
-        storage = self.bus.health.storage
-        try:
+        with self.erasures.storing(user):
+            shard = self.shard_of(user)
+            self.shards.get(shard)  # if it is not there, a claim would be in vain; likewise without a key
+            subject = subjects.event_subject(user, shard)
+            sealed = self.bus.seals.seal(user, subject, payload)
+            await self.leases.admit(holder, key, shard, ends=ends)
+            epoch = self.shards.get(shard).epoch
+            msg_id = subjects.batch_msg_id(user, holder.producer, key.run.run_id, key.attempt, key.number)
             # A first batch's message id does not say whose it is (`subjects.batch_msg_id`).
             headers = {subjects.HEADER_PRODUCER: encode_token(holder.producer)} if key.number == 1 else None
             ttl_s = self.ttl_s(user, shard)
-            seq, duplicate = await store(self.bus, subject, sealed, msg_id=msg_id, ttl_s=ttl_s, headers=headers)
-        except RuncastError as exc:
-            if exc.code.name == "storage_full":
-                storage.failed(time.monotonic(), exc.message)
-            raise
-        if duplicate and key.number == 1:
-            await self._check_own(holder, key, shard, seq)
+            try:
+                seq, duplicate = await store(self.bus, subject, sealed, msg_id=msg_id, ttl_s=ttl_s, headers=headers)
+            except RuncastError as exc:
+                if exc.code.name == "storage_full":
+                    self.bus.health.storage.failed(time.monotonic(), exc.message)
+                raise
+            if duplicate and key.number == 1:
+                await self._check_own(holder, key, shard, seq)
+        self._note_stored(holder, key, shard, seq, 0 if duplicate else events, ends=ends)
+        return str(Position(epoch, seq)), duplicate
+
+    def _note_stored(self, holder: Holder, key: BatchKey, shard: int, seq: int, events: int, *, ends: bool) -> None:
+        """A batch is stored, with so many events that were not before."""
+        storage = self.bus.health.storage
         if storage.state is State.DEGRADED:
             storage.verified(time.monotonic())
-        self.leases.stored(holder, key, seq, ends=ends)
-        if not duplicate:
+        self.leases.stored(holder, key, shard, seq, ends=ends)
+        if events:
             self.batches_stored += 1
             self.events_stored += events
-        return str(Position(epoch, seq)), duplicate
 
     async def _check_own(self, holder: Holder, key: BatchKey, shard: int, seq: int) -> None:
         """See whether a first batch that storage had already was this producer's.
@@ -263,7 +264,7 @@ class Node:
         except UnavailableError as exc:
             raise UnavailableError(exc.message, code="indeterminate") from exc
         if found is not None and found.header(subjects.HEADER_PRODUCER) != encode_token(holder.producer):
-            self.leases.withdraw(holder, key)
+            self.leases.withdraw(holder, key, shard)
             raise taken_error(key.attempt)
 
 

@@ -64,7 +64,7 @@ class Keyring:
 
     def sealing_key(self, user: UserKey, day: int) -> tuple[str, AESGCM] | None:
         """The id of the key that seals for a user's tenant, and the user's key of that day; None when the tenant has no keys."""
-        keys = self.keys_of(user.tenant)
+        keys = self.keys_of(user.tenant) if self._tenants else None
         return (keys.current, self._derive(keys.secrets[keys.current], user, day)) if keys is not None else None
 
     def opening_key(self, user: UserKey, key_id: str, day: int) -> AESGCM | None:
