@@ -7,20 +7,21 @@ import typer
 
 from runcast.cli.failures import NOT_BEGUN, CommandError, guarded
 
+# Brackets are escaped: help is rich markup, which would take them for styles, and show nothing of them.
 EXAMPLES: Final = """
 Examples:
 
   runcast key analyst
-      an [[agents]] entry for the auth file, and the key, which is shown this once
+      an [\\[agents]] entry for the auth file, and the key, which is shown this once
 
   runcast key analyst --tenant acme --group support
       one that may reach the users of one tenant, and receive for one group
 
   runcast key ops --role view,operate
-      an [[admins]] entry, for an operator who may look and act
+      an [\\[admins]] entry, for an operator who may look and act
 
   runcast key --at-rest k1 --tenant acme
-      a [tenants.acme] entry for the keys file: what is stored of that tenant is sealed; without --tenant: of all that have no keys
+      a \\[tenants.acme] entry for the keys file: what is stored of that tenant is sealed; without --tenant: of all that have no keys
 """
 _ID_BYTES: Final = 5
 

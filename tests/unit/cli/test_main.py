@@ -14,6 +14,11 @@ def test_help_teaches_by_examples(command: str):
     assert f"runcast {command}" in done.output.partition("Examples")[2]
 
 
+def test_help_of_key_names_the_tables_that_it_makes():
+    shown = CliRunner().invoke(app, ["key", "--help"], env={"COLUMNS": "200"}).output
+    assert all(table in shown for table in ("an [[agents]] entry", "an [[admins]] entry", "a [tenants.acme] entry")), shown
+
+
 def test_a_key_is_believed_by_what_is_printed(tmp_path):
     done = CliRunner().invoke(app, ["key", "analyst", "--tenant", "acme", "--group", "support"])
     assert done.exit_code == 0
