@@ -4,13 +4,16 @@ import re
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from runcast.bus.policy.tiers import BUILT_IN, Tier
 from runcast.wire import eventjson, limits, limits_revocation
 from runcast.wire import limits_floods as floods
 from runcast.wire.codes import CODES
 
-PROTOCOL = (Path(__file__).parents[2] / "PROTOCOL.md").read_text()
+ROOT = Path(__file__).parents[2]
+PROTOCOL = (ROOT / "PROTOCOL.md").read_text()
+ROOMS = ("proto", "bus", "router", "edge", "admin", "agents_client", "cli", "deploy", "docs")
 
 
 def rows(heading: str, level: str = "##") -> list[list[str]]:
@@ -79,3 +82,13 @@ def test_the_tiers_are_the_ones_in_code():
     names = [field.name for field in msgspec.structs.fields(Tier) if field.name != "name"]
     expected = {name: [f"{getattr(tier, name):,.0f}" for tier in tiers] for name in names}
     assert shown == expected
+
+
+@pytest.mark.parametrize("document", ["PROTOCOL.md", "ARCHITECTURE.md", "SECURITY.md"])
+def test_the_sections_that_are_referred_to_are_there(document):
+    headings = set(re.findall(r"^#+ (.+)$", (ROOT / document).read_text(), re.MULTILINE))
+    kinds = {".py", ".js", ".ts", ".proto", ".md", ".toml"}
+    files = [*ROOT.glob("*.md"), *(path for room in ROOMS for path in (ROOT / room).rglob("*") if path.suffix in kinds)]
+    for path in files:
+        named = re.findall(rf'{re.escape(document)}\)?,? \(?"([^"]+)"', path.read_text())
+        assert set(named) <= headings, f"{path.relative_to(ROOT)} refers to {set(named) - headings}"

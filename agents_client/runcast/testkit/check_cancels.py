@@ -1,4 +1,4 @@
-"""Judges what became of users' wishes to end a run (PROTOCOL.md, "Cancels"). Pure.
+"""Judges what became of users' wishes to end a run (PROTOCOL.md, "What users send"). Pure.
 
 Rules
 1. An attempt that began after the wish was confirmed does not complete; one that was under way then does not complete later than

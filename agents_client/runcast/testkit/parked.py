@@ -1,4 +1,4 @@
-"""What was put aside: read from NATS itself, as an operator would (PROTOCOL.md, "Poison")."""
+"""What was put aside: read from NATS itself, as an operator would (PROTOCOL.md, "What users send")."""
 
 import time
 from typing import Final

@@ -1,4 +1,4 @@
-"""The frames between a device and an edge, in both subprotocols (PROTOCOL.md, "Frames").
+"""The frames between a device and an edge, in both subprotocols (PROTOCOL.md, "Frames from the client" and after).
 
 One set of structs, two codecs. A codec turns a frame into the bytes of one WebSocket message (text for JSON, binary for protobuf) and back.
 Reading is strict about types and lenient about unknown fields, so that newer peers can be talked to.

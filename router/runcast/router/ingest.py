@@ -1,4 +1,4 @@
-"""One producer's Publish stream, as a machine: what to store, what to refuse, when the stream ends (PROTOCOL.md, "Ingest").
+"""One producer's Publish stream, as a machine: what to store, what to refuse, when the stream ends (PROTOCOL.md, "Agents: gRPC").
 
 Theory: order is kept by having one batch of a run under way at a time (ARCHITECTURE.md, "Producing"), so a stream is many independent runs,
 each either idle or waiting for storage. What is wrong with one batch is a refusal of that batch and costs the other runs

@@ -1,4 +1,4 @@
-"""What a batch must be, looked at alone (PROTOCOL.md, "Batches"): ids, sizes, numbers, kinds, JSON.
+"""What a batch must be, looked at alone (PROTOCOL.md, "Agents: gRPC"): ids, sizes, numbers, kinds, JSON.
 
 Rules: everything that is wrong is a `RuncastError` whose code and message go to the producer in a refusal. Fields and kinds
 that this version does not know are kept. JSON is really decoded here, because edges embed it verbatim into the frames that
