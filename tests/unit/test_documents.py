@@ -7,9 +7,11 @@ import msgspec
 import pytest
 
 from runcast.bus.policy.tiers import BUILT_IN, Tier
-from runcast.wire import eventjson, limits, limits_revocation
+from runcast.edge.transports.status import refusal
+from runcast.wire import eventjson, limits, limits_http, limits_identity, limits_revocation
 from runcast.wire import limits_floods as floods
 from runcast.wire.codes import CODES
+from runcast.wire.errors import RuncastError
 
 ROOT = Path(__file__).parents[2]
 PROTOCOL = (ROOT / "PROTOCOL.md").read_text()
@@ -26,6 +28,13 @@ def test_the_table_of_codes_is_the_one_in_code():
     shown = [[c.strip("`") for c in row] for row in rows("Codes")]
     yes = {True: "yes", False: "no"}
     assert shown == [[c.name, c.grpc, str(c.close or ""), yes[c.retry], yes[c.definite], c.advice] for c in CODES.values()]
+
+
+def test_the_http_statuses_are_the_ones_in_code():
+    said = PROTOCOL.split("\n## Codes\n")[1].split("\n|")[0]
+    shown = {grpc: int(status) for status, grpc in re.findall(r"(\d{3}) ([A-Z_]+)", said)}
+    told = {code.grpc: refusal(RuncastError("", code=code.name), {}).status for code in CODES.values()}
+    assert shown == {grpc: status for grpc, status in told.items() if grpc != "UNIMPLEMENTED"}  # of a WebSocket's versions alone
 
 
 def test_every_kind_and_every_field_of_it_is_described():
@@ -47,6 +56,12 @@ def test_the_limits_are_the_ones_in_code():
         f"{limits.RECEIPTS_PER_STREAM_MAX:,}, {limits.RECEIPT_DEADLINE_MAX_S:.0f} s each"
     )
     assert shown["tool calls open in a run"] == str(limits.OPEN_TOOLS_MAX)
+    assert shown["lists and objects within one another, in JSON"] == str(limits.JSON_DEPTH_MAX)
+    assert shown["Publish streams of a router, and as many Receive streams"] == f"{limits.STREAMS_MAX:,}"
+    assert shown["unsettled messages of a worker"] == f"{limits.INBOX_IN_FLIGHT_MAX:,}"
+    assert shown["a token"] == f"{limits_identity.TOKEN_BYTES_MAX // 1024} KiB"
+    body = f"{limits_http.POST_BYTES_MAX // 1024} KiB, within {limits_http.POST_READ_S:.0f} s"
+    assert shown["a body of `POST /v1/ack` and `POST /v1/send`"] == body
     assert shown["a WebSocket message from a client"] == f"{limits.FRAME_BYTES_MAX // 1024} KiB"
     assert shown["the same, before it is known who it is"] == f"{floods.HELLO_BYTES_MAX // 1024} KiB"
     assert shown["frames that make one message"] == str(floods.FRAGMENTS_MAX)
