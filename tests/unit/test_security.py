@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from runcast.bus.identity.authfile import read_authfile
+from runcast.bus.identity.authfile import Hook, Issuer, read_authfile
 from runcast.wire.codes import CODES
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,19 @@ def test_the_example_can_be_used(tmp_path: Path) -> None:
     file = read_authfile(tmp_path / "auth.toml")
     assert [issuer.name for issuer in file.issuers.values()] == ["auth0", "keycloak", "cognito", "backend"]
     assert file.hook is not None
+
+
+@pytest.mark.parametrize(("section", "kind"), [("[[issuers]]", Issuer), ("[http]", Hook)])
+def test_every_setting_of_the_auth_file_is_listed_with_its_default(section: str, kind: type[msgspec.Struct]) -> None:
+    table = PAGES["users"].split(f"| in `{section}` |")[1].split("\n\n")[0]
+    shown = {name: row[1] for row in re.findall(r"^\| (`.+?) \| (.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row[0])}
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    assert shown.keys() == fields.keys()
+    for name, said in shown.items():
+        if number := re.match(r"[\d,.]+", said):
+            assert float(number[0].replace(",", "")) == fields[name].default, name
+        elif said == "must be said":
+            assert fields[name].required, name
 
 
 def test_the_close_codes_are_the_tables() -> None:
