@@ -44,6 +44,12 @@ def test_every_kind_and_every_field_of_it_is_described():
         assert {field.name for field in fields} <= described[kind], kind
 
 
+def test_every_kind_of_a_run_has_its_words_in_agui():
+    section = PROTOCOL.split("| Runcast | AG-UI |\n")[1].split("\n\n")[0]
+    told = {kind for line in section.splitlines() for kind in re.findall(r"`([a-z_]+)`", line.split("|")[1])}
+    assert told == eventjson.KINDS.keys() - {"user_message"}
+
+
 def test_the_limits_are_the_ones_in_code():
     shown = {row[0]: row[1] for row in rows("Limits")}
     assert shown["an id"] == f"{limits.ID_BYTES_MAX} bytes"
