@@ -14,7 +14,7 @@ import pytest
 from runcast.testkit import Device
 from runcast.wire import limits_http
 from runcast.wire.ids import UserKey
-from tests.delivery.readers import wait_devices
+from tests.delivery.readers import BOUND_S, wait_devices
 
 BOUND_S = 10.0
 PROTOCOL = Path(__file__).parents[2] / "PROTOCOL.md"
@@ -291,9 +291,14 @@ async def test_a_run_that_is_nowhere(http: Http):
         assert (response.status, (await response.json())["code"]) == (404, "run_unknown")
 
 
-async def devices_behind(session: aiohttp.ClientSession, edge: Http) -> int:
-    async with session.get(f"{edge.base}/statsz") as answer:
-        return (await answer.json())["devices_behind"]
+async def wait_begun(edge: Http) -> None:
+    """Until every device of an edge is caught up: it is present a moment before, and who is sent away then is answered 503."""
+    async with asyncio.timeout(BOUND_S):
+        while True:
+            async with edge.session.get(f"{edge.base}/statsz") as answer:
+                if not (await answer.json())["devices_behind"]:
+                    return
+            await asyncio.sleep(0.02)  # nobody tells when they are
 
 
 async def test_a_stream_ends_with_its_edge_and_goes_on_at_another(runcast_cluster_factory, user: str):
@@ -307,8 +312,7 @@ async def test_a_stream_ends_with_its_edge_and_goes_on_at_another(runcast_cluste
                 poll = {"offset": stream.last_id, "live": "long-poll", "device": "poll"}
                 polling = asyncio.ensure_future(session.get(f"{one.base}/v1/stream", params=poll, headers=one.headers))
                 await wait_devices(cluster, user, 2)
-                while await devices_behind(session, one):  # it is present a moment before it has begun: then its answer is a 503
-                    await asyncio.sleep(0.02)
+                await wait_begun(one)
                 stopping = asyncio.ensure_future(cluster.edges[0].stop(bound_s=10))
                 while (event := await stream.read()).kind != "drain":
                     pass
