@@ -346,6 +346,14 @@ async def test_tail_comes_back_when_its_edge_dies(runcast_cluster_factory, tmp_p
     assert positions == sorted(positions)
 
 
+async def test_hints_can_be_typed_as_they_stand():
+    line = ("tail", "-u", "a", "-e", "127.0.0.1:9")
+    elsewhere = await runcast(*line, environ={"PATH": "/usr/bin:/bin"})
+    assert f"`{RUNCAST} up` starts one" in elsewhere.err
+    found = await runcast(*line, environ={"PATH": f"{Path(RUNCAST).parent}:/usr/bin:/bin"})
+    assert "`runcast up` starts one" in found.err
+
+
 async def test_errors_are_one_line_that_says_what_to_do():
     said = {
         ("tail", "-u", "a", "-e", "127.0.0.1:9"): (1, "error: unreachable: .*connection refused.*runcast up"),

@@ -16,7 +16,6 @@ from runcast.wire import limits_http
 from runcast.wire.ids import UserKey
 from tests.delivery.readers import BOUND_S, wait_devices
 
-BOUND_S = 10.0
 PROTOCOL = Path(__file__).parents[2] / "PROTOCOL.md"
 
 
