@@ -36,7 +36,7 @@ class Done(NamedTuple):
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-async def runcast(*args: str, stdin: bytes = b"", timeout: float = 30, environ: dict[str, str] | None = None) -> Done:
+async def runcast(*args: str, stdin: bytes = b"", timeout: float = 60, environ: dict[str, str] | None = None) -> Done:
     process = await asyncio.create_subprocess_exec(
         RUNCAST, *args, stdin=PIPE, stdout=PIPE, stderr=PIPE, env={**os.environ, "NO_COLOR": "1", **(environ or {})}
     )
