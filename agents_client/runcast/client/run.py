@@ -73,7 +73,6 @@ class Run(Speech, Asks, Family):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._span: tracing.Span | None = None
         self._entered = False
-        self._begun = False
         self._leaving = False
         self._ended = False
         self.id = key.run_id
