@@ -81,6 +81,7 @@ async def test_agents_start_agents(runcast_cluster, device, user, tmp_path):
     assert error.category == "timeout"
     ends = [event.WhichOneof("kind") for event in phone.events if event.agent == "researcher" and ends_run(event)]
     assert ends == ["run_cancelled", "agent_completed", "agent_completed"]
+    assert [event.agent for event in phone.events if event.HasField("agent_started")] == ["lead", *["researcher"] * 3]
 
 
 async def test_agents_ask(runcast_cluster, device, user, tmp_path):
