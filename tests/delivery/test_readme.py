@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -31,10 +32,11 @@ async def agent(runcast_cluster: Cluster, tmp_path: Path):
     path = tmp_path / "agent.py"
     path.write_text(block("python", "rc.inbox").replace("127.0.0.1:7400", runcast_cluster.routers[0].address))
     process = await asyncio.create_subprocess_exec(sys.executable, str(path), stderr=asyncio.subprocess.PIPE)
-    yield
-    assert process.returncode is None, (await process.stderr.read()).decode()
-    process.terminate()
-    await process.wait()
+    yield process
+    if process.returncode != 130:  # the test interrupted it
+        assert process.returncode is None, (await process.stderr.read()).decode()
+        process.terminate()
+        await process.wait()
 
 
 async def test_the_agent_answers(runcast_cluster, device, agent):
@@ -44,6 +46,15 @@ async def test_the_agent_answers(runcast_cluster, device, agent):
     kinds = [event.WhichOneof("kind") for event in phone.events if event.run_id == end.run_id]
     assert kinds[:4] == ["agent_started", "agent_thinking", "tool_executing", "tool_completed"]
     assert "".join(event.agent_response.text for event in phone.events) == "That was 11 letters. "
+
+
+async def test_ctrl_c_ends_the_agent_quietly(runcast_cluster, device, agent):
+    phone = await device(reconnect=True)
+    await phone.send_message("greeter", "t-1", "Hello there")
+    await phone.wait_kind("agent_completed", timeout=20)
+    agent.send_signal(signal.SIGINT)
+    assert await agent.wait() == 130
+    assert await agent.stderr.read() == b""
 
 
 async def test_the_blocking_agent_answers(runcast_cluster, device, user, tmp_path):
@@ -70,6 +81,7 @@ async def test_agents_start_agents(runcast_cluster, device, user, tmp_path):
     assert error.category == "timeout"
     ends = [event.WhichOneof("kind") for event in phone.events if event.agent == "researcher" and ends_run(event)]
     assert ends == ["run_cancelled", "agent_completed", "agent_completed"]
+    assert [event.agent for event in phone.events if event.HasField("agent_started")] == ["lead", *["researcher"] * 3]
 
 
 async def test_agents_ask(runcast_cluster, device, user, tmp_path):

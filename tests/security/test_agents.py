@@ -86,6 +86,21 @@ async def is_refused(cluster: Cluster, **options: Any) -> str:
     return caught.value.code.name
 
 
+async def test_who_is_not_let_in_is_told_once(cluster: Cluster, user: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def work(*, listens: bool) -> None:
+        async with Runcast(cluster.router_addresses()[0], agent="a", token=key("unknown").text) as agent:
+            if listens:
+                await anext(agent.inbox("support"))
+            async with agent.run(user=user) as run, run.child(), run.tool("search"):
+                await run.flush()
+
+    for listens in (True, False):
+        with pytest.raises(RefusedError, match="get a valid one") as caught:
+            await work(listens=listens)
+        assert str(caught.value) not in getattr(caught.value, "__notes__", [])
+    assert "can't be" not in caplog.text, "each run says so"
+
+
 async def test_keys_and_scopes(cluster: Cluster, user: str) -> None:
     before = len(said(cluster, "refused"))
     address = cluster.router_addresses()[0]

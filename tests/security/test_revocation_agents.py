@@ -3,8 +3,11 @@
 import asyncio
 import contextlib
 import itertools
+import re
+import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import grpc.aio
 import pytest
@@ -16,7 +19,7 @@ from runcast.v1.inbox_pb2 import ReceiveRequest, WorkerHello
 from runcast.v1.inbox_pb2_grpc import InboxServiceStub
 from runcast.wire import limits_client
 from tests.delivery.routers import stored
-from tests.security.office import FIRST, OPERATOR, OTHER, SECOND, VIEWER, Connected, Office, admin, bearer, code_of
+from tests.security.office import FIRST, OPERATOR, OTHER, SECOND, VIEWER, Connected, Office, admin, bearer, code_of, key
 
 pytestmark = [pytest.mark.timeout(90), pytest.mark.xdist_group("office")]
 ACTS = bearer(OPERATOR.text)
@@ -98,6 +101,30 @@ async def test_a_key_and_an_agent_are_out_on_all_routers(office: Office, user: s
             assert not (await stub.Lift(pb.LiftRequest(id=each.id), metadata=ACTS)).found
         async with Runcast(routers[0], agent="a", token=FIRST.text) as back, back.run(user=user) as run:
             await run.respond("back")
+
+
+@pytest.mark.parametrize("let_in", [True, False])
+async def test_the_readmes_agent_says_in_a_line_why_it_ends(office: Office, tmp_path: Path, let_in: bool) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    [text] = [text for text in re.findall(r"^```python\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE) if "rc.inbox" in text]
+    token = FIRST.text if let_in else key("unknown").text
+    text = text.replace("127.0.0.1:7400", office.cluster.router_addresses()[0]).replace('inbox("greeter")', 'inbox("support")')
+    (tmp_path / "agent.py").write_text(text.replace('agent="greeter"', f'agent="greeter", token="{token}"'))
+    before = workers_of(office)
+    process = await asyncio.create_subprocess_exec(sys.executable, str(tmp_path / "agent.py"), stderr=asyncio.subprocess.PIPE)
+    assert process.stderr is not None
+    if let_in:
+        async with asyncio.timeout(20):
+            while workers_of(office) == before:  # noqa: ASYNC110 # another's log
+                await asyncio.sleep(0.02)
+        async with admin(office.cluster) as stub:
+            await stub.Revoke(pb.RevokeRequest(target=pb.Target(agent="twice"), reason="leaked"), metadata=ACTS)
+    said = (await asyncio.wait_for(process.stderr.read(), 30)).decode().splitlines()
+    *before_it, last = said
+    assert await process.wait() == 1
+    assert last.startswith("greeter: revoked: " if let_in else "greeter: unauthenticated: ")
+    assert ("leaked" if let_in else "get a valid one") in last
+    assert all(re.fullmatch(r"(router|inbox) .* before it could be written to.*", line) for line in before_it), said  # gRPC lost the reason
 
 
 async def test_who_was_revoked_before_its_hello_gets_nothing(office: Office) -> None:

@@ -41,6 +41,7 @@ class Family(ABC):
         self._own_cancel: Stop | None = None  # from the block's beginning
         self._doomed = ""  # why it is ended from above
         self._exc: BaseException | None = None  # what its block raised
+        self._begun = False  # its start is queued
         self._exiting = False  # its block is left
         self.cancelled = False
         self.cancel_reason = ""
@@ -87,6 +88,8 @@ class Family(ABC):
     def _check_may_start(self) -> None:
         """Raise LifecycleError unless it may have children, and further ones."""
         self._check_open()
+        if not self._begun:  # what is below it must not be said before it
+            raise LifecycleError("the run is only about to begin; start children within its block")
         if self._ending:
             raise LifecycleError("the run has ended; start children before its end")
         if self.cancelled:

@@ -10,7 +10,8 @@ Rules.
    comes.
 5. A batch unanswered for longer than the *resend horizon* is not sent again: the log may no longer recognise the repeat.
 
-Invariants: a run stands in line once at most, and not while its batch is unanswered; what is unanswered stays within the window.
+Invariants: a run stands in line once at most, and not while its batch is unanswered, or while it is held for its parent's start
+(`runcast.client.starts`); what is unanswered stays within the window.
 
 Pure: `now` (seconds, monotonic) is an argument. Never imports asyncio, a clock, randomness, logging or grpc.
 """
@@ -96,8 +97,8 @@ class Line:
     # --- runs ---
 
     def join(self, now: float, run: RunQueue) -> None:
-        """A run has something to send, and nothing unanswered; if it is soft it may have to rest."""
-        if run.listed:
+        """A run has something to send, and nothing unanswered; if it is soft it may have to rest, if it is held it joins later."""
+        if run.listed or run.held:
             return
         due = min(run.rests_until, run.waiting[0].since + REST_SHARE * self.coalesce_s)
         if run.urgent or now >= due:
@@ -116,7 +117,7 @@ class Line:
         """A run that another process left: its batch may have been sent. Oldest batches first."""
         if run.flight is not None:
             self._unsure[run.name] = run
-        if not run.idle:
+        if not run.idle and not run.held:
             self._enter(run)
 
     def put_off(self, now: float, run: RunQueue, flight: Flight, pause_s: float, *, certain: bool) -> None:

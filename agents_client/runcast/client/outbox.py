@@ -16,6 +16,7 @@ Rules.
    ones, so readers see no hole. If it is not certain, no number is safe to use, and only a new attempt may speak; the run is given
    up (`take_abandons`), so that a router ends it on the screen. A run that was declared lost has been ended there already; an attempt
    that another producer has is that one's to end.
+5. The first batch of a run leaves after that of its parent was answered for good, if both are here (`runcast.client.starts`).
 
 Invariants: per run, seqs and numbers of what is acknowledged rise without a hole; a number never has two contents, unless the first
 was refused for certain; `events` and `bytes` are the sums over all runs and stay within the limits.
@@ -31,6 +32,7 @@ from runcast.client.errors import Leftover, OutboxFullError, RunIndeterminateErr
 from runcast.client.journal import Journal
 from runcast.client.line import Line
 from runcast.client.run_queue import NOT_OURS, Closing, Failed, Flight, Left, RunQueue, Stored, Waiting
+from runcast.client.starts import Starts
 from runcast.client.statistics import Counts
 from runcast.v1.event_pb2 import Batch, Event, User
 from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, OpenRun, RouterHello, RunAbandon, Window
@@ -76,6 +78,7 @@ class Outbox:
         self._runs: dict[tuple[str, int], RunQueue] = {}
         self._remembered: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._line = Line(coalesce_s)
+        self._starts = Starts()
         self._results: list[Stored | Failed] = []
         self._abandons = Abandons()
         self._untold: list[RunKey] = []  # runs that the stream's router is to hear of
@@ -99,7 +102,8 @@ class Outbox:
             self._journal.opened(key)
 
     def restore_run(self, now: float, left: Left) -> None:
-        """Take up a run that another process left under the same producer's id; the journal knows of it. Oldest batches first.
+        """Take up a run that another process left under the same producer's id; the journal knows of it. Oldest batches first, then runs in
+        the order in which they were opened.
 
         Raises:
             LifecycleError: what is left can't have been, or the run is here already.
@@ -111,6 +115,8 @@ class Outbox:
         self._runs[run.name] = run
         self.events += len(left.flown) + len(left.waiting)
         self.bytes += (run.flight.cost if run.flight else 0) + sum(entry.cost for entry in run.waiting)
+        if not run.number and not run.idle:
+            self._starts.begin(run, (left.flown or left.waiting)[0].parent_run_id)
         self._line.take_up(run)
 
     def append(self, now: float, key: RunKey, event: Event, *, closing: bool = False, receipt_ms: int = 0) -> int:
@@ -266,6 +272,7 @@ class Outbox:
         if run is None or flight is None or flight.batch.number != ack.number:
             return
         self._land(run, flight)
+        first = not run.number
         run.stored(flight, ack.position)
         self.counts.note_stored(len(flight.batch.events), now - flight.since)
         self._results.append(Stored(run.key, ack.number, run.seq, ack.position, ack.duplicate, flight.batch.receipt_deadline_ms > 0))
@@ -273,6 +280,8 @@ class Outbox:
             self._journal.stored(run.key, ack.number, run.seq)
         if run.waiting:
             self._line.join(now, run)
+        if first:
+            self._settle_start(now, run)
         self._forget_if_done(run)
 
     def refused(self, now: float, refusal: BatchRefusal) -> None:
@@ -285,10 +294,10 @@ class Outbox:
             return
         certain = refusal.definite and flight.sendings == 1
         if refusal.code in NOT_OURS:
-            self._fail(run, refusal.message, refusal.code)
+            self._fail(now, run, refusal.message, refusal.code)
         elif not refusal.retry:
             code = refusal.code if refusal.code in CODES else "internal"
-            self._fail(run, f"the router answered {refusal.code}: {refusal.message}", code if certain else "")
+            self._fail(now, run, f"the router answered {refusal.code}: {refusal.message}", code if certain else "")
         else:
             self._line.put_off(now, run, flight, refusal.retry_after_ms / 1000, certain=certain)
 
@@ -303,7 +312,7 @@ class Outbox:
     def tick(self, now: float) -> None:
         """Let time pass: batches past the horizon fail their runs, pauses end."""
         while (run := self._line.expired(now)) is not None:
-            self._fail(run, f"no answer within {self._line.horizon_s:g} s; the batch may or may not be stored", "")
+            self._fail(now, run, f"no answer within {self._line.horizon_s:g} s; the batch may or may not be stored", "")
         self._line.end_pauses(now)
 
     def take_batches(self, now: float) -> list[Batch]:
@@ -358,6 +367,8 @@ class Outbox:
 
     def _queue(self, run: RunQueue, entry: Waiting) -> None:
         run.queue(entry)
+        if entry.event.seq == 1:
+            self._starts.begin(run, entry.event.parent_run_id)
         self.events += 1
         self.bytes += entry.cost
         self.counts.accepted += 1
@@ -386,7 +397,14 @@ class Outbox:
         self.events -= len(flight.batch.events)
         self.bytes -= flight.cost
 
-    def _fail(self, run: RunQueue, why: str, refused_code: str) -> None:
+    def _settle_start(self, now: float, run: RunQueue) -> int:
+        """Let go who waited for the run's first batch; return how many did."""
+        below = self._starts.settle(run)
+        for child in below:
+            self._line.join(now, child)
+        return len(below)
+
+    def _fail(self, now: float, run: RunQueue, why: str, refused_code: str) -> None:
         """Fail a run; `refused_code` is empty when it is not certain that the batch is not stored."""
         self.events -= len(run.waiting)
         self.bytes -= sum(entry.cost for entry in run.waiting)
@@ -396,7 +414,8 @@ class Outbox:
         if isinstance(failure, RunIndeterminateError):
             self._abandons.add(run.key)
         self.counts.failed += 1
-        self._results.append(Failed(run.key, failure))
+        orphans = 0 if run.number else self._settle_start(now, run)
+        self._results.append(Failed(run.key, failure, orphans))
         if self._journal is not None:
             self._journal.failed(run.key)
         self._forget_if_done(run)

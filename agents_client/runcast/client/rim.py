@@ -39,6 +39,8 @@ _OPTIONS = (
     ),  # without it gRPC waits a minute, whatever keepalive says
     ("grpc.http2.max_pings_without_data", 0),
 )
+_CUT = "Internal error from Core"
+"""gRPC's details of a stream that ended while it was written to: its own status is lost then."""
 _NOT_YOU = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 
 
@@ -178,6 +180,8 @@ async def _meet_cancellation() -> int:
 
 def _map_status(status: grpc.StatusCode, text: str | None, target: str) -> RuncastError:
     details = text or "no details"
+    if status is grpc.StatusCode.INTERNAL and details == _CUT:
+        return UnavailableError(f"{target} ended the stream before it could be written to; the next try tells why")
     name, colon, message = details.partition(": ")
     known = bool(colon) and name in CODES
     if status in _NOT_YOU:

@@ -73,7 +73,6 @@ class Run(Speech, Asks, Family):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._span: tracing.Span | None = None
         self._entered = False
-        self._begun = False
         self._leaving = False
         self._ended = False
         self.id = key.run_id
@@ -288,7 +287,7 @@ class Run(Speech, Asks, Family):
     def _end_now(self) -> None:
         """Queue what ends the run, if it has begun and not ended."""
         failure = self._end()
-        if failure is not None:
+        if failure is not None and failure is not self._publisher.failure:  # that one is raised to everybody
             _log.warning("the end of run %s can't be queued now: %s", self.id, failure)
 
     async def _wait_stored(self) -> None:
@@ -360,7 +359,8 @@ class Run(Speech, Asks, Family):
         try:
             self._publisher.close_failed(self._key, closing)
         except RuncastError as exc:
-            _log.warning("run %s can't be ended on the screen: %s", self.id, exc)
+            if exc is not self._publisher.failure:  # that one is raised to everybody
+                _log.warning("run %s can't be ended on the screen: %s", self.id, exc)
 
     async def _wait_end(self, failure: RuncastError | None) -> None:
         """Wait until all is stored, the end included; for its room, if even the reserve was full."""

@@ -60,10 +60,17 @@ class Stored(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A run failed; `error` holds what was not stored."""
+    """A run failed.
+
+    Attributes:
+        key: it.
+        error: holds what was not stored.
+        orphans: runs below it that had waited for its start, and go without it now.
+    """
 
     key: RunKey
     error: RunFailure
+    orphans: int = 0
 
 
 class Waiting:
@@ -153,6 +160,7 @@ class RunQueue:
         failure: set when the run failed.
         closable: it failed, and closing events may still be sent safely.
         released: its owner appends no more.
+        held: it waits for the start of the run that started it, and joins no line.
         listed: it stands in the outbox's line.
         urgent: what waits is not to rest.
         rests_until: soft events rest until then, monotonic seconds.
@@ -166,6 +174,7 @@ class RunQueue:
         "closable",
         "failure",
         "flight",
+        "held",
         "key",
         "life",
         "listed",
@@ -198,6 +207,7 @@ class RunQueue:
         self.failure: RunFailure | None = None
         self.closable = False
         self.released = False
+        self.held = False
         self.listed = False
         self.urgent = False
         self.rests_until = -math.inf

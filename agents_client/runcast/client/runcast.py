@@ -279,7 +279,7 @@ class Runcast:
         except RuncastError as failure:
             if exc is None:
                 raise
-            if failure is not exc:
+            if str(failure) != str(exc):  # an inbox and the publisher are told the same by their streams
                 exc.add_note(str(failure))
         finally:
             try:

@@ -52,6 +52,8 @@ class Tickets:
                 self._tell_stored(result)
             else:
                 _log.warning("%s", result.error)
+                if result.orphans:
+                    _log.warning("%d runs below run %s go out without its start, which failed", result.orphans, result.key.run_id)
                 self._book.failed(result.key, result.error)
                 self._asked.failed(result.key, result.error)
                 for _, answer in self._storing.pop(result.key, ()):

@@ -96,7 +96,7 @@ class Principals:
                 continue
             agent = principal.find(file)
             if agent is None:
-                place.expel(RuncastError("the token is not accepted any more", code="unauthenticated"))
+                place.expel(RuncastError("the token is not accepted any more; get a valid one, then connect again", code="unauthenticated"))
                 continue
             principal.scopes = agent.scopes
             try:

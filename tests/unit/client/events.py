@@ -10,8 +10,8 @@ def key(run_id: str, user: str = "alice", attempt: int = 1) -> RunKey:
     return RunKey(UserKey("default", user), run_id, attempt)
 
 
-def started() -> Event:
-    return Event(agent_started=AgentStarted(title="t"))
+def started(parent_run_id: str = "") -> Event:
+    return Event(agent_started=AgentStarted(title="t"), parent_run_id=parent_run_id)
 
 
 def said(text: str) -> Event:

@@ -13,12 +13,14 @@ from runcast.client.run_queue import Failed, Stored
 from runcast.v1.event_pb2 import Batch, Event
 from runcast.v1.ingest_pb2 import BatchAck, BatchRefusal, RouterHello, Window
 from runcast.wire import limits, limits_client
+from runcast.wire.ids import UserKey
 from tests.unit.client.events import closing, custom, key, started
 from tests.unit.client.outbox_model import Ledger, Log, Said, delta, thought
 
 HORIZON_MS = 100_000
 EVENTS_MAX = 40
 BYTES_MAX = 700 * limits.KIB
+RUNS_MAX = 12
 COALESCE_S = 0.04
 
 
@@ -54,6 +56,9 @@ class OutboxMachine(RuleBasedStateMachine):
         self.names = 0
         self.logs: dict[RunKey, Log] = {}
         self.said: dict[RunKey, Said] = {}
+        self.parents: dict[RunKey, str] = {}
+        self.spoke: dict[tuple[UserKey, str], RunKey] = {}  # the attempt of a run that last said its first word
+        self.waits_for: dict[RunKey, RunKey] = {}  # a child's first batch for the first one of its parent
         self.accepted = self.merged = self.dropped = 0
         self.failed: dict[RunKey, list[Failed]] = {}
         self.closings: dict[RunKey, int] = {}
@@ -93,10 +98,41 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(user=st.sampled_from(["alice", "bob"]))
     def open_run(self, user: str) -> None:
         self.names += 1
-        run = key(f"r{self.names}", user)
+        self.open(key(f"r{self.names}", user), "")
+
+    @precondition(lambda self: len(self.logs) < RUNS_MAX)
+    @rule(data=st.data(), user=st.sampled_from(["", "alice", "bob"]), begins=st.booleans())
+    def open_child(self, data: st.DataObject, user: str, begins: bool) -> None:
+        """Below any run, also one that failed, said nothing yet, or (which is no parent) is another user's."""
+        parent = data.draw(st.sampled_from(list(self.logs)))
+        self.names += 1
+        child = key(f"r{self.names}", user or parent.user.user)
+        self.open(child, parent.run_id)
+        if begins:
+            self.append_to(parent, 1, 1, "critical")
+            self.append_to(child, 1, 1, "critical")
+
+    @precondition(lambda self: len(self.logs) < RUNS_MAX)
+    @rule(data=st.data())
+    def try_again(self, data: st.DataObject) -> None:
+        """Another attempt, maybe beside the one before, and maybe below itself."""
+        run = data.draw(st.sampled_from(list(self.logs)))
+        again = run._replace(attempt=run.attempt + 1)
+        if again not in self.logs:
+            self.open(again, data.draw(st.sampled_from([other.run_id for other in self.logs])))
+
+    def open(self, run: RunKey, parent_run_id: str) -> None:
         self.outbox.open_run(run)
         self.logs[run] = Log()
         self.said[run] = Said()
+        self.parents[run] = parent_run_id
+
+    def began(self, run: RunKey) -> None:
+        """A run has said its first word."""
+        above = self.spoke.get((run.user, self.parents[run]))
+        if above is not None:
+            self.waits_for[run] = above
+        self.spoke[run.user, run.run_id] = run
 
     @precondition(lambda self: len(self.failed) < len(self.logs))
     @rule(data=st.data(), count=st.integers(1, 6), size=st.sampled_from([1, 50, 100_000, 250_000]), kind=st.sampled_from(KINDS))
@@ -124,9 +160,11 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def append_to(self, run: RunKey, count: int, size: int, kind: str) -> None:
         said = self.said[run]
+        if run in self.failed:
+            return
         for _ in range(count):
             self.names += 1
-            event = make(kind, f"{self.names}{'x' * size}") if said.events else started()
+            event = make(kind, f"{self.names}{'x' * size}") if said.events else started(self.parents[run])
             model = Event.FromString(event.SerializeToString())
             try:
                 seq = self.outbox.append(self.now, run, event)
@@ -138,6 +176,8 @@ class OutboxMachine(RuleBasedStateMachine):
                 self.dropped += 1
                 continue
             self.accepted += 1
+            if seq == 1:
+                self.began(run)
             merged = said.take_in(self.now, model, seq)
             assert not merged or self.coalesce_s
             self.merged += merged
@@ -153,6 +193,8 @@ class OutboxMachine(RuleBasedStateMachine):
             assert len(batch.events) <= limits.BATCH_EVENTS_MAX
             assert batch.ByteSize() <= limits.BATCH_BYTES_MAX
             run = self.key_of(batch)
+            above = self.waits_for.get(run)
+            assert batch.number > 1 or above is None or above in self.acked or above in self.failed, "a child began before its parent"
             assert not any(other.alive and self.key_of(other.batch) == run for other in self.way), "two batches of a run in flight"
             copy = Batch()
             copy.CopyFrom(batch)
