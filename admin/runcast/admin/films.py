@@ -8,8 +8,8 @@ Rules
 3. A page names its film in place of a user: it is the same page that users have, and knows nothing else to say.
 4. At most `limits_dashboard.FILMS_MAX` of `FILM_BYTES_MAX`; what nobody asks for is forgotten after `FILM_S`. What redaction rules say
    later does not change a film that was read before.
-5. Who is erased is in no film any more: it ends on pages that play it, one that is being read is not kept, and nobody of whom it is being
-   read begins. A process that was cut off may not have heard who was erased, and drops all.
+5. Who is erased is in no film any more: it ends on pages that play it. What is being read of them, for a film or an export, ends in the
+   midst (`Node.showing`). A process that was cut off may not have heard who was erased, and drops and ends all.
 """
 
 import asyncio
@@ -68,7 +68,6 @@ class Films:
         self._logins = logins
         self._kept: OrderedDict[str, tuple[Kept, float]] = OrderedDict()
         self._pages = 0
-        self._reading: dict[str, UserKey] = {}
         node.forgetting.append(self._drop)
 
     def add_to(self, app: web.Application) -> None:
@@ -89,22 +88,12 @@ class Films:
             speed = parse_speed(request.query.get("speed", "1"))
         except SpanError as exc:
             raise RuncastError(f"speed {exc}", code="request_invalid") from exc
-        name = secrets.token_hex(12)
-        self._reading[name] = wish.user
-        try:
-            async with self._desk.doing(operator, "Replay", target=_target(wish), reason="", role="view"):
-                async with self._node.reading(wish) as reading:
-                    export = Export(_head(wish, reading), await _collected(reading))
-                film = Film(export, speed, MAX_GAP_S)
-            if name not in self._reading:
-                raise UnavailableError("this user may have been erased meanwhile; play it again")
-        finally:
-            self._reading.pop(name, None)
-        self._forget(time.monotonic())
-        kept = Kept(film, projector.words_of(export, film, speed), operator.name, wish.user, set(), asyncio.Event())
-        self._kept[name] = kept, time.monotonic()
-        while len(self._kept) > bounds.FILMS_MAX:
-            self._kept.popitem(last=False)
+        async with (
+            self._desk.doing(operator, "Replay", target=_target(wish), reason="", role="view"),
+            self._node.reading(wish) as reading,
+        ):
+            export = Export(_head(wish, reading), await _collected(reading))
+            name = self._keep(export, speed, operator, wish.user)  # within: no moment in which an erasing would not find it
         return web.Response(status=303, headers={"Location": f"/replay/?user={name}"})
 
     async def _page(self, request: web.Request) -> web.Response:
@@ -165,14 +154,22 @@ class Films:
 
     def _drop(self, user: UserKey | None) -> None:
         """The user is erased, or, for None, anybody may be."""
-        for name, whose in list(self._reading.items()):
-            if user in (None, whose):
-                del self._reading[name]
         for name, (kept, _) in list(self._kept.items()):
             if user in (None, kept.user):
                 del self._kept[name]
                 kept.over.set()
                 projector.wake(kept.waits)
+
+    def _keep(self, export: Export, speed: float, operator: Operator, user: UserKey) -> str:
+        """Keep a film; its name."""
+        film = Film(export, speed, MAX_GAP_S)
+        name = secrets.token_hex(12)
+        self._forget(time.monotonic())
+        kept = Kept(film, projector.words_of(export, film, speed), operator.name, user, set(), asyncio.Event())
+        self._kept[name] = kept, time.monotonic()
+        while len(self._kept) > bounds.FILMS_MAX:
+            self._kept.popitem(last=False)
+        return name
 
     def _find(self, operator: Operator, name: str) -> Kept:
         now = time.monotonic()
