@@ -1,9 +1,10 @@
 // The page of one user: takes what the server pushes, and shows it. What a run looks like over time is computed by gantt.js.
 import { at, cells, element, hint, line, makeTiles, rowsOf, text } from "./dom.js";
 import { bytes, count, duration } from "./figures.js";
+import { ask, Refused } from "../session.js";
 import { follow } from "./following.js";
 import { runCard } from "./run.js";
-import { address, ago, many, moment, playAddress, seen, state, tenant, user } from "./seen.js";
+import { address, ago, many, moment, offer, seen, state, tenant, user } from "./seen.js";
 
 const STALE_MS = 16_000; // the server speaks every two seconds; a look at a long log takes ten
 const KEPT = "runcast-user-silence-s";
@@ -110,8 +111,7 @@ function show(now) {
   ];
   hint("reading", reading.filter(Boolean).join(" "));
   text(at("runs-count"), now.runs.length ? `${now.runs.length}, the newest first, since ${moment(first)}` : "none in what the log keeps");
-  at("play-all").href = playAddress("");
-  at("export-all").href = address("/replay/export", "");
+  offer(at("play-all"), at("export-all"), "");
   at("play-all").hidden = at("export-all").hidden = !now.batches;
   showRuns(now.runs.map((rows) => [rows[0].run, rows]));
   hint("runs-hint", now.dropped ? `${now.dropped} older runs and attempts are not shown: 30 runs and 200 attempts are, at most.` : "");
@@ -154,6 +154,42 @@ at("silence").addEventListener("input", () => {
   if (newest) show(newest);
 });
 at("speed").addEventListener("change", () => newest && show(newest));
+
+/** What is written counts at once: who goes on to a link must not play something else. What is wrong with it is asked when it is written. */
+function writePlaces() {
+  const written = ["from", "to"].map((id) => [id, at(id).value.trim()]).filter(([, value]) => value);
+  seen.places = Object.fromEntries(written);
+  if (written.length) seen.places.zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  tellPlaces("", PLACES);
+}
+
+async function checkPlaces() {
+  const { places } = seen;
+  if (!places?.zone) return;
+  const said = (place) => (place.ms ? moment(place.ms) : place.position);
+  try {
+    const { from, to } = await ask(`/replay/places?${new URLSearchParams(places)}`);
+    if (seen.places !== places) return; // it was written anew meanwhile
+    tellPlaces("", `Plays and exports what was stored${said(from) && ` from ${said(from)}`}${said(to) && ` to ${said(to)}`}.`);
+  } catch (error) {
+    if (seen.places !== places || !(error instanceof Refused) || error.status !== 400) return;
+    seen.places = null;
+    tellPlaces(error.message, PLACES);
+  }
+}
+
+function tellPlaces(problem, words) {
+  hint("places-problem", problem);
+  text(at("places"), words);
+  for (const id of ["from", "to"]) at(id).setAttribute("aria-invalid", String(problem.startsWith(`${id} `)));
+  if (newest) show(newest);
+}
+
+const PLACES = at("places").textContent;
+for (const id of ["from", "to"]) {
+  at(id).addEventListener("input", writePlaces);
+  at(id).addEventListener("change", checkPlaces);
+}
 at("choices").addEventListener("submit", (event) => event.preventDefault());
 addEventListener("resize", () => requestAnimationFrame(redraw));
 
