@@ -33,7 +33,7 @@ demo: setup ## run the whole system with a page to talk to; Ctrl-C ends it
 test: setup test-tools ## the whole suite, with real servers
 	@$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder  # most tests wait: four at once keep two cores busy
 
-test-tools: ## install what the suite needs from Debian (Chromium, npm, kubectl), where it is missing
+test-tools: ## install what the suite needs from Debian (Chromium, Firefox, npm, kubectl), where it is missing
 	@.ci/tools
 
 lint: setup ## style, types, room order, protos, committed stubs

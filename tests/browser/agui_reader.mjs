@@ -19,7 +19,7 @@ async function read(/** @type {string} */ run, /** @type {string} */ lastId) {
   const headers = { Authorization: `Bearer ${token}`, Accept: "text/event-stream", ...(lastId && { "Last-Event-ID": lastId }) };
   const agent = new RunReader({ url: `${edge}/v1/agui/${run}`, headers });
   const types = [];
-  const told = { run, types, refused: "", code: "", messages: [], result: null };
+  const told = { run, types, refused: "", code: "", messages: [], calls: [], result: null };
   try {
     const { result } = await agent.runAgent(
       { runId: run },
@@ -33,6 +33,9 @@ async function read(/** @type {string} */ run, /** @type {string} */ lastId) {
     told.refused = String(error);
   }
   told.messages = agent.messages.map(({ role, content, toolCalls }) => [role, content ?? toolCalls?.map((call) => call.function.name)]);
+  const results = (id) => agent.messages.filter((message) => message.toolCallId === id).map(({ content }) => content);
+  const calls = agent.messages.flatMap(({ toolCalls }) => toolCalls ?? []);
+  told.calls = calls.map((call) => [call.function.name, call.function.arguments, results(call.id)]);
   return told;
 }
 

@@ -10,7 +10,7 @@ from packages import HERE, find_package
 from test_node import find_node
 
 from runcast.testkit import Cluster, Device
-from runcast.v1.event_pb2 import TEXT_MODE_DELTA, AgentResponse, Batch, ToolExecuting
+from runcast.v1.event_pb2 import TEXT_MODE_DELTA, AgentResponse, Batch, ToolCompleted, ToolExecuting
 from tests.delivery.routers import Producer, make_batch
 
 BOUND_S = 40.0
@@ -111,6 +111,20 @@ async def test_a_run_is_accepted_from_wherever_it_is_gone_on_with(runcast_cluste
     told = await judge(runcast_cluster, user, *((run_id, place) for place in places[:-1]))
     assert [each["refused"] for each in told] == [""] * len(told)
     assert [each["types"][-1] for each in told] == ["RUN_FINISHED"] * len(told)
+
+
+async def test_a_tool_call_id_that_is_used_again_is_another_call(runcast_cluster: Cluster, user: str) -> None:
+    kinds = ["tool_executing", "tool_completed"] * 2
+    batch = make_batch(user, 1, 1, "agent_started", *kinds, "agent_completed", run_id="twice", producer=user)
+    for number in (0, 1):
+        call = ToolExecuting(tool_call_id="c", tool=f"tool {number}", args_json=b'{"number":%d}' % number)
+        batch.events[1 + 2 * number].tool_executing.CopyFrom(call)
+        batch.events[2 + 2 * number].tool_completed.CopyFrom(ToolCompleted(tool_call_id="c", result_json=b"%d" % number))
+    async with Producer(runcast_cluster.routers[0].address, user) as producer:
+        await producer.store(batch)
+    (told,) = await judge(runcast_cluster, user, ("twice", ""))
+    assert told["refused"] == ""
+    assert told["calls"] == [["tool 0", '{"number":0}', ["0"]], ["tool 1", '{"number":1}', ["1"]]]
 
 
 async def test_an_orphan_is_closed_and_accepted(runcast_cluster: Cluster, user: str) -> None:

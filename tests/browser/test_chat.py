@@ -43,7 +43,8 @@ async def next_run(page: Page, agent: Agent, question: str) -> tuple[InboxMessag
 
 async def test_an_answer_from_the_question_to_its_sources(runcast_cluster: Cluster, user: str, open_page: OpenPage) -> None:
     async with chatting(runcast_cluster, user, open_page) as (page, agent):
-        await look(page, "1-welcome")
+        await expect(page.get_by_test_id("welcome")).to_be_visible()
+        await expect(page.get_by_role("list", name="Examples")).to_have_count(0)  # nobody knows what this test's agents are good for
         _, run = await next_run(page, agent, "How do I read a CSV file that has a header row?")
         await run.thinking("Working out what is asked", progress=0.1, step=1, steps=5)
         async with run.tool("search", args={"words": ["csv", "header"], "limit": 5}, purpose="Find passages about CSV headers") as tool:
@@ -240,6 +241,12 @@ async def test_a_tool_says_how_long_it_has_been_running(runcast_cluster: Cluster
             await page.evaluate("new Promise((resolve) => setTimeout(resolve, 1500))")
             assert await took.inner_text() == seen
         await expect(took).to_have_text(re.compile(r"^\d+\.\d s$"))
+
+
+async def test_the_demo_agents_own_group_is_shown_examples(runcast_cluster: Cluster, open_page: OpenPage) -> None:
+    page = await open_page(runcast_cluster.edges[0].http_url, group="demo")
+    await expect(page.get_by_role("list", name="Examples").get_by_role("button")).to_have_count(3)
+    await look(page, "1-welcome")
 
 
 async def test_conversations_are_kept_apart_and_found_again(runcast_cluster: Cluster, user: str, open_page: OpenPage) -> None:

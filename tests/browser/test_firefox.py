@@ -20,9 +20,8 @@ STATE = "document.querySelector('[data-testid=connection]')?.dataset.state"
 
 
 @pytest.mark.timeout(120)  # Firefox takes its time to start where others work, too
-@pytest.mark.skipif(PROGRAM is None, reason="Firefox is not installed, which takes longer than this test: FIREFOX=1 make test-tools")
 async def test_the_chat_in_firefox(runcast_cluster: Cluster, user: str, tmp_path: Path) -> None:
-    assert PROGRAM is not None
+    assert PROGRAM is not None, "Firefox is not installed: make test-tools"
     async with answering(",".join(runcast_cluster.router_addresses()), user) as agent, firefox(PROGRAM, tmp_path) as page:
         await page.open(f"{runcast_cluster.edges[0].http_url}/?{urlencode({'user': user, 'group': user})}")
         await page.until(f"{STATE} === 'live'")

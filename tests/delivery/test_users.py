@@ -60,7 +60,7 @@ class Ws:
         self.ws = ws
         self.frames: list[dict[str, Any]] = []
 
-    async def say(self, kind: str, **fields: Any) -> None:
+    async def say(self, kind: str, /, **fields: Any) -> None:
         await self.ws.send_str(json.dumps({"type": kind, **fields}))
 
     async def frame(self, kind: str, within_s: float = 10.0) -> dict[str, Any]:
@@ -176,6 +176,21 @@ async def test_a_refresh_is_for_the_same_user(door, user):
             await device.frame("welcome")
             await device.say("refresh", token=other)
             assert await device.end() == 4501
+
+
+async def test_what_is_said_behind_a_refresh_is_not_stored_as_the_user_before(door, user):
+    async with door.device(token(user)) as device:
+        await device.frame("welcome")
+        await device.say("refresh", token=token(f"{user}-2"))
+        await device.say("send", id="theirs", kind="message", group="g", text="meant for somebody else")
+        assert await device.end() == 4501
+    async with door.device(token(user)) as device:
+        await device.frame("welcome")
+        await device.say("refresh", token=token(user))
+        await device.say("send", id="mine", kind="message", group="g", text="behind a good one")
+        batch = await device.frame("batch")
+        assert [event["id"] for event in batch["events"]] == ["mine"], "the stream's first"
+        assert (await device.frame("sent"))["id"] == "mine"
 
 
 async def test_pages_of_other_origins_do_not_get_in(door, user):

@@ -128,9 +128,15 @@ async def test_development_mode_is_open_and_said(runcast_cluster: Cluster) -> No
     assert found["high"] == {"router_open", "edge_dev", "nats_rights", "nats_nobody"}
     assert found["unknown"] == {"settings", "admin"}
     assert {"edge_origins", "router_admin", "line_plain", "nats_old"} <= found["ok"]
-    shown = await runcast("doctor", "--security", "--nats-url", runcast_cluster.nats_url, "-r", router, "-e", edge, "--admin", NOWHERE)
+    look = ("doctor", "--security", "--nats-url", runcast_cluster.nats_url, "-r", router, "-e", edge, "--admin", NOWHERE)
+    shown = await runcast(*look)
     assert shown.status == 1
-    assert "4 high" in shown.out.splitlines()[-1]
+    *_, counts, status = shown.out.splitlines()
+    assert "4 high" in counts
+    assert status == "Exit status 1: something is open that is high or worse (--fail-on)."
+    assert "This is development mode" in shown.out
+    gate = await runcast(*look, "--fail-on", "critical")
+    assert (gate.status, "Exit status" in gate.out, "This is development mode" in gate.out) == (0, False, True)
     assert "development mode: everybody is believed" in shown.out
 
 
@@ -141,7 +147,9 @@ async def test_a_closed_deployment_is_found_closed(deployment: Deployment, tmp_p
     where += ("--admin", deployment.admin)
     done = await runcast("doctor", "--security", *where, "--json", "--fail-on", "medium")
     found: dict[str, set[str]] = {}
-    for finding in json.loads(done.out)["findings"]:
+    said = json.loads(done.out)
+    assert not said["development"]
+    for finding in said["findings"]:
         found.setdefault(finding["severity"], set()).add(finding["id"])
     closed = {"nats_rights", "nats_strangers", "router_open", "router_admin", "edge_dev", "edge_origins", "admin_open", "admin_reach"}
     assert closed <= found["ok"], done.out

@@ -1,10 +1,12 @@
 """docs/users.md as it is written there: its auth file, an edge that reads it, tokens as providers make them.
 
-The providers' key set is served by a real HTTP server on this machine; nothing else of the example is changed.
+The providers' key set is served by a real HTTP server on this machine; nothing else of the example is changed. The page's own command makes
+the secret.
 """
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from typer.testing import CliRunner
 
+from runcast.bus.identity.authfile import AuthFileError, read_authfile
 from runcast.cli.main import app
 from runcast.testkit import Cluster, Device, DeviceClosedError
 from runcast.wire.codes import CODES
@@ -21,6 +24,16 @@ from tests.unit.bus.identity.issuing import KeyServer, public_jwk, sign
 TEXT = (Path(__file__).parents[2] / "docs/users.md").read_text()
 EXAMPLE = "".join(part.split("```")[0] for part in TEXT.split("```toml\n")[1:])
 pytestmark = pytest.mark.xdist_group("login")
+
+
+BACKEND = """[[issuers]]
+name = "backend"
+issuer = "https://api.example.com"
+audience = ["runcast"]
+algorithms = ["HS256"]
+secret = {}
+tenant = "default"
+"""
 
 
 class Provider(NamedTuple):
@@ -92,6 +105,8 @@ def door(runcast_cluster: Cluster, _runcast_home: Any, tmp_path_factory: pytest.
     text, changed = re.subn(r'^jwks_url = ".*"$', f"jwks_url = {json.dumps(keys.url)}", EXAMPLE, flags=re.MULTILINE)
     assert changed == len(PROVIDERS)
     auth_file.write_text(text)
+    (making,) = re.findall(r"`(openssl rand [^`]*> [^`]*)`", EXAMPLE)
+    subprocess.run(["/bin/bash", "-c", making], cwd=auth_file.parent, timeout=10, check=True)
     process, base = _runcast_home.run(lambda: start_edge(runcast_cluster, RUNCAST_AUTH="jwt", RUNCAST_AUTH_FILE=str(auth_file)))
     yield Door(f"{base.replace('http', 'ws')}/v1/ws", auth_file)
     _runcast_home.run(process.stop)
@@ -120,6 +135,22 @@ async def test_who_logged_in_there_sees_what_agents_say(name: str, door: Door, r
             async with Device(door.url, provider.token(user, **changes)):
                 pass
         assert caught.value.close_code == CODES["unauthenticated"].close, what
+
+
+def test_the_documents_show_no_secret_that_would_work(tmp_path: Path) -> None:
+    """Whoever pastes an example has to make the secret, or is told that it is everybody's."""
+    root = Path(__file__).parents[2]
+    texts = [path.read_text() for folder in (root, root / "docs", root / "deploy") for path in folder.glob("*.md")]
+    shown = [secret for text in texts for secret in re.findall(r'^(?:secret|bearer) = "(.*?)"', text, re.MULTILINE)]
+    for number, secret in enumerate(shown):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(BACKEND.format(json.dumps(secret)))
+        with pytest.raises(AuthFileError):
+            read_authfile(path)
+    path = tmp_path / "http.toml"
+    path.write_text('[http]\nurl = "https://api.example.com/who"\nbearer = "proves to it that an edge asks"\n')
+    with pytest.raises(AuthFileError, match="bearer: it is an example's"):
+        read_authfile(path)
 
 
 async def test_a_token_of_your_own_backend(door: Door, runcast_cluster: Cluster, user: str) -> None:

@@ -18,6 +18,7 @@ from runcast.bus.settings import ServiceSettings
 from runcast.bus.storage import store
 from runcast.edge.entry import Entry
 from runcast.edge.feed import Feed
+from runcast.edge.history import History
 from runcast.edge.resume import Room, begin
 from runcast.edge.vigil import Vigil
 from runcast.testkit import Cluster
@@ -108,7 +109,7 @@ class Log:
 
     async def feed(self, retention: RetentionOf) -> Feed:
         log = structlog.stdlib.get_logger()
-        feed = Feed(KEY, 0, self._shard, self.bus, self.reader, self._tasks, log, "edge", Vigil(), retention)
+        feed = Feed(History(KEY, 0, self._shard, self.bus, self.reader, retention), self.bus, self._tasks, log, "edge", Vigil())
         self._feeds.append(feed)
         await feed.opened()
         return feed

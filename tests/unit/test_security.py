@@ -26,6 +26,7 @@ def test_every_threat_names_its_test_or_says_that_it_is_not_built(row: str) -> N
 
 def test_the_example_can_be_used(tmp_path: Path) -> None:
     (tmp_path / "auth.toml").write_text("".join(part.split("```")[0] for part in PAGES["users"].split("```toml\n")[1:]))
+    (tmp_path / "backend.secret").write_text("s" * 32)
     file = read_authfile(tmp_path / "auth.toml")
     assert [issuer.name for issuer in file.issuers.values()] == ["auth0", "keycloak", "cognito", "backend"]
     assert file.hook is not None

@@ -7,14 +7,13 @@ tab closes.
 
 import asyncio
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import WSCloseCode, WSMsgType
 
-from runcast.bus.cursors import Acknowledged
 from runcast.bus.identity.claims import Identity, Term
 from runcast.bus.revocations import Peer
+from runcast.edge.delivery import Delivery, find_cursor
 from runcast.edge.door import FOREIGN, peer_of
 from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Probe, Read, Reauthenticate, Store, Wake
 from runcast.edge.entry import Entry
@@ -23,17 +22,16 @@ from runcast.edge.framing import Fault
 from runcast.edge.handshake import Handshake
 from runcast.edge.life import State
 from runcast.edge.line import Line
-from runcast.edge.replay import Plan
 from runcast.edge.resume import begin
 from runcast.edge.session import Session
 from runcast.edge.socket import Socket
 from runcast.edge.statistics import Unacknowledged
 from runcast.wire import limits, limits_floods
 from runcast.wire.codes import CODES
-from runcast.wire.errors import FrameInvalidError, RuncastError, UnavailableError
+from runcast.wire.errors import FrameInvalidError, RuncastError
 from runcast.wire.frames import Ack, Hello, Send
 from runcast.wire.ids import UserKey
-from runcast.wire.position import EARLIEST, LATEST, Position
+from runcast.wire.position import Position
 
 if TYPE_CHECKING:
     from runcast.edge.node import Edge
@@ -62,8 +60,8 @@ class Connection:
         "_closing",
         "_codec",
         "_control",
-        "_cursor",
         "_data",
+        "_delivery",
         "_edge",
         "_feed",
         "_framed",
@@ -75,11 +73,7 @@ class Connection:
         "_ping",
         "_probe",
         "_queued",
-        "_since",
         "_tasks",
-        "_tip",
-        "_told_since",
-        "_unproved",
         "_wake",
         "_waking",
         "_ws",
@@ -113,11 +107,7 @@ class Connection:
         self._ping: bytes | None = None  # the newest that has no pong yet
         self._waking: asyncio.TimerHandle | None = None
         self._closing: Close | None = None
-        self._tip = 0  # of the stream, when the session opened
-        self._since = 0  # what the device acknowledges begins after this: what `latest` skipped, or a snapshot stood for, was never shown
-        self._told_since = 0  # the same, but a snapshot tells of what it stands for
-        self._unproved = False  # it begins where the log does, wherever that is
-        self._cursor: Acknowledged | None = None  # as it was last written, or noted
+        self._delivery: Delivery | None = None
         self.unacknowledged = Unacknowledged(edge.statistics, answers=framed, kept=codec.shared)
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -229,13 +219,15 @@ class Connection:
                 payload, events, entries = effect
                 self._data.append(payload)
                 self._count(len(payload))
-                self._note_sent(events, entries)
+                if self._delivery is not None:
+                    self._delivery.sent(events, entries)
             case Control(frame):
                 payload = self._codec.encode(frame)
                 self._control.append(payload)
                 self._count(len(payload))
             case Acked():
-                self._note_acked(effect.seq, awaited=effect.awaited)
+                if self._delivery is not None:
+                    self._delivery.acked(effect.seq, awaited=effect.awaited)
             case Read(seq):
                 self._spawn(self._read(seq))
             case Open(hello):
@@ -275,32 +267,6 @@ class Connection:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    def _note_sent(self, events: int, entries: Sequence[Entry]) -> None:
-        feed = self._feed
-        if feed is not None and entries:  # a snapshot says nothing about delivery
-            if self._unproved:  # nobody knows what left the log before the first that is there: it was never shown
-                self._unproved = False
-                self._since = max(self._since, entries[0].seq - 1)
-            last = entries[-1]
-            new = last.seq > self._tip
-            if not new:
-                for entry in entries:
-                    feed.watch(entry)
-            self.unacknowledged.add(last.seq, events, last.time_ms if new else 0, time.monotonic(), time.time_ns() // 1_000_000)
-
-    def _note_acked(self, seq: int, *, awaited: bool) -> None:
-        feed = self._feed
-        if feed is not None and seq:
-            self.unacknowledged.free_le(seq, time.time_ns() // 1_000_000)
-            since = min(self._since, seq)
-            feed.vigil.acked(min(self._told_since, seq), seq)
-            acknowledged = feed.acknowledged(since, seq)
-            if acknowledged != self._cursor:
-                self._cursor = acknowledged
-                self._edge.cursors.note(feed.user, feed.shard, self.session.device, acknowledged, urgent=awaited)
-            elif awaited:
-                self._edge.cursors.hasten(feed.user, feed.shard, self.session.device)
 
     # --- tasks ---
 
@@ -377,16 +343,13 @@ class Connection:
             self._line.known()
             feed = await self._edge.hub.join(user, self, self._edge.allowance.devices(user))
             self._feed = feed
-            cursor, known = await self._find_cursor(user, feed.shard, hello)
-            place = cursor.position if cursor else None
+            found = await find_cursor(self._edge.cursors, user, feed.shard, hello)
+            place = found.cursor.position if found.cursor else None
             if (seen := self._codec.place) is not None and seen.epoch == feed.epoch and seen.seq > feed.pos:
                 await feed.reach(seen.seq)
             plan, snapshot, self._held = await begin(feed, hello.position, place, snapshot=hello.snapshot, room=self._edge.room)
-            self._tip = feed.pos
-            self._since = 0 if known else plan.base
-            self._unproved = plan.base == 0 and plan.outcome != "snapshot"
-            self._begin(hello, cursor, feed.epoch, plan)
-            self._told_since = 0 if plan.outcome == "snapshot" else self._since
+            elsewhere = not self._framed and bool(self.device)
+            self._delivery = Delivery(feed, hello, plan, found, self._edge.cursors, self.unacknowledged, elsewhere=elsewhere)
             self.session.opened(user, feed.epoch, plan, feed.pos, snapshot, now=time.monotonic(), expires_at=_deadline(identity))
             self._edge.log.info(
                 "session_opened",
@@ -403,43 +366,6 @@ class Connection:
             code = exc.code.name if CODES[exc.code.name].close else "unavailable"
             self.session.close(code, exc.message, exc.retry_after_s)
         self._carry()
-
-    async def _find_cursor(self, user: UserKey, shard: int, hello: Hello) -> tuple[Acknowledged | None, bool]:
-        """The device's cursor, and whether that is certain. A device with a position of its own does not wait for it for long.
-
-        Raises:
-            UnavailableError: the device has no position, and the cursor can't be read.
-        """
-        try:
-            async with asyncio.timeout(limits.RECEIPT_CHECK_S if hello.position else None):
-                return await self._edge.cursors.find(user, shard, hello.device), True
-        except (TimeoutError, UnavailableError):
-            if not hello.position:
-                raise
-            return None, False
-
-    def _begin(self, hello: Hello, cursor: Acknowledged | None, epoch: str, plan: Plan) -> None:
-        """Find out from where on the device's acknowledgements speak for what was sent."""
-        if cursor is not None and cursor.epoch == epoch:
-            self._cursor = cursor
-            if cursor.seq > cursor.since:  # it has acknowledged something before
-                self.unacknowledged.answers = True
-            if plan.outcome == "resumed" and cursor.since <= plan.base and hello.position != EARLIEST:
-                self._since = cursor.since
-        if plan.outcome == "snapshot":
-            self._since = plan.base
-        if hello.position == LATEST or plan.reason == "unreadable":
-            self._since = plan.base
-            if (
-                self._feed is not None and plan.base and not self._feed.closed
-            ):  # noted, so that the next connection knows what this one skipped
-                self._cursor = Acknowledged(epoch, plan.base, plan.base)
-                self._edge.cursors.note(self._feed.user, self._feed.shard, hello.device, self._cursor, urgent=True)
-
-        if not self._framed and self.device and self._cursor is None and self._feed is not None and not self._feed.closed:
-            # What it has handled may be said to another edge, which has to know from where on that counts.
-            self._cursor = Acknowledged(epoch, plan.base, plan.base)
-            self._edge.cursors.note(self._feed.user, self._feed.shard, hello.device, self._cursor, urgent=True)
 
     async def _read(self, seq: int) -> None:
         feed = self._feed

@@ -9,7 +9,7 @@ superseded attempts holds for all.
 
 import asyncio
 import time
-from typing import Final, NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 import nats.errors
@@ -19,14 +19,12 @@ from structlog.stdlib import BoundLogger
 
 from runcast.bus.connection import Bus
 from runcast.bus.cursors import Acknowledged
-from runcast.bus.deployment import Shard
-from runcast.bus.direct import DirectReader, Message
-from runcast.bus.leaders import StreamMissingError
 from runcast.bus.presence import Presence
-from runcast.bus.retention import RetentionOf, age_s, keep_all, proves
+from runcast.bus.retention import age_s
 from runcast.bus.sealing.seals import UnreadableError
 from runcast.bus.storage import storage_error
 from runcast.edge.entry import Entry
+from runcast.edge.history import BACKOFF_S, History, Look
 from runcast.edge.open_requests import OpenRequests
 from runcast.edge.replay import Splice
 from runcast.edge.ring import Ring
@@ -34,22 +32,7 @@ from runcast.edge.vigil import Vigil
 from runcast.wire import limits, subjects
 from runcast.wire.errors import PositionMalformedError, UnavailableError
 from runcast.wire.fence import Fence
-from runcast.wire.ids import UserKey
 from runcast.wire.position import parse_position
-
-_BACKOFF_S = 0.05
-
-
-class _StreamState(msgspec.Struct):
-    first_seq: int
-    num_deleted: int = 0
-
-
-class _StreamInfo(msgspec.Struct):
-    state: _StreamState
-
-
-_read_info: Final = msgspec.json.Decoder(_StreamInfo).decode
 
 
 class Listener(Protocol):
@@ -73,69 +56,37 @@ class Listener(Protocol):
         ...
 
 
-class Look(NamedTuple):
-    """What the log has at a place.
-
-    Attributes:
-        held: it still has the message there (always true for 0).
-        missed: how many follow it.
-        unreadable: why the next one can't be opened; None when it can, or there is none.
-    """
-
-    held: bool
-    missed: int
-    unreadable: UnreadableError | None = None
-
-
 class Feed:
     """A user's stream.
 
     Args:
-        user: whose it is.
-        number: of the user's shard.
-        shard: its epoch and retention.
+        history: what of it is in the log.
         bus: an open connection.
-        reader: reads the log.
         tasks: where filling gaps runs.
         log: told when a feed breaks.
         edge: id of this edge, for presence.
         vigil: watches what is critical.
-        retention: of tenants; what is kept for less than the stream's age counts for less.
 
     Attributes:
         requests: what the user is asked.
     """
 
-    def __init__(
-        self,
-        user: UserKey,
-        number: int,
-        shard: Shard,
-        bus: Bus,
-        reader: DirectReader,
-        tasks: asyncio.TaskGroup,
-        log: BoundLogger,
-        edge: str,
-        vigil: Vigil,
-        retention: RetentionOf = keep_all,
-    ) -> None:
-        self.user = user
-        self.shard = number
-        self.epoch = shard.epoch
-        self.subject = subjects.event_subject(user, number)
-        self.stream = subjects.event_stream(number)
+    def __init__(self, history: History, bus: Bus, tasks: asyncio.TaskGroup, log: BoundLogger, edge: str, vigil: Vigil) -> None:
+        self.user = history.user
+        self.shard = history.shard
+        self.epoch = history.epoch
+        self.subject = history.subject
+        self.stream = history.stream
         self.listeners: set[Listener] = set()
         self.verify_at = 0.0
         self.vigil = vigil
         self.requests = OpenRequests()
+        self._history = history
         self._edge = edge
         self._bus = bus
-        self._reader = reader
         self._tasks = tasks
         self._log = log
-        self._retention = retention
-        self._age_s = shard.retention_s
-        self._splice = Splice(self._retention_s)
+        self._splice = Splice(history.kept_s)
         self._fence = Fence()
         self._void: list[int] = []  # seqs of which a receipt is awaited, and something was left out
         self._subscriptions: list[Subscription] = []
@@ -150,16 +101,9 @@ class Feed:
         return self._splice.pos or 0
 
     @property
-    def _retention_s(self) -> float:
-        return min(self._age_s, self._retention(self.user.tenant))
-
-    @property
     def short(self) -> bool:
-        """Whether what is stored of the tenant is kept for less than the stream's age (`runcast.bus.retention`)."""
-        return self._retention_s < self._age_s
-
-    def _proves(self, message: Message) -> bool:
-        return not self.short or proves(message.stored_at, time.time(), self._retention_s)
+        """See `History.short`."""
+        return self._history.short
 
     @property
     def suspicious(self) -> bool:
@@ -184,7 +128,7 @@ class Feed:
             self._subscriptions.append(await self._bus.nc.subscribe(live, cb=self._on_live))
             presence = subjects.presence_subject(self.user, self.shard)
             self._subscriptions.append(await self._bus.nc.subscribe(presence, cb=self._on_presence))
-            last = await self._reader.leader_last(self.stream, self.subject, limits.LEADER_WAIT_S)
+            last = await self._history.last()
         except (UnavailableError, nats.errors.Error) as exc:
             self._log.warning("feed_not_opened", user=self.subject, error=str(storage_error(exc)))
             return
@@ -243,7 +187,7 @@ class Feed:
         seq, prev = headers.get(subjects.HEADER_SEQ), headers.get(subjects.HEADER_PREV)
         if seq is None or prev is None:
             return  # not republished by the stream: nobody's event
-        self._splice.live(self._entry(int(prev), int(seq), msg.data), time.monotonic())
+        self._splice.live(self._history.open(int(prev), int(seq), msg.data), time.monotonic())
         self._advance()
 
     async def reach(self, seq: int) -> None:
@@ -258,8 +202,8 @@ class Feed:
         tip = 0
         for attempt in range(limits.PLACE_TRIES_MAX):
             if attempt:
-                await asyncio.sleep(_BACKOFF_S * 2**attempt)
-            tip = await self._reader.leader_tip(self.stream, self.subject, limits.LEADER_WAIT_S)
+                await asyncio.sleep(BACKOFF_S * 2**attempt)
+            tip = await self._history.tip()
             if max(tip, self.pos) >= seq or self.closed:
                 break
         if tip <= self.pos or self.closed:
@@ -273,7 +217,7 @@ class Feed:
 
     def verified(self, tip: int, now: float) -> None:
         """The slow round found `tip` to be the newest seq."""
-        self._splice.retention_s = self._retention_s
+        self._splice.retention_s = self._history.kept_s
         self._splice.tip(tip, now)
         if not tip:  # nothing of the user is in the log: nothing is to be in memory
             self._ring.clear()
@@ -316,37 +260,22 @@ class Feed:
             while self._splice.gap and not self.closed:
                 before = self.pos
                 try:
-                    messages = await self._reader.history(self.stream, self.subject, before)
+                    entries = await self._history.next(before)
                 except UnavailableError:
-                    messages = []
-                if messages:  # an empty answer comes from a replica that lags: ask again
-                    self._splice.history(self._entries(before, messages), time.monotonic())
+                    entries = []
+                if entries:  # an empty answer comes from a replica that lags: ask again
+                    self._splice.history(entries, time.monotonic())
                     self._advance()
                 if self.pos == before and self._splice.gap:
                     tries += 1
                     if tries >= limits.HISTORY_TRIES_MAX:
                         self.end("the log does not give what its tip promises")
                         return
-                    await asyncio.sleep(_BACKOFF_S * 2**tries)
+                    await asyncio.sleep(BACKOFF_S * 2**tries)
                 else:
                     tries = 0
         finally:
             self._filling = None
-
-    def _entries(self, after: int, messages: list[Message]) -> list[Entry]:
-        entries = []
-        prev = after
-        for message in messages:
-            entries.append(self._entry(prev, message.seq, message.data))
-            prev = message.seq
-        return entries
-
-    def _entry(self, prev: int, seq: int, data: bytes) -> Entry:
-        """What was stored at `seq`, opened."""
-        try:
-            return Entry(self.epoch, prev, seq, self._bus.seals.open(self.user, self.subject, data))
-        except UnreadableError as exc:
-            return Entry(self.epoch, prev, seq, b"", exc)
 
     async def read(self, seq: int) -> tuple[list[Entry], bool]:
         """What follows `seq`, for one device.
@@ -361,28 +290,10 @@ class Feed:
         near = self._ring.after(seq)
         if near is not None:
             return near, True
-        why = UnavailableError("the log has not caught up with its tip; connect again")
-        for attempt in range(limits.HISTORY_TRIES_MAX):
-            if attempt:
-                await asyncio.sleep(_BACKOFF_S * 2**attempt)
-            try:
-                messages = await self._reader.history(self.stream, self.subject, seq)
-            except UnavailableError as exc:
-                why = exc
-                continue
-            if seq and messages and messages[0].seq != seq:
-                if not await self._reader.leader_holds(self.stream, self.subject, seq):
-                    return [], False
-                continue  # a replica with a hole: it is being mended
-            if seq and messages and not self._proves(messages[0]):
-                return [], False
-            entries = self._entries(seq, messages)
-            for entry in entries:  # the one at `seq` too: an attempt may have begun there
-                self._leave_out(entry)
-            entries = [entry for entry in entries if entry.seq > seq]
-            if entries or self.pos <= seq:
-                return entries, True
-        raise why
+        entries, held = await self._history.read(seq, lambda: self.pos)
+        for entry in entries:  # the one at `seq` too: an attempt may have begun there
+            self._leave_out(entry)
+        return [entry for entry in entries if entry.seq > seq], held
 
     async def look(self, seq: int) -> Look:
         """What the log has at `seq`, and right behind it. For a `seq` before the feed's.
@@ -393,33 +304,7 @@ class Feed:
         near = self._ring.after(seq)
         if near is not None:
             return Look(True, len(near))
-        why = UnavailableError("the log has not caught up with its tip; connect again")
-        for attempt in range(limits.HISTORY_TRIES_MAX):
-            if attempt:
-                await asyncio.sleep(_BACKOFF_S * 2**attempt)
-            try:
-                messages = await self._reader.history(self.stream, self.subject, seq, batch=2 if seq else 1)
-            except UnavailableError as exc:
-                why = exc
-                continue
-            if messages:
-                first = messages[0]
-                if seq not in (0, first.seq) and await self._reader.leader_holds(self.stream, self.subject, seq):
-                    continue  # a replica with a hole: it is being mended
-                held = seq == 0 or (seq == first.seq and self._proves(first))
-                next_one = messages[-1] if messages[-1].seq > seq else None
-                unreadable = self._why_not(next_one) if next_one is not None and held else None
-                return Look(held, first.pending + (first.seq != seq), unreadable)
-            if seq == self.pos and not await self._reader.leader_holds(self.stream, self.subject, seq):
-                return Look(seq == 0, 0)
-        raise why
-
-    def _why_not(self, message: Message) -> UnreadableError | None:
-        try:
-            self._bus.seals.open(self.user, self.subject, message.data)
-        except UnreadableError as exc:
-            return exc
-        return None
+        return await self._history.look(seq, lambda: self.pos)
 
     async def past_unreadable(self, seq: int) -> int:
         """The place behind what follows `seq` and can't be opened.
@@ -446,8 +331,4 @@ class Feed:
         Raises:
             UnavailableError: no answer.
         """
-        try:
-            state = _read_info(await self._bus.leaders.info(self.stream, limits.LEADER_WAIT_S)).state
-            return state.first_seq <= 1 and not state.num_deleted
-        except (StreamMissingError, UnavailableError) as exc:
-            raise UnavailableError(f"the stream's state could not be read: {exc}") from exc
+        return await self._history.whole()

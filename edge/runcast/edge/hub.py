@@ -24,6 +24,7 @@ from runcast.bus.shards import Shards
 from runcast.edge.alarm import Alarm
 from runcast.edge.entry import Entry
 from runcast.edge.feed import Feed, Listener
+from runcast.edge.history import History
 from runcast.edge.vigil import Vigil
 from runcast.wire import limits, limits_floods, subjects
 from runcast.wire.errors import RuncastError, UnavailableError
@@ -111,8 +112,8 @@ class Hub:
             await self._erasures.passed(user)
         feed = self._open_feed(user)
         if feed is None:
-            vigil = Vigil(after_s=self._alert_after_s)
-            feed = Feed(user, number, shard, self._bus, self._reader, self._tasks, self._log, self._edge, vigil, self._retention)
+            history = History(user, number, shard, self._bus, self._reader, self._retention)
+            feed = Feed(history, self._bus, self._tasks, self._log, self._edge, Vigil(after_s=self._alert_after_s))
             self._feeds[user] = feed
         if sum(1 for each in feed.listeners if not isinstance(each, Visitor)) >= devices_max:
             message = f"{devices_max} devices of this user are connected here; close some"

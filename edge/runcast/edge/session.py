@@ -12,7 +12,8 @@ Rules
    is under way.
 3. An acknowledgement is cumulative, never ahead of what was sent.
 4. Control frames may pass data; data never passes data.
-5. Nothing is sent once the token is over. A refresh replaces it; one that can't be checked just now changes nothing.
+5. Nothing is sent once the token is over. A refresh replaces it; one that can't be checked just now changes nothing. What a device
+   says behind a refresh is stored only once that is good: it may be meant for another user.
 6. What a client does wrong gets a coded error; what breaks the protocol also ends the connection. Nothing follows the end.
 7. What is over the device's bytes per second stays in the log until they allow for more; nothing is lost by it, and it is no stall.
 8. Answers (pong, sent, error) are bounded too: who asks on and on without reading them is closed (`runcast.edge.requests`).
@@ -183,18 +184,16 @@ class Session:
 
     def _receive_refresh(self, frame: Refresh, now: float) -> None:
         try:
-            self._check(self._requests.begin_check(frame.token, now))
+            self._effects.extend(map(Reauthenticate, self._requests.begin_check(frame.token, now)))
         except RuncastError as exc:
             self._answer(error_frame(exc, ""))
 
     def _receive_send(self, frame: Send) -> None:
         try:
             check_id(frame.id, "send id")
-            self._requests.begin_send()
+            self._effects.extend(map(Store, self._requests.begin_send(frame)))
         except RuncastError as exc:
             self._answer(error_frame(exc, "" if isinstance(exc, IdInvalidError) else frame.id))
-            return
-        self._effects.append(Store(frame))
 
     # --- inputs: what the driver found out ---
 
@@ -308,7 +307,8 @@ class Session:
         """Answer to `Reauthenticate`: the token is good, until `expires_at`, and replaces the one before."""
         if self.state is not State.CLOSED:
             self._life.expire_at(expires_at)
-            self._check(self._requests.end_check())
+            self._effects.extend(map(Reauthenticate, self._requests.end_check()))
+            self._effects.extend(map(Store, self._requests.let_go()))
             self._answer(Refreshed(self._life.expires_in_ms(now)))
 
     def not_reauthenticated(self, error: RuncastError) -> None:
@@ -316,7 +316,9 @@ class Session:
         if error.code.retry and error.code.name != "token_expired":
             self._answer(error_frame(error, ""))
             if self.state is not State.CLOSED:
-                self._check(self._requests.end_check())
+                self._effects.extend(map(Reauthenticate, self._requests.end_check()))
+            for send in self._requests.let_go():
+                self.refused(send.id, error)
         else:
             self.close(error.code.name, error.message, error.retry_after_s)
 
@@ -454,7 +456,3 @@ class Session:
         if rest_s and not self._resting:
             self._resting = True
             self._effects.append(Wake(max(rest_s, limits_floods.EGRESS_WAKE_S)))
-
-    def _check(self, token: str | None) -> None:
-        if token is not None:
-            self._effects.append(Reauthenticate(token))

@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Read, Store
+from runcast.edge.effects import Acked, Close, Control, Data, Effect, Open, Read, Reauthenticate, Store
 from runcast.edge.entry import Entry
 from runcast.edge.life import State
 from runcast.edge.replay import Plan
@@ -43,6 +43,7 @@ class DeviceModel:
         self.offered = 0
         self.reading: int | None = None
         self.opening = False
+        self.checking: str | None = None
         self.welcome: Welcome | None = None
         self.at = 0
         self.got: list[int] = []
@@ -97,6 +98,16 @@ class DeviceModel:
         assert self.reading is not None
         seq, self.reading = self.reading, None
         self.session.history([entry for entry in self.log if entry.seq > seq][:count], proved=True)
+        self.carry()
+
+    def judge(self, error: RuncastError | None = None) -> None:
+        """Answer the check of a token."""
+        assert self.checking is not None
+        self.checking = None
+        if error is None:
+            self.session.reauthenticated()
+        else:
+            self.session.not_reauthenticated(error)
         self.carry()
 
     def ack(self, seq: int) -> None:
@@ -154,6 +165,9 @@ class DeviceModel:
             case Acked(seq):
                 assert seq > (self.acked[-1] if self.acked else -1) or effect.awaited
                 self.acked.append(seq)
+            case Reauthenticate(token):
+                assert self.checking is None, "two tokens checked at once"
+                self.checking = token
             case Store(send):
                 self.to_store.append(send.id)
             case Close():

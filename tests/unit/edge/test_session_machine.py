@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from runcast.edge.life import State
 from runcast.wire import limits
 from runcast.wire.errors import UnavailableError
-from runcast.wire.frames import CODECS, Ack, ClientFrame, Hello, Ping, Send
+from runcast.wire.frames import CODECS, Ack, ClientFrame, Hello, Ping, Refresh, Send
 from runcast.wire.position import Position
 from tests.unit.edge.device_model import BIG, EPOCH, HUGE, MANY, NOTHING, SMALL, DeviceModel
 
@@ -31,6 +31,7 @@ class AnySession(RuleBasedStateMachine):
         self.device = DeviceModel()
         self.now = 0.0
         self.sends = 0
+        self.behind: set[str] = set()  # sent behind a refresh that is not judged yet
 
     @initialize(codec=st.sampled_from(list(CODECS.values())), before=st.integers(0, 5))
     def begin(self, codec: object, before: int) -> None:
@@ -85,12 +86,29 @@ class AnySession(RuleBasedStateMachine):
     @rule(answered=st.booleans())
     def send(self, *, answered: bool) -> None:
         self.sends += 1
+        if self.device.checking is not None:
+            self.behind.add(f"m{self.sends}")
         self.device.session.receive(Send(f"m{self.sends}", "message", "g", text="x"), self.now)
         self.device.carry()
+        assert self.behind.isdisjoint(self.device.to_store)
         assert len(self.device.to_store) <= limits.SENDS_IN_FLIGHT_MAX
         if answered and self.device.to_store:
             self.device.session.stored(self.device.to_store.pop(0), duplicate=False)
             self.device.carry()
+
+    @rule()
+    def refresh(self) -> None:
+        self.device.session.receive(Refresh("t"), self.now)
+        self.device.carry()
+
+    @precondition(lambda self: self.device.checking is not None)
+    @rule(good=st.booleans())
+    def judge(self, *, good: bool) -> None:
+        self.device.judge(None if good else UnavailableError("no answer"))
+        if self.device.checking is None:
+            assert self.device.closed is not None or good == (self.behind <= set(self.device.to_store)) or not self.behind
+            self.behind.clear()
+        assert len(self.device.to_store) <= limits.SENDS_IN_FLIGHT_MAX
 
     @rule(seconds=st.sampled_from([0.1, 1.0, limits.PING_INTERVAL_S]))
     def pass_time(self, seconds: float) -> None:

@@ -9,7 +9,7 @@ from runcast.edge.replay import Plan
 from runcast.wire import limits
 from runcast.wire.codes import CODES
 from runcast.wire.errors import RuncastError, UnavailableError
-from runcast.wire.frames import Ack, Drain, Ping, Pong, Refresh, Refreshed
+from runcast.wire.frames import Ack, Drain, Ping, Pong, Refresh, Refreshed, Send
 from tests.unit.edge.device_model import EPOCH, MANY, USER, DeviceModel
 from tests.unit.edge.device_states import behind, live, pos
 
@@ -105,14 +105,62 @@ def test_refreshes_are_checked_one_at_a_time() -> None:
         device.session.receive(Refresh(token), 0.0)
     device.carry()
     assert device.effects == [Reauthenticate("a")]
-    device.session.reauthenticated()
-    device.carry()
+    device.judge()
     assert device.effects == [Reauthenticate("a"), Reauthenticate("c"), Control(Refreshed())]
     device.session.receive(Refresh("d"), 40.0)
     device.session.gone()
     device.session.reauthenticated()
     device.carry()
     assert device.effects == [Reauthenticate("a"), Reauthenticate("c"), Control(Refreshed())], "nothing follows the end"
+
+
+def sent_behind_a_refresh() -> DeviceModel:
+    device = live()
+    for frame in (Send("before", "message", "g", text="x"), Refresh("new"), Send("behind", "message", "g", text="x")):
+        device.session.receive(frame, 0.0)
+    device.carry()
+    assert device.to_store == ["before"]
+    return device
+
+
+def test_what_is_sent_behind_a_refresh_is_stored_once_that_is_good() -> None:
+    device = sent_behind_a_refresh()
+    device.judge()
+    device.session.receive(Send("after", "message", "g", text="x"), 0.0)
+    device.carry()
+    assert device.to_store == ["before", "behind", "after"]
+
+
+def test_what_is_sent_behind_a_refresh_waits_for_the_newest_one() -> None:
+    device = sent_behind_a_refresh()
+    device.session.receive(Refresh("newest"), 0.0)
+    device.judge()
+    assert device.to_store == ["before"]
+    device.judge()
+    assert device.to_store == ["before", "behind"]
+
+
+def test_what_is_sent_behind_a_refresh_that_can_not_be_checked_is_refused_and_makes_room() -> None:
+    device = sent_behind_a_refresh()
+    for number in range(limits.SENDS_IN_FLIGHT_MAX - 2):
+        device.session.receive(Send(f"m{number}", "message", "g", text="x"), 0.0)
+    device.judge(UnavailableError("its keys can't be had"))
+    assert device.to_store == ["before"]
+    refused = [(error.id, error.code, error.retry, error.definite) for error in device.errors]
+    assert refused[:2] == [("", "unavailable", True, True), ("behind", "unavailable", True, True)]
+    assert len(refused) == limits.SENDS_IN_FLIGHT_MAX
+    device.session.receive(Send("after", "message", "g", text="x"), 0.0)
+    device.carry()
+    assert device.to_store == ["before", "after"], "the token before goes on"
+
+
+@pytest.mark.parametrize("code", ["unauthenticated", "token_expired", "revoked"])
+def test_what_is_sent_behind_a_refresh_that_is_not_good_is_never_stored(code: str) -> None:
+    device = sent_behind_a_refresh()
+    device.session.not_reauthenticated(RuncastError("no", code=code))
+    device.judge()
+    assert device.to_store == ["before"]
+    assert device.session.close_code == code
 
 
 def test_a_device_that_acknowledges_nothing_while_more_waits_is_sent_away() -> None:
@@ -200,8 +248,7 @@ def test_a_refresh_that_can_not_be_checked_now_leaves_the_token_before() -> None
     for token in ("a", "b"):
         device.session.receive(Refresh(token), 0.0)
     device.carry()
-    device.session.not_reauthenticated(UnavailableError("its keys can't be had"))
-    device.carry()
+    device.judge(UnavailableError("its keys can't be had"))
     assert device.effects[:2] == [Control(Refreshed()), Reauthenticate("a")]
     assert device.effects[-1] == Reauthenticate("b"), "the newer one is tried"
     assert device.session.close_code == ""

@@ -30,7 +30,7 @@ from runcast.bus.followed import Followed, Watched, changed
 from runcast.bus.identity.admins import Admin, Admins, make_admins
 from runcast.bus.identity.agents import Agent, Agents, make_agents
 from runcast.bus.identity.claims import ClaimPath, Expected
-from runcast.bus.identity.keys import KINDS, SECRET, Key, KeyUnusableError, pem_keys, secret_key
+from runcast.bus.identity.keys import KINDS, PUBLISHED, SECRET, Key, KeyUnusableError, pem_keys, secret_key
 from runcast.bus.identity.tables import read_table, read_tables
 from runcast.wire import limits, limits_admin, limits_identity
 from runcast.wire.errors import IdInvalidError
@@ -222,6 +222,8 @@ class _Reader:
         hook = read_table(Hook, table, "[http]", self.problems) if table is not None else None
         if hook is not None and not safe_url(hook.url):
             self.problems.append("[http]: url: use https://; plain http:// is for this machine (127.0.0.1) only")
+        if hook is not None and hook.bearer in PUBLISHED:
+            self.problems.append("[http]: bearer: it is an example's, which everybody knows; make one: openssl rand -base64 48")
         ambient = [name for name in hook.headers if name.lower() in _AMBIENT] if hook is not None else []
         if ambient:
             self.problems.append(f"[http]: headers: {', '.join(ambient)} is sent by browsers for any page; use RUNCAST_COOKIE, or a token")

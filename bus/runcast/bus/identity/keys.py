@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from runcast.wire import limits_identity as limits
 
+PUBLISHED: Final = frozenset({"replace-me-with-32-random-bytes-or-more", "proves to it that an edge asks"})
+"""What stood in docs/users.md in a secret's place, and worked: whoever has read it could say to be anybody."""
 SECRET: Final = "secret"  # noqa: S105 # a kind of key, not one
 KINDS: Final[dict[str, str]] = {
     **{f"HS{size}": SECRET for size in (256, 384, 512)},
@@ -72,8 +74,10 @@ def secret_key(secret: str, algorithms: Iterable[str]) -> Key:
     """A shared secret.
 
     Raises:
-        KeyUnusableError: it is shorter than the hash of one of the algorithms.
+        KeyUnusableError: it is shorter than the hash of one of the algorithms, or was published.
     """
+    if secret in PUBLISHED:
+        raise KeyUnusableError("the secret is an example's, which everybody knows; make one: openssl rand -base64 48")
     value = secret.encode()
     needed = max((int(algorithm[2:]) // 8 for algorithm in algorithms if KINDS.get(algorithm) == SECRET), default=32)
     if len(value) < needed:

@@ -16,6 +16,10 @@ ORDER: Final[tuple[Severity, ...]] = ("critical", "high", "medium", "low", "unkn
 OPEN: Final[tuple[Severity, ...]] = ("critical", "high", "medium", "low")
 
 
+_DEVELOPMENT: Final = frozenset({"dev_mode", "edge_dev", "router_open", "admin_open"})
+"""What says, while it is open, that everybody is believed."""
+
+
 class Finding(msgspec.Struct, frozen=True):
     """One thing that was looked at.
 
@@ -51,3 +55,8 @@ def fails(findings: Iterable[Finding], at: Severity) -> bool:
     """Whether any is as bad as `at`, or worse."""
     bad = OPEN[: OPEN.index(at) + 1]
     return any(finding.severity in bad for finding in findings)
+
+
+def is_development(findings: Iterable[Finding]) -> bool:
+    """Whether what was looked at is in development mode, and believes everybody on purpose."""
+    return any(finding.id in _DEVELOPMENT and finding.severity in OPEN for finding in findings)

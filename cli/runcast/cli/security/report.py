@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from runcast.cli.security.findings import OPEN, ORDER, Finding, Severity, count
+from runcast.cli.security.findings import OPEN, ORDER, Finding, Severity, count, fails, is_development
 
 _STYLE: Final[dict[Severity, str]] = {
     "critical": "bold white on red",
@@ -17,18 +17,28 @@ _STYLE: Final[dict[Severity, str]] = {
     "unknown": "magenta",
     "ok": "green",
 }
+_ON_PURPOSE: Final = (
+    "This is development mode, as `runcast up` and `runcast demo` start it: it believes everybody on purpose. To try Runcast on a machine "
+    "of your own, nothing has to be done. What is told above is to be closed before others reach it: docs/users.md, docs/agents.md."
+)
 _INDENT: Final = (0, 0, 0, 11)
 _PIPED: Final = 120
 """Columns where there is no terminal."""
 
 
-def as_json(findings: list[Finding], *, failed: bool) -> str:
-    """For programs."""
-    return msgspec.json.format(msgspec.json.encode({"secure": not failed, "counts": count(findings), "findings": findings})).decode()
+def as_json(findings: list[Finding], *, fail_on: Severity) -> str:
+    """For programs; `secure`: nothing is open that is as bad as `fail_on`."""
+    said = {
+        "secure": not fails(findings, fail_on),
+        "development": is_development(findings),
+        "counts": count(findings),
+        "findings": findings,
+    }
+    return msgspec.json.format(msgspec.json.encode(said)).decode()
 
 
-def show(findings: list[Finding], *, verbose: bool) -> None:
-    """For people: what is open, the worst first; what is closed is only counted unless `verbose`."""
+def show(findings: list[Finding], *, verbose: bool, fail_on: Severity) -> None:
+    """For people: what is open, the worst first, and what the exit status says; what is closed is only counted unless `verbose`."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=_PIPED)
@@ -44,7 +54,12 @@ def show(findings: list[Finding], *, verbose: bool) -> None:
             if finding.advice:
                 console.print(Padding(Text(f"-> {finding.advice}", style="italic"), _INDENT))
         console.print()
+    if is_development(findings):
+        console.print(Text(_ON_PURPOSE))
+        console.print()
     console.print(_summary(findings))
+    if fails(findings, fail_on):
+        console.print(f"Exit status 1: something is open that is {fail_on} or worse (--fail-on).")
 
 
 def _summary(findings: list[Finding]) -> Text:

@@ -16,7 +16,8 @@ dictionary:
     input_requested, input_resolved    CUSTOM runcast.input_requested, runcast.input_resolved
     custom            CUSTOM with its own name
 
-Ids are unique in a thread, not in a run only: `<run>.<attempt>.<id>`.
+Ids are unique in a thread, not in a run only: `<run>.<attempt>.<id>`. A tool call's has, before its own, the seq with which it began: a
+`tool_call_id` may be used again after its call's end, and AG-UI's readers take one id for one call, and join the arguments.
 
 Rules: events come in the order of the stream; those of other runs, of superseded attempts, and repeats are left out. Before the run's end
 everything that is open is ended: a call that got no result gets one that says so.
@@ -65,7 +66,7 @@ class AguiRun:
         self._thought = ""
         self._messages: dict[str, str] = {}  # text so far, of those that are open
         self._begun: dict[str, int] = {}  # by a message's own id: how often its text was replaced
-        self._calls: dict[str, None] = {}  # without a result so far
+        self._calls: dict[str, str] = {}  # by a call's own id: its id here; of those without a result so far
 
     @property
     def started(self) -> bool:
@@ -117,7 +118,7 @@ class AguiRun:
 
     def _end_open(self) -> list[AguiEvent]:
         told = [_message("END", message) for message in self._messages]
-        told += [_result(call, "the run ended without saying what became of this call", "unknown") for call in self._calls]
+        told += [_result(call, "the run ended without saying what became of this call", "unknown") for call in self._calls.values()]
         self._messages.clear()
         self._calls.clear()
         return told
@@ -151,8 +152,7 @@ class AguiRun:
 
     def _tool_executing(self, event: Event) -> list[AguiEvent]:
         call = event.tool_executing
-        name = self._id(call.tool_call_id)
-        self._calls[name] = None
+        name = self._calls[call.tool_call_id] = self._id(f"{event.seq}.{call.tool_call_id}")
         begin: AguiEvent = {"type": "TOOL_CALL_START", "toolCallId": name, "toolCallName": call.tool}
         end = {"type": "TOOL_CALL_END", "toolCallId": name}
         if call.purpose:
@@ -161,8 +161,7 @@ class AguiRun:
 
     def _tool_completed(self, event: Event) -> list[AguiEvent]:
         call = event.tool_completed
-        name = self._id(call.tool_call_id)
-        self._calls.pop(name, None)
+        name = self._calls.pop(call.tool_call_id, self._id(call.tool_call_id))  # its beginning may have left the log
         return [_result(name, call.error or call.result_json.decode(), str(_data(event).get("status", "ok")), call.duration_ms)]
 
     def _response(self, event: Event) -> list[AguiEvent]:

@@ -47,6 +47,8 @@ def test_all_problems_are_told_together(tmp_path):
         ({"algorithms": []}, "algorithms"),
         ({"algorithms": ["none"]}, "none can't be allowed"),
         ({"algorithms": ["HS512"], "secret": "s" * 63}, "use 64 random ones or more"),
+        ({"secret": "replace-me-with-32-random-bytes-or-more"}, "the secret is an example's, which everybody knows; make one: openssl"),
+        ({"secret": "", "secret_file": "published.pem"}, "the secret is an example's"),
         ({"audience": []}, "audience"),
         ({"audience": "runcast"}, "audience: Expected `array`"),
         ({"issuer": ""}, "issuer"),
@@ -66,6 +68,7 @@ def test_all_problems_are_told_together(tmp_path):
 def test_a_problem_says_what_to_set(tmp_path, change, told):
     files = {
         "text_pem": "hello",
+        "published_pem": "replace-me-with-32-random-bytes-or-more\n",
         "private_pem": private_pem("rsa"),
         "short_pem": public_pem("rsa1024"),
         "strange_pem": public_pem("k256"),

@@ -10,7 +10,7 @@ from runcast.bus.sealing.keysfile import read_keysfile
 from runcast.cli.failures import CommandError
 from runcast.cli.security import authority, environment, files, stored
 from runcast.cli.security.examine import _files, read_environ
-from runcast.cli.security.findings import Finding, count, fails, worst_first
+from runcast.cli.security.findings import Finding, Severity, count, fails, is_development, worst_first
 from runcast.cli.security.report import as_json
 from tests.unit.bus.sealing.keys import secret, tenant, write
 
@@ -166,7 +166,18 @@ def test_counting() -> None:
     assert fails(found, "medium")
     assert not fails(found[:1] + found[2:], "low")  # what was not looked at is told, and fails nothing
     assert count(found)["medium"] == 1
-    assert '"secure": false' in as_json(found, failed=True)
+    assert '"secure": false' in as_json(found, fail_on="medium")
+    assert '"secure": true' in as_json(found, fail_on="high")
+
+
+@pytest.mark.parametrize(
+    ("id_", "severity", "development"),
+    [("edge_dev", "high", True), ("dev_mode", "high", True), ("router_open", "ok", False), ("nats_rights", "high", False)],
+)
+def test_development_mode_is_told_from_a_deployment_that_is_open(id_: str, severity: Severity, development: bool) -> None:
+    found = [Finding("other", "high", "", "", ""), Finding(id_, severity, "", "", "")]
+    assert is_development(found) is development
+    assert ('"development": true' in as_json(found, fail_on="high")) is development
 
 
 def test_the_form_of_an_env_file(tmp_path: Path) -> None:

@@ -55,16 +55,16 @@ def test_a_run_in_the_words_of_agui():
     assert types(it.say(agent_thinking=pb.AgentThinking(text="reading", progress=0.6))) == ["ACTIVITY_SNAPSHOT"], "said already"
     call = it.say(tool_executing=pb.ToolExecuting(tool_call_id="c", tool="search", args_json=b'{"q": 1}', purpose="to find it"))
     assert call == [
-        {"type": "TOOL_CALL_START", "toolCallId": "r1.1.c", "toolCallName": "search", "metadata": {"runcast": {"purpose": "to find it"}}},
-        {"type": "TOOL_CALL_ARGS", "toolCallId": "r1.1.c", "delta": '{"q": 1}'},
-        {"type": "TOOL_CALL_END", "toolCallId": "r1.1.c"},
+        {"type": "TOOL_CALL_START", "toolCallId": "r1.1.4.c", "toolCallName": "search", "metadata": {"runcast": {"purpose": "to find it"}}},
+        {"type": "TOOL_CALL_ARGS", "toolCallId": "r1.1.4.c", "delta": '{"q": 1}'},
+        {"type": "TOOL_CALL_END", "toolCallId": "r1.1.4.c"},
     ]
     done = it.say(tool_completed=pb.ToolCompleted(tool_call_id="c", status=pb.TOOL_STATUS_OK, result_json=b"[1]", duration_ms=7))
     assert done == [
         {
             "type": "TOOL_CALL_RESULT",
-            "messageId": "r1.1.c.result",
-            "toolCallId": "r1.1.c",
+            "messageId": "r1.1.4.c.result",
+            "toolCallId": "r1.1.4.c",
             "content": "[1]",
             "role": "tool",
             "metadata": {"runcast": {"status": "ok", "duration_ms": 7}},
@@ -82,6 +82,22 @@ def test_a_run_in_the_words_of_agui():
     ]
     assert it.run.ended
     assert it.text("late") == []
+
+
+def test_an_id_that_is_used_again_is_another_call():
+    it = Emitter()
+    it.begin()
+    told = []
+    for number in range(2):
+        told += it.say(tool_executing=pb.ToolExecuting(tool_call_id="c", tool=f"tool {number}"))
+        told += it.say(tool_completed=pb.ToolCompleted(tool_call_id="c", status=pb.TOOL_STATUS_OK))
+    it.say(tool_executing=pb.ToolExecuting(tool_call_id="c", tool="tool 2"))
+    told += it.say(agent_completed=pb.AgentCompleted())
+    begun = [each["toolCallId"] for each in told if each["type"] == "TOOL_CALL_START"]
+    assert begun == ["r1.1.2.c", "r1.1.4.c"]
+    results = [each for each in told if each["type"] == "TOOL_CALL_RESULT"]
+    assert [each["toolCallId"] for each in results] == [*begun, "r1.1.6.c"], "the run's end ends the one that is open"
+    assert len({each["messageId"] for each in results}) == 3
 
 
 def test_how_runs_end():

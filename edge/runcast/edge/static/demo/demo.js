@@ -3,7 +3,7 @@
  * stream.
  *
  * `?user=` chooses the user (default: a guest of this browser), `?thread=` the conversation (default: "main", or the newest when nothing was
- * said there), `?group=` the agent group that is asked (default: "demo").
+ * said there), `?group=` the agent group that is asked (default: "demo", whose examples are shown).
  * `window.runcast` is the connection, for tests and for the curious.
  */
 
@@ -25,9 +25,12 @@ const AWAY_SAID_MS = 3_000;
 /** How often it is said how long a tool has been running, milliseconds. */
 const TICK_MS = 1_000;
 
+/** The group of the demo agent, who can answer the page's examples; others may know nothing of them. */
+const DEMO = "demo";
+
 const query = new URLSearchParams(location.search);
 const user = query.get("user") || guest();
-const group = query.get("group") || "demo";
+const group = query.get("group") || DEMO;
 
 /** @template {HTMLElement} T @param {string} id @returns {T} */
 const byId = (id) => /** @type {T} */ (document.getElementById(id));
@@ -259,6 +262,7 @@ question.addEventListener("keydown", (event) => {
   event.preventDefault();
   question.form?.requestSubmit();
 });
+byId("demo-agent").hidden = group !== DEMO;
 byId("examples").addEventListener("click", ({ target }) => {
   if (target instanceof HTMLButtonElement) ask(target.textContent ?? "");
 });
