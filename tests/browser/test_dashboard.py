@@ -172,6 +172,10 @@ async def test_every_page_of_the_dashboard(tmp_path: Path, runcast_cluster_facto
     await page.evaluate("fetch('/api/session', {method: 'DELETE'})")
     await expect(page.get_by_test_id("link")).to_have_attribute("data-state", "ended", timeout=5_000)
     await expect(page.get_by_role("alert")).to_contain_text("log in again")
+    await look(page, "dashboard-ended")
+    await page.get_by_role("link", name="Find a user").click()  # which follows nothing, and wants a login all the same
+    await expect(page.get_by_test_id("link")).to_have_attribute("data-state", "ended")
+    await expect(page.get_by_role("alert").first).to_contain_text("not logged in")
     assert said == []
 
 
