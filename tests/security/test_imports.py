@@ -52,8 +52,20 @@ async def test_a_file_is_played_by_who_may_and_that_is_written_down(office: Offi
             heard = "".join([await ws.receive_str() for _ in {json.loads(line).get("pos", "") for line in text.splitlines()} - {""}])
         assert ("secret words" in heard, "canary" in heard) == (True, False)
 
+        stays = asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield file.splitlines(keepends=True)[0]
+            await stays.wait()
+
+        sending = asyncio.create_task(auditor.ask("POST", "/replay/import", data=slow()))
+        async with asyncio.timeout(10):
+            while (await outcomes(stub, f"user default/{user}, from a file"))["Import"] != "begun":  # noqa: ASYNC110 # in another process
+                await asyncio.sleep(0.02)
         await other.Erase(EraseRequest(user=User(tenant="default", id=user), reason="asked for"), metadata=bearer(OPERATOR.text))
         assert (await auditor.ask("GET", f"/replay/words.json?user={name}"))[0] == 400
+        assert (await sending)[1]["message"].startswith("this user may have been erased meanwhile")
+        stays.set()
 
 
 async def test_so_many_files_are_read_at_once_and_no_more(office: Office) -> None:
