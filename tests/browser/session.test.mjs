@@ -20,8 +20,9 @@ const INPUTS = {
   opened: (session) => session.opened(1e6),
   caught_up: (session) => (session.state === "behind" ? session.handled(position(1), 1e6) : session.receive(welcome(), 0, 1e6)),
   fell_behind: (session) => {
-    if (session.state === "live") session.receive(batch(position(0), position(1), events(400)), 0, 1e6);
-    session.lag();
+    if (session.state === "resuming") session.receive(welcome({ tip: position(9) }), 0, 1e6);
+    session.receive(batch(position(0), position(1), events(400)), 0, 1e6);
+    session.receive(batch(position(1), position(2)), 0, 1e6);
   },
   dropped: (session) => session.closed(1006, "", 1e6),
   barred: (session) => session.closed(4501, "", 1e6),
@@ -49,7 +50,7 @@ const IN_STATE = {
   behind: () => {
     const session = liveSession({ limits: SMALL_WINDOW });
     session.receive(batch(position(0), position(1), events(4)), 0, 0);
-    session.lag();
+    session.receive(batch(position(1), position(2)), 0, 0);
     return session;
   },
   closed: () => {
@@ -713,6 +714,31 @@ describe("an application that takes events one by one", () => {
     session.handled(position(9), 200);
     session.tick(200 + LIMITS.ackIntervalMs);
     assert.deepEqual(acks(session), [position(9)]);
+  });
+
+  test("who takes nothing while it catches up is behind, until it has taken and is caught up", () => {
+    const session = IN_STATE.resuming();
+    session.receive(welcome({ limits: SMALL_WINDOW, tip: position(3) }), 0, 0);
+    session.receive(batch(position(0), position(1), events(4)), 0, 0);
+    assert.equal(session.state, "resuming", "its application has had no time yet");
+    session.receive(batch(position(1), position(2), events(2)), 0, 0);
+    assert.deepEqual(taken(session, "state").at(-1), { do: "state", state: "behind", detail: { reason: "untaken" } });
+    for (const seq of [1, 2]) session.handled(position(seq), 0);
+    assert.equal(session.state, "behind", "the stream goes on");
+    session.receive(batch(position(2), position(3), events(4)), 0, 0);
+    assert.equal(session.state, "behind");
+    session.handled(position(3), 0);
+    assert.equal(session.state, "live");
+  });
+
+  test("whoever takes each batch before the next is never behind, however large they are", () => {
+    const session = IN_STATE.resuming();
+    session.receive(welcome({ limits: SMALL_WINDOW, tip: position(3) }), 0, 0);
+    for (const seq of [1, 2, 3, 4]) {
+      session.receive(batch(position(seq - 1), position(seq), events(8)), 0, 0);
+      assert.equal(session.state, seq < 3 ? "resuming" : "live");
+      session.handled(position(seq), 0);
+    }
   });
 
   test("what waits is bounded by the window over all connections; what was left is fetched when there is room", () => {

@@ -8,9 +8,9 @@ from runcast.testkit.cluster import Cluster
 
 pytestmark = pytest.mark.xdist_group("browser")
 
-OPEN = """async (token) => {
+OPEN = """async ([token, device]) => {
   const { connect } = await import("/client/runcast.js");
-  window.second = connect("/v1/ws", { token, device: "looping", from: "earliest" });
+  window.second = connect("/v1/ws", { token, device, from: "earliest" });
   window.told = [];
   window.states = [];
   window.second.on("change", (entries) => window.told.push(entries.map(({ id }) => id)));
@@ -26,8 +26,7 @@ OPEN = """async (token) => {
 
 async def test_what_was_not_taken_is_not_acknowledged(runcast_cluster: Cluster, user: str, open_page: OpenPage) -> None:
     page = await open_page(runcast_cluster.edges[0].http_url)
-    await page.evaluate(OPEN, f"dev.default.{user}")
-    # What comes before it is live is caught up with: it would be resuming all the time, and never behind.
+    await page.evaluate(OPEN, [f"dev.default.{user}", "looping"])
     await page.wait_for_function("() => window.second.state === 'live'")
     routers = ",".join(runcast_cluster.router_addresses())
     async with Runcast(routers, agent="test") as rc, rc.run(user=user, thread="t") as run:
@@ -45,3 +44,12 @@ async def test_what_was_not_taken_is_not_acknowledged(runcast_cluster: Cluster, 
     told = await page.evaluate("window.told")
     assert 1 <= len(told) < 200, "not once an event"
     assert all(ids == [run.id] for ids in told)
+
+    # One that takes nothing of what was there before it is behind, not catching up for ever.
+    await page.evaluate("() => window.second.close()")
+    await page.evaluate(OPEN, [f"dev.default.{user}", "late"])
+    await page.wait_for_function("() => window.second.state === 'behind'")
+    assert len(await page.evaluate("() => window.take(702)")) == 702
+    await page.evaluate("() => { window.loop.return(); }")
+    await page.wait_for_function("() => window.second.state === 'live'")
+    assert [state for state, _ in await page.evaluate("window.states")] == ["resuming", "behind", "live"]

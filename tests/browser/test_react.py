@@ -1,4 +1,4 @@
-"""`@runcast/react` with the real React: on a server, and in a real Chromium against a real edge."""
+"""`@runcast/react` with the real React, the oldest and the newest: on a server, and in a real Chromium against a real edge."""
 
 import asyncio
 import json
@@ -39,6 +39,9 @@ createRoot(document.getElementById("root")).render(<StrictMode><App token={token
 SERVED = {"@runcast/client": "/client/runcast.js", "@runcast/react": "/react/runcast-react.js"}
 """What an edge serves, as the README tells it."""
 
+VERSIONS = {"18": "react-18", "19": "."}
+"""Of React, by what `peerDependencies` promise: the folder whose packages they are."""
+
 OpenApp = Callable[..., Awaitable[Page]]
 """Takes the edge's base URL and an application's JSX, then the page's query."""
 
@@ -54,9 +57,21 @@ def dev_token(user: str) -> str:
     return f"dev.default.{encode_token(user)}"
 
 
-def modules_with(jsx: str) -> dict[str, str]:
+@pytest.fixture(params=VERSIONS)
+def react(request: pytest.FixtureRequest) -> Path:
+    """A folder whose packages are those of one version."""
+    find_package("react")
+    folder = HERE / VERSIONS[request.param]
+    version = json.loads((folder / "node_modules/react/package.json").read_text())["version"]
+    assert version.startswith(f"{request.param}.")
+    return folder
+
+
+def modules_with(jsx: str, react: Path) -> dict[str, str]:
     """By name: React's modules, and an application's."""
-    ended = subprocess.run([find_node(), "react/modules.mjs"], cwd=HERE, input=jsx, capture_output=True, text=True, timeout=50, check=True)
+    ended = subprocess.run(
+        [find_node(), "react/modules.mjs", str(react)], cwd=HERE, input=jsx, capture_output=True, text=True, timeout=50, check=True
+    )
     modules: dict[str, str] = json.loads(ended.stdout)
     return modules
 
@@ -68,13 +83,12 @@ def sockets() -> list[WebSocket]:
 
 
 @pytest_asyncio.fixture
-async def open_app(browser: Browser, sockets: list[WebSocket]) -> AsyncIterator[OpenApp]:
+async def open_app(browser: Browser, react: Path, sockets: list[WebSocket]) -> AsyncIterator[OpenApp]:
     """Opens a page of React's on the edge's origin, as behind one proxy; the test fails if it met an error, or React warned."""
     said: list[str] = []
-    find_package("react")
 
     async def open_app(base_url: str, jsx: str, **query: str) -> Page:
-        modules = await asyncio.to_thread(modules_with, jsx)
+        modules = await asyncio.to_thread(modules_with, jsx, react)
         imports = {name: f"/app/{number}.js" for number, name in enumerate(modules)}
 
         async def answer(route: Route) -> None:
@@ -213,14 +227,14 @@ async def test_a_connection_is_there_for_as_long_as_its_component(
         await page.evaluate("page({ alone: false })")
 
 
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def packages(tmp_path: Path, react: Path) -> Path:
     """Where the packages are installed, as npm would: both packed ones, and React."""
-    place = tmp_path_factory.mktemp("page")
+    place = tmp_path
     for which in ("client", "react"):
         subprocess.run([find_node(), str(PACK), str(place / "node_modules/@runcast" / which), which], check=True, timeout=50)
     for name in ("react", "react-dom"):
-        (place / "node_modules" / name).symlink_to(find_package(name))
+        (place / "node_modules" / name).symlink_to(react / "node_modules" / name)
     return place
 
 

@@ -36,7 +36,7 @@ class Done(NamedTuple):
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-async def runcast(*args: str, stdin: bytes = b"", timeout: float = 30, environ: dict[str, str] | None = None) -> Done:
+async def runcast(*args: str, stdin: bytes = b"", timeout: float = 60, environ: dict[str, str] | None = None) -> Done:
     process = await asyncio.create_subprocess_exec(
         RUNCAST, *args, stdin=PIPE, stdout=PIPE, stderr=PIPE, env={**os.environ, "NO_COLOR": "1", **(environ or {})}
     )
@@ -344,6 +344,14 @@ async def test_tail_comes_back_when_its_edge_dies(runcast_cluster_factory, tmp_p
     positions = [json.loads(line)["pos"] for line in tail.said.splitlines()]
     assert len(positions) == 8
     assert positions == sorted(positions)
+
+
+async def test_hints_can_be_typed_as_they_stand():
+    line = ("tail", "-u", "a", "-e", "127.0.0.1:9")
+    elsewhere = await runcast(*line, environ={"PATH": "/usr/bin:/bin"})
+    assert f"`{RUNCAST} up` starts one" in elsewhere.err
+    found = await runcast(*line, environ={"PATH": f"{Path(RUNCAST).parent}:/usr/bin:/bin"})
+    assert "`runcast up` starts one" in found.err
 
 
 async def test_errors_are_one_line_that_says_what_to_do():

@@ -38,6 +38,7 @@ from runcast.cli.security.examine import Places, nats_settings, read_environ
 from runcast.cli.security.examine import examine as examine_security
 from runcast.cli.security.findings import OPEN, fails
 from runcast.cli.security.nats_rights import ROLES
+from runcast.cli.typed import as_typed
 from runcast.client import Tls
 from runcast.testkit.device_link import reason_of
 from runcast.testkit.node import NatsServerMissingError, find_nats_server
@@ -337,7 +338,7 @@ def _show(checks: list[Check], streams: list[StreamState]) -> None:
     for check in checks:
         found = check.found + (f"\n-> {check.advice}" if check.advice else "")
         # As it is: in an address or an extra, brackets are no markup.
-        table.add_row(marks[check.state], check.what, Text(check.where), Text(found))
+        table.add_row(marks[check.state], check.what, Text(check.where), Text(as_typed(found)))
     console.print(table)
     if streams:
         console.print()

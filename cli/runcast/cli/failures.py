@@ -13,6 +13,8 @@ from typing import Any, Final, NoReturn, ParamSpec
 
 import typer
 
+from runcast.cli.typed import as_typed
+
 FAILED: Final = 1
 NOT_BEGUN: Final = 2
 TIMED_OUT: Final = 3
@@ -105,7 +107,7 @@ def fail(failure: CommandError) -> NoReturn:
     """Say what is wrong and exit."""
     colour = sys.stderr.isatty()
     word = "\033[31merror\033[0m" if colour else "error"
-    print(f"{word}: {failure.code}: {failure.message}", file=sys.stderr)
+    print(f"{word}: {failure.code}: {as_typed(failure.message)}", file=sys.stderr)
     raise typer.Exit(failure.status)
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from runcast.cli.failures import NOT_BEGUN, CommandError
+from runcast.cli.typed import program
 from runcast.testkit import Cluster
 from runcast.testkit.cluster_tls import ClusterTls
 from runcast.testkit.ports import is_free
@@ -134,7 +135,7 @@ def at_other_ports(cluster: Cluster, command: str) -> str:
         "publish": "" if router.port == ROUTER_PORT else f" --router {'https://' if router.tls else ''}{router.address}",
     }
     authority = f" --tls-ca {shlex.quote(str(cluster.tls.ca))}" if cluster.tls and command in options else ""
-    return f"runcast {command}{options.get(command, '')}{authority}"
+    return f"{program()} {command}{options.get(command, '')}{authority}"
 
 
 def _several(count: int, word: str) -> str:

@@ -17,6 +17,7 @@ from runcast.cli.addresses import DEFAULT_EDGE
 from runcast.cli.entry import InsecureToken, TlsCa, TlsCert, TlsFiles, TlsKey, edge_urls
 from runcast.cli.failures import FAILED, NOT_BEGUN, CommandError, guarded, run_until_signal
 from runcast.cli.tail import Watch, chosen_token, note, start_position, wait_finished
+from runcast.cli.typed import as_typed
 from runcast.testkit.checker import check
 from runcast.testkit.device import Device
 from runcast.testkit.device_session import Received
@@ -153,7 +154,7 @@ def record(
                     raise CommandError("disconnected", f"{client.ended}; the edge asks not to come back")
         finally:
             writer.close(client.chain_breaks)
-            note(f"{writer.events} events written to {out}; `runcast testkit assert {out}` judges them")
+            note(as_typed(f"{writer.events} events written to {out}; `runcast testkit assert {out}` judges them"))
         return 0
 
     return run_until_signal(main())

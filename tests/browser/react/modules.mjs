@@ -1,6 +1,6 @@
 /**
  * What a page without a bundler needs, as JSON on standard output: modules by the names they are imported by, React's own among them, which npm
- * has as CommonJS only; and the JSX given on standard input, under "app".
+ * has as CommonJS only; and the JSX given on standard input, under "app". Argument: from which folder's packages React is taken.
  */
 
 import { readFileSync } from "node:fs";
@@ -9,15 +9,22 @@ import { text } from "node:stream/consumers";
 
 import ts from "typescript";
 
-const require = createRequire(import.meta.url);
+const require = createRequire(`${process.argv[2]}/package.json`);
 
-/** What React's packages consist of, and what each asks for. @type {Record<string, [string, string[]]>} */
+/** What React's packages consist of, and what each asks for; before 19 the client was a few lines. @type {Record<string, [string, string[]]>} */
 const PARTS = {
   react: ["react/cjs/react.development.js", []],
   "react/jsx-runtime": ["react/cjs/react-jsx-runtime.development.js", ["react"]],
   scheduler: ["scheduler/cjs/scheduler.development.js", []],
-  "react-dom": ["react-dom/cjs/react-dom.development.js", ["react"]],
-  "react-dom/client": ["react-dom/cjs/react-dom-client.development.js", ["scheduler", "react", "react-dom"]],
+  ...(require("react").version.startsWith("18.")
+    ? {
+        "react-dom": ["react-dom/cjs/react-dom.development.js", ["react", "scheduler"]],
+        "react-dom/client": ["react-dom/client.js", ["react-dom"]],
+      }
+    : {
+        "react-dom": ["react-dom/cjs/react-dom.development.js", ["react"]],
+        "react-dom/client": ["react-dom/cjs/react-dom-client.development.js", ["scheduler", "react", "react-dom"]],
+      }),
 };
 
 /** @param {string} name @param {string} path @param {string[]} needs */

@@ -15,6 +15,7 @@ from rich.console import Console
 from runcast.cli.admin import forms
 from runcast.cli.admin.line import Line, connected
 from runcast.cli.failures import NOT_BEGUN, CommandError
+from runcast.cli.typed import program
 from runcast.testkit.gist import plain
 from runcast.v1 import admin_pb2 as pb
 from runcast.v1.event_pb2 import User
@@ -129,7 +130,7 @@ def revoke(
         return _print_json(answer)
     print(f"{plain(forms.target_words(target))} is kept out; {answer.connections} connections were closed")
     _console().print(forms.revocations([answer.revocation]))
-    print(f"Let in again: runcast admin lift {plain(answer.revocation.id)}")
+    print(f"Let in again: {program()} admin lift {plain(answer.revocation.id)}")
     return 0
 
 

@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from runcast.cli.security.findings import OPEN, ORDER, Finding, Severity, count, fails, is_development
+from runcast.cli.typed import as_typed
 
 _STYLE: Final[dict[Severity, str]] = {
     "critical": "bold white on red",
@@ -50,12 +51,12 @@ def show(findings: list[Finding], *, verbose: bool, fail_on: Severity) -> None:
             name = "?" if severity == "unknown" else severity
             # As it is: in an address, brackets are no markup.
             console.print(Text.assemble((f" {name:<9}", _STYLE[severity]), " ", (finding.what, "bold"), "   ", (finding.where, "dim")))
-            console.print(Padding(Text(finding.found), _INDENT))
+            console.print(Padding(Text(as_typed(finding.found)), _INDENT))
             if finding.advice:
-                console.print(Padding(Text(f"-> {finding.advice}", style="italic"), _INDENT))
+                console.print(Padding(Text(as_typed(f"-> {finding.advice}"), style="italic"), _INDENT))
         console.print()
     if is_development(findings):
-        console.print(Text(_ON_PURPOSE))
+        console.print(Text(as_typed(_ON_PURPOSE)))
         console.print()
     console.print(_summary(findings))
     if fails(findings, fail_on):

@@ -1,6 +1,6 @@
 /** Runcast's browser client: an agent's events, in order, once, on every device. See PROTOCOL.md. */
 
-/** connecting: a socket is being opened. resuming: catching up. live: caught up. behind: a loop (`for await`) has not taken half of what the edge gives before it waits. offline: waiting to connect again. closed: for good. */
+/** connecting: a socket is being opened. resuming: catching up. live: caught up. behind: a loop (`for await`) has not taken half of what the edge gives before it waits, until it has and is caught up. offline: waiting to connect again. closed: for good. */
 export type State = "connecting" | "resuming" | "live" | "behind" | "offline" | "closed";
 
 export type Kind =

@@ -258,7 +258,6 @@ class Connection {
     }
     this.#taking.add(pos, changes);
     this.#settleTaken();
-    this.#session.lag();
     this.#wake();
   }
 

@@ -29,7 +29,7 @@ import { refused, Sends } from "./sends.js";
 export const TABLE = Object.freeze({
   offline: { due: "connecting", stopped: "closed" },
   connecting: { opened: "resuming", dropped: "offline", barred: "closed", stopped: "closed" },
-  resuming: { caught_up: "live", dropped: "offline", barred: "closed", stopped: "closed" },
+  resuming: { caught_up: "live", fell_behind: "behind", dropped: "offline", barred: "closed", stopped: "closed" },
   live: { fell_behind: "behind", dropped: "offline", barred: "closed", stopped: "closed" },
   behind: { caught_up: "live", dropped: "offline", barred: "closed", stopped: "closed" },
   closed: {},
@@ -159,7 +159,7 @@ export class Session {
     if (now >= this.#acks.due) this.flush();
     if (this.#acks.fullness > LIMITS.behindTo) return;
     if (this.#left) this.#drop(now, "room");
-    else if (this.#state === "behind") this.#move("caught_up", {});
+    else this.#catchUp();
   }
 
   /** A new token: tell the edge before the old one expires; leave a connection under way with that. @param {string} token @param {number} now */
@@ -307,18 +307,18 @@ export class Session {
 
   /** @param {Frame} frame @param {number} size @param {number} now */
   #batch(frame, size, now) {
+    this.#lag();
     if (typeof frame.prev !== "string" || typeof frame.pos !== "string" || !Array.isArray(frame.events)) {
       this.#drop(now, "frame_invalid");
     } else if (this.#left || (frame.prev === this.#held && this.#acks.fullness >= 1)) {
       // The window is full of what earlier connections brought; an edge counts only its own. What comes now is fetched again when there is room.
       this.#left = true;
-      this.lag();
     } else if (frame.prev === this.#held) {
       this.#held = frame.pos;
       this.#attempts = 0;
       this.#acks.arrived(frame.pos, frame.events.length, size);
       this.#effects.push({ do: "deliver", pos: frame.pos, events: frame.events });
-      this.#catchUp();
+      if (this.#state === "resuming") this.#catchUp();
     } else if (notAfter(frame.pos, this.#held)) {
       this.counts.repeats += 1;
       this.#acks.repeated(frame.pos, now);
@@ -390,15 +390,16 @@ export class Session {
     this.#effects.push({ do: "connect" });
   }
 
+  /** It is where the edge was when it began, and takes what comes: from there on it is live. */
   #catchUp() {
-    if (this.#state !== "resuming" || !notAfter(this.#tip, this.#held)) return;
+    if (!TABLE[this.#state].caught_up || !notAfter(this.#tip, this.#held)) return;
     this.#snapshot &&= undefined; // from here on there is something to go on from
     this.#move("caught_up", {});
   }
 
-  /** The application has taken what was delivered, as far as it will for now: is it behind? */
-  lag() {
-    if (this.#state === "live" && this.#acks.fullness >= LIMITS.behindFrom) this.#move("fell_behind", { reason: "untaken" });
+  /** More comes, and the application has had its time for what came before: is it behind? */
+  #lag() {
+    if (TABLE[this.#state].fell_behind && this.#acks.fullness >= LIMITS.behindFrom) this.#move("fell_behind", { reason: "untaken" });
   }
 
   /** Leave this socket and come back. @param {number} now @param {string} reason */
@@ -441,7 +442,7 @@ export class Session {
 
   /** @param {string} input @param {import("./runcast.d.ts").StateDetail} detail */
   #move(input, detail) {
-    const next = TABLE[this.#state]?.[input];
+    const next = TABLE[this.#state][input];
     if (next === undefined) throw new Error(`${input} can't come in state ${this.#state}`);
     this.#state = next;
     this.#effects.push({ do: "state", state: next, detail });
