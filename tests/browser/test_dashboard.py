@@ -3,25 +3,32 @@ with devices and runs over time, and played again; with one process and with fif
 
 import asyncio
 import json
+import os
 import re
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import nats
 import pytest
 from chat import FIND, axe_source
 from playwright.async_api import Browser, Page, expect
 
-from runcast.admin.replay.export import from_lines
+from runcast.admin.replay.export import Export, from_lines
+from runcast.admin.replay.spans import SpanError, parse_place
 from runcast.bus.histogram import BOUNDS_MS
 from runcast.testkit import Cluster, UserDevice
 from runcast.testkit.plugin import ClusterFactory
 from runcast.wire.limits import STATISTICS_INTERVAL_S
+from runcast.wire.limits_dashboard import IMPORT_BYTES_MAX
+from runcast.wire.position import Position
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(150)]
 
 SHOTS = Path(__file__).parent / "shots"
 REDACTION = Path(__file__).parents[2] / "deploy" / "redaction.example.toml"
+TOKYO = ZoneInfo("Asia/Tokyo")  # not this machine's
 SOME = re.compile(r"^[1-9][0-9.,]*/s$")
 
 
@@ -46,7 +53,7 @@ async def look(page: Page, name: str) -> None:
 
 
 async def open_dashboard(browser: Browser, cluster: Cluster, said: list[str]) -> Page:
-    context = await browser.new_context(viewport={"width": 1400, "height": 900})
+    context = await browser.new_context(viewport={"width": 1400, "height": 900}, timezone_id=str(TOKYO))
     context.on("weberror", lambda error: said.append(str(error.error)))
     context.on("console", lambda message: said.append(message.text) if "Content Security Policy" in message.text else None)
     page = await context.new_page()
@@ -104,7 +111,7 @@ async def tell_fifty(cluster: Cluster) -> None:
         await connection.close()
 
 
-async def test_every_page_of_the_dashboard(runcast_cluster_factory: ClusterFactory, browser: Browser, user: str) -> None:
+async def test_every_page_of_the_dashboard(tmp_path: Path, runcast_cluster_factory: ClusterFactory, browser: Browser, user: str) -> None:
     cluster = await runcast_cluster_factory(routers=1, edges=2, admins=1, environ={"RUNCAST_REDACTION_FILE": str(REDACTION)})
     said: list[str] = []
     page = await open_dashboard(browser, cluster, said)
@@ -136,6 +143,8 @@ async def test_every_page_of_the_dashboard(runcast_cluster_factory: ClusterFacto
         finally:
             talking.cancel()
         await find_a_user(page, cluster, user, device, run)
+        await play_a_part(page, user)
+        await play_a_file(page, user, tmp_path)
         await page.get_by_role("link", name="Dashboard").click()
         await expect(page.get_by_test_id("link")).to_have_attribute("data-state", "live")
     await cluster.edges[1].kill()
@@ -163,6 +172,10 @@ async def test_every_page_of_the_dashboard(runcast_cluster_factory: ClusterFacto
     await page.evaluate("fetch('/api/session', {method: 'DELETE'})")
     await expect(page.get_by_test_id("link")).to_have_attribute("data-state", "ended", timeout=5_000)
     await expect(page.get_by_role("alert")).to_contain_text("log in again")
+    await look(page, "dashboard-ended")
+    await page.get_by_role("link", name="Find a user").click()  # which follows nothing, and wants a login all the same
+    await expect(page.get_by_test_id("link")).to_have_attribute("data-state", "ended")
+    await expect(page.get_by_role("alert").first).to_contain_text("not logged in")
     assert said == []
 
 
@@ -229,3 +242,100 @@ async def find_a_user(page: Page, cluster: Cluster, user: str, device: UserDevic
     ]
     await look(replay, "replay-from-dashboard")
     await replay.close()
+
+
+async def exported(page: Page) -> Export:
+    """What Export all gives."""
+    answer = await page.request.get(await page.get_by_role("link", name="Export all").evaluate("(link) => link.href"))
+    assert answer.ok, await answer.text()
+    return from_lines((await answer.body()).splitlines(keepends=True))
+
+
+async def play_a_part(page: Page, user: str) -> None:
+    """From and to, written as for `runcast replay` and by the clock of the browser; what is no place is told at once, and leads nowhere."""
+    everything = await exported(page)
+    begin, end = page.get_by_label("From", exact=True), page.get_by_label("To", exact=True)
+    await begin.fill("yesterday")
+    await page.keyboard.press("Tab")
+    with pytest.raises(SpanError) as told:
+        parse_place("yesterday", 0.0)
+    await expect(page.locator("#places-problem")).to_have_text(f"from {told.value}")
+    await expect(begin).to_have_attribute("aria-invalid", "true")
+    for name in ("Play all", "Export all"):
+        await expect(page.get_by_role("link", name=name)).to_have_attribute("aria-disabled", "true")
+
+    middle = everything.batches[2]
+    await begin.fill(str(Position(middle.epoch, middle.seq)))
+    await expect(page.locator("#places-problem")).to_be_hidden()
+    assert (await exported(page)).batches == everything.batches[3:]
+    wall = (datetime.now(TOKYO) - timedelta(minutes=10)).isoformat(timespec="minutes")[:16]
+    await begin.fill(wall)
+    await page.keyboard.press("Tab")
+    await expect(page.locator("#places")).to_contain_text("Plays and exports what was stored from ")
+    assert (await exported(page)).batches == everything.batches
+    await end.fill(wall)
+    assert (await exported(page)).batches == []
+    await begin.fill("-10m")
+    await end.fill("")
+    await page.get_by_label("Replay at").select_option("max")
+    async with page.expect_popup() as opened:
+        await page.get_by_role("link", name="Play all").press("Enter")
+    part = await opened.value
+    await expect(part.get_by_test_id("replay")).to_contain_text(f"What was recorded of {user}: {everything.events} events")
+    await part.close()
+
+    await begin.fill("zzzzzzzz-0000000000000001")
+    async with page.expect_popup() as opened:
+        await page.get_by_role("link", name="Play all").press("Enter")
+    refused = await opened.value
+    await expect(refused.get_by_role("alert")).to_contain_text("is a position of other storage")
+    await look(refused, "refused")
+    await refused.close()
+    await begin.fill("")
+
+
+async def play_a_file(page: Page, user: str, directory: Path) -> None:
+    """By the keyboard; what is no export is told, with the line; the rules hold for what was exported without them."""
+    answer = await page.request.get(await page.get_by_role("link", name="Export all").evaluate("(link) => link.href"))
+    lines = (await answer.body()).splitlines(keepends=True)
+    assert any(b"[redacted]" in line for line in lines)
+    field = page.get_by_label("Exported before, as JSON lines")
+    broken = (
+        (b"hello\n", "line 1 is no export's"),
+        (
+            b"".join([lines[0].replace(b'"form":1', b'"form":9'), *lines[1:]]),
+            "line 1: it has form 9, this version reads 1 (request_invalid)",
+        ),
+        (b"".join([*lines[:3], b'{"is":\n', *lines[3:]]), "line 4 is no export's"),
+        (None, "it is larger than 32 MiB; export a run, or a span of time, or use"),
+    )
+    for number, (content, told) in enumerate(broken):
+        file = directory / f"{number}.jsonl"
+        file.write_bytes(content or b"")
+        if content is None:
+            os.truncate(file, IMPORT_BYTES_MAX + 1)
+        await field.set_input_files(file)
+        await expect(page.locator("#import-problem")).to_be_hidden()
+        await field.focus()
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#import-problem")).to_contain_text(told)
+    await expect(field).to_have_attribute("aria-invalid", "true")
+    await page.get_by_label("From", exact=True).fill("yesterday")
+    await page.keyboard.press("Tab")
+    await expect(page.locator("#places-problem")).to_be_visible()
+    await look(page, "user-refused")
+    file = directory / "good.jsonl"
+    file.write_bytes(b"".join(line.replace(b"[redacted]", b"canary-5") for line in lines))
+    await field.set_input_files(file)
+    await page.get_by_label("Speed").select_option("max")
+    await page.get_by_role("button", name="Play file").press("Enter")
+    banner = page.get_by_test_id("replay")
+    await expect(banner).to_contain_text(f"What was recorded of {user}: {len(lines) - 2} events")
+    await expect(banner).to_contain_text("It is from a file")
+    await expect(page.get_by_test_id("timeline")).to_contain_text("canary-3")
+    assert await page.evaluate("window.runcast.replay") is True
+    assert "canary-5" not in await page.content()
+    await look(page, "replay-from-file")
+    await page.go_back()

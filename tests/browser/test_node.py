@@ -10,7 +10,7 @@ from typing import Any
 import playwright
 import pytest
 
-from runcast.wire import codes, eventjson, ids, limits, limits_client
+from runcast.wire import codes, eventjson, ids, limits, limits_client, limits_dashboard
 
 HERE = Path(__file__).parent
 CLIENT = HERE.parents[1] / "edge/runcast/edge/static/client"
@@ -70,6 +70,10 @@ def test_bounds_are_those_of_the_wire() -> None:
         "resendHorizonMs": limits.RESEND_HORIZON_S * 1000,
         "frameBytesMax": limits.FRAME_BYTES_MAX,
     }.items() <= theirs.items()
+
+
+def test_a_page_sends_what_the_admin_service_takes() -> None:
+    assert evaluate("../../../../../admin/runcast/admin/static/dashboard/import.js", "m.BYTES_MAX") == limits_dashboard.IMPORT_BYTES_MAX
 
 
 def test_close_codes_mean_the_same() -> None:

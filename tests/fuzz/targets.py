@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import agents, devices, http, identity, sealing
+from tests.fuzz import agents, devices, films, http, identity, sealing
 
 Target = Callable[[bytes], None]
 """Takes an input. Whatever it raises is a find."""
@@ -24,9 +24,10 @@ TARGETS: Final[dict[str, Target]] = {
     "keysfile": sealing.keysfile,
     "sealed": sealing.sealed,
     "http": http.http,
+    "export": films.export,
 }
 
 
 def seeds() -> dict[str, list[bytes]]:
     """Inputs to begin with, by target."""
-    return devices.seeds() | agents.seeds() | identity.seeds() | sealing.seeds() | http.seeds()
+    return devices.seeds() | agents.seeds() | identity.seeds() | sealing.seeds() | http.seeds() | films.seeds()

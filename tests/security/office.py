@@ -70,7 +70,7 @@ class Office:
     """The place.
 
     Attributes:
-        cluster: two routers and an admin.
+        cluster: two routers and two admins; the first is meant where none is named.
     """
 
     def __init__(self, cluster: Cluster, directory: Path) -> None:
@@ -123,7 +123,7 @@ def opened(home: Any, directory: Path) -> Iterator[Office]:
     """Start it."""
     file = write(directory, *PEOPLE, *COLLEAGUES)
     environ = {"RUNCAST_AUTH": "token", "RUNCAST_AUTH_FILE": str(file), "RUNCAST_REDACTION_FILE": str(_redact(directory, *RULES))}
-    cluster = Cluster(routers=2, edges=0, admins=1, environ=environ)
+    cluster = Cluster(routers=2, edges=0, admins=2, environ=environ)
     home.run(cluster.start)
     try:
         yield Office(cluster, directory)
@@ -165,8 +165,8 @@ def bearer(token: str) -> tuple[tuple[str, str], ...]:
 
 
 @contextlib.asynccontextmanager
-async def admin(cluster: Cluster) -> AsyncIterator[Any]:
-    async with grpc.aio.insecure_channel(cluster.admins[0].address) as channel:
+async def admin(cluster: Cluster, number: int = 0) -> AsyncIterator[Any]:
+    async with grpc.aio.insecure_channel(cluster.admins[number].address) as channel:
         yield AdminServiceStub(channel)
 
 

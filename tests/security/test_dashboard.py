@@ -5,9 +5,10 @@ import json
 from typing import Any
 
 import aiohttp
+import grpc.aio
 import pytest
 
-from runcast.v1.admin_pb2 import EraseRequest, ListAuditRequest
+from runcast.v1.admin_pb2 import EraseRequest, ListAuditRequest, ReadStreamRequest
 from runcast.v1.event_pb2 import User
 from runcast.wire import limits_dashboard
 from tests.security.office import AGENT, OPERATOR, VIEWER, Office, admin, bearer, key
@@ -141,10 +142,10 @@ async def test_a_user_is_looked_at_by_who_may_and_that_is_written_down(office: O
 
 
 async def test_who_is_erased_is_in_no_film_and_on_no_page_any_more(office: Office, user: str) -> None:
-    """By an order over NATS, as this process gives it and any other would."""
+    """Nor at another admin process than the one that was asked to erase."""
     cluster = office.cluster
     whose = f"tenant=default&user={user}"
-    async with browser(cluster) as auditor, admin(cluster) as stub:
+    async with browser(cluster) as auditor, admin(cluster, 1) as stub:
         await auditor.log_in(VIEWER.text)
         async with cluster.connect(token=AGENT.text) as agent, agent.run(user=user, title="secret title") as run:
             await run.respond("secret words")
@@ -166,3 +167,39 @@ async def test_who_is_erased_is_in_no_film_and_on_no_page_any_more(office: Offic
         while (event := await next_event(looking))[0] == "same":
             pass
         assert "secret" not in json.dumps(event[1])
+
+
+async def test_an_erasing_cuts_off_what_is_being_read_at_every_admin(office: Office, user: str) -> None:
+    """An export and a ReadStream whose readers take nothing: they end at once, not when somebody goes on, or is cut off for being slow."""
+    cluster = office.cluster
+    async with (
+        browser(cluster, read_bufsize=1024) as auditor,
+        admin(cluster) as stub,
+        admin(cluster, 1) as other,
+        cluster.connect(token=AGENT.text) as agent,
+    ):
+        await auditor.log_in(VIEWER.text)
+        async with agent.run(user=user) as run:
+            for _ in range(50):
+                await run.respond(200_000 * "x")
+            await run.respond("the last words")
+        export = await follow(auditor, f"/replay/export?tenant=default&user={user}")
+        assert b'"is":"replay"' in await export.content.readline()
+        reading = stub.ReadStream(ReadStreamRequest(user=User(tenant="default", id=user)), metadata=bearer(VIEWER.text))
+        parts = aiter(reading)
+        assert (await anext(parts)).HasField("head")
+
+        await other.Erase(EraseRequest(user=User(tenant="default", id=user), reason="asked for"), metadata=bearer(OPERATOR.text))
+        async with asyncio.timeout(5):  # sooner than readers are found too slow
+            while await outcomes(stub, f"user default/{user}") != {"Export": "unavailable", "ReadStream": "unavailable", "Erase": "ok"}:  # noqa: ASYNC110 # of other processes
+                await asyncio.sleep(0.05)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await export.content.read()
+        with pytest.raises(grpc.aio.AioRpcError, match="erased meanwhile"):
+            _ = [part async for part in parts]
+
+
+async def outcomes(stub: Any, target: str) -> dict[str, str]:
+    """How what was done about somebody ended, by action, as the audit log says."""
+    entries = (await stub.ListAudit(ListAuditRequest(), metadata=bearer(OPERATOR.text))).entries
+    return {entry.action: entry.outcome for entry in entries if entry.target == target}

@@ -23,6 +23,7 @@ from runcast.cli.main import app
 from runcast.testkit import Cluster, Device, Process
 from runcast.wire.codes import CODES
 from tests.certificates import Authority
+from tests.delivery.test_cli import runcast
 
 pytestmark = [pytest.mark.timeout(90), pytest.mark.xdist_group("office")]
 DOCS = Path(__file__).parents[2] / "docs"
@@ -161,7 +162,12 @@ def admin(scene: Scene) -> Iterator[dict[str, str]]:
         (scene.directory / f"{name}.key").write_text(f"{text}\n")
     process = scene.service("operators", "admin")
     ca = str(scene.directory / "ca.crt")
-    yield {"nats://127.0.0.1:4222": scene.cluster.nats_url, "127.0.0.1:7402": address_of(process), "ca.crt": ca}
+    yield {
+        "nats://127.0.0.1:4222": scene.cluster.nats_url,
+        "127.0.0.1:7402": address_of(process),
+        "ca.crt": ca,
+        "alice.jsonl": str(scene.directory / "alice.jsonl"),
+    }
     scene.home.run(process.stop)
 
 
@@ -173,7 +179,7 @@ async def test_operators_do_what_the_page_says(scene: Scene, admin: dict[str, st
     async with Device(cluster.ws_url(0), cluster.token("alice", "acme"), device="tab 1") as device:
         await known(scene, admin, environ)
         try:
-            for line in (line for line in commands("operators") if line[0] == "admin"):
+            for line in (line for line in commands("operators") if line[0] == "admin" or exports(line)):
                 ours = [changed(word, admin) for word in line]
                 done = await asyncio.to_thread(run, ours, **environ)
                 told[" ".join(line[1:3])] = done.output
@@ -186,10 +192,19 @@ async def test_operators_do_what_the_page_says(scene: Scene, admin: dict[str, st
     assert {entry for entry in ("user.acme.alice", "token.k7f3", "agent.analyst") if entry in told["revocations --tls-ca"]} != set()
     assert "agent.analyst is lifted" in told["lift agent.analyst"]
     assert "nothing of acme/alice is left" in told["erase --user"]
-    for action in ("Revoke", "Lift", "Disconnect", "Erase"):
+    assert "written: " in told["--user alice"]
+    (played,) = (line for line in commands("operators") if line[:2] == ["replay", "alice.jsonl"])
+    done = await runcast(*(changed(word, admin) for word in played))  # it wants a main thread
+    assert (done.status, "replay of acme/alice" in done.err) == (0, True)
+    for action in ("Revoke", "Lift", "Disconnect", "ReadStream", "Erase"):
         assert action in told["audit -n"]
     async with Device(cluster.ws_url(0), cluster.token("alice", "acme"), device="tab 1"):
         pass
+
+
+def exports(line: list[str]) -> bool:
+    """Whether a command is a replay into a file."""
+    return line[0] == "replay" and line[-1].endswith("ca.crt") and not any("://" in word for word in line)
 
 
 def lifting(admin: dict[str, str]) -> list[str]:

@@ -3,6 +3,7 @@
 It keeps no state that matters: another one answers as well. What it says of storage was verified since the connection to NATS was opened.
 """
 
+import asyncio
 import contextlib
 import time
 from collections import Counter
@@ -59,6 +60,8 @@ class Node:
         self.eraser = Eraser(bus, log)
         self.erasures = ErasureWatch(bus, "admin", node_id, log)
         self.forgetting: list[Callable[[UserKey | None], None]] = []
+        self._shown: list[tuple[UserKey, asyncio.Timeout]] = []
+        self._ended = asyncio.Event()
         self.audit = Audit(bus, log)
         self.revoking = Revoking(bus)
         self.recordings = Recordings(bus)
@@ -90,30 +93,62 @@ class Node:
         return subjects.shard_of(user, self.shards.count)
 
     @contextlib.asynccontextmanager
+    async def showing(self, user: UserKey) -> AsyncIterator[None]:
+        """Around what takes time and shows content of a user, such as an export: it ends in the midst when the user is erased.
+
+        Raises:
+            UnavailableError: the user is being erased, or was meanwhile; or, as this process was cut off, may have been.
+        """
+        if self.erasures.holds(user):
+            raise UnavailableError("this user is being erased just now; try again", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
+        shown = user, asyncio.timeout(None)
+        try:
+            async with shown[1]:
+                self._shown.append(shown)
+                try:
+                    yield
+                finally:
+                    self._shown.remove(shown)
+                    self._ended.set()
+        except TimeoutError as exc:
+            if not shown[1].expired():
+                raise
+            raise UnavailableError("this user may have been erased meanwhile; try again") from exc
+
+    @contextlib.asynccontextmanager
     async def reading(self, wish: Wish) -> AsyncIterator[Reading]:
         """A read of a user's stream, for as long as the block lasts.
 
         Raises:
             RuncastError: as `Recordings.read`.
-            UnavailableError: storage is not known just now, or the user is being erased.
+            UnavailableError: storage is not known just now; or as `showing`.
         """
-        if self.erasures.holds(wish.user):
-            raise UnavailableError("this user is being erased just now; try again", retry_after_s=limits.PUBLISH_RETRY_AFTER_S)
-        shard = self.shard_of(wish.user)
-        made = await self.recordings.read(wish, shard, self.shards.get(shard).epoch, self.redactions)
-        try:
-            yield made
-        finally:
-            self.recordings.close()
+        async with self.showing(wish.user):
+            shard = self.shard_of(wish.user)
+            made = await self.recordings.read(wish, shard, self.shards.get(shard).epoch, self.redactions)
+            try:
+                yield made
+            finally:
+                self.recordings.close()
 
     def others(self) -> list[tuple[str, str]]:
         """Role and id of the processes that were heard of in the last seconds, and have something to forget of an erased user."""
         return [(heard.role, heard.id) for heard in self.board.newest(time.monotonic()) if heard.role in ("router", "edge", "admin")]
 
     async def forget(self, user: UserKey | None) -> int:
-        """The user is erased: see `runcast.bus.erasure_watch`. No device is closed here. None: everybody may be."""
+        """The user is erased: see `runcast.bus.erasure_watch`. What is shown of them ends, and is waited for. No device is closed here.
+
+        None: everybody may be.
+        """
         for forget in tuple(self.forgetting):
             forget(user)
+        ending = [shown for shown in self._shown if user in (None, shown[0])]
+        for _, scope in ending:
+            with contextlib.suppress(RuntimeError):  # it ends already
+                scope.reschedule(asyncio.get_running_loop().time())
+        while any(shown in self._shown for shown in ending):
+            self._ended.clear()
+            await self._ended.wait()
         return 0
 
     def collect(self) -> dict[str, object]:

@@ -9,7 +9,9 @@ Rules
 4. Nothing of an operator's is kept by browsers or proxies.
 """
 
+import html
 import ipaddress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -47,13 +49,26 @@ HEADERS: Final = {
 }
 _READING: Final = ("GET", "HEAD")
 _HSTS: Final = "max-age=31536000"
-_HTTP: Final = {"unauthenticated": 401, "permission_denied": 403, "request_invalid": 400, "id_invalid": 400, "rate_limited": 429}
+_HTTP: Final = {
+    "unauthenticated": 401,
+    "permission_denied": 403,
+    "request_invalid": 400,
+    "id_invalid": 400,
+    "run_unknown": 404,
+    "rate_limited": 429,
+}
+_REFUSED: Final = Path(__file__).parent / "static" / "refused.html"
 
 
-def refusal(error: RuncastError) -> web.Response:
-    """An error of the tree, as JSON."""
-    body = {"code": error.code.name, "message": error.message, "retry_after_ms": round(error.retry_after_s * 1000)}
-    response = web.json_response(body, status=_HTTP.get(error.code.name, 503 if error.code.retry else 500))
+def refusal(error: RuncastError, *, page: bool = False) -> web.Response:
+    """An error of the tree, as JSON; or as a page, for a browser that was led to it."""
+    status = _HTTP.get(error.code.name, 503 if error.code.retry else 500)
+    if page:
+        text = _REFUSED.read_text().replace("{code}", error.code.name).replace("{message}", html.escape(error.message))
+        response = web.Response(text=text, content_type="text/html", status=status)
+    else:
+        body = {"code": error.code.name, "message": error.message, "retry_after_ms": round(error.retry_after_s * 1000)}
+        response = web.json_response(body, status=status)
     if error.retry_after_s:
         response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     return response
@@ -89,7 +104,7 @@ async def _answer(request: web.Request, handler: "Handler", *, dev: bool) -> web
     try:
         return await handler(request)
     except RuncastError as exc:
-        return refusal(exc)
+        return refusal(exc, page=request.headers.get("Sec-Fetch-Mode") == "navigate")
 
 
 def _dress(response: web.StreamResponse, *, tls: bool) -> None:

@@ -72,6 +72,15 @@ FILMS_MAX: Final = 4
 """Recordings kept in memory to be played on pages. The next takes the place of the one that nobody has asked for longest."""
 FILM_BYTES_MAX: Final = 16 * MIB
 """Of one recording. Larger: refused (`request_invalid`): a run is asked for instead, or the command line."""
+IMPORT_BYTES_MAX: Final = 32 * MIB
+"""Of a file that a page sends to be played: JSON is about twice what is kept of it. Larger: refused (`request_invalid`), by the page
+before it sends anything; `runcast replay FILE` plays larger ones."""
+IMPORT_S: Final = 60.0
+"""For a file to come. Then it is refused (`unavailable`)."""
+IMPORTS_AT_ONCE_MAX: Final = 2
+"""Files that one process reads at once. The next is refused (`rate_limited`)."""
+IMPORT_RETRY_S: Final = 2.0
+"""When who was refused so may ask again."""
 FILM_S: Final = 30 * 60.0
 """A recording that nobody has asked for is forgotten after this."""
 FILM_PAGES_MAX: Final = 16

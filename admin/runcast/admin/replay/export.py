@@ -19,6 +19,7 @@ from runcast.wire.recorded import RecordedBatch
 
 FORM: Final = 1
 """Of the file."""
+_WRITES_ONE: Final = "`runcast replay --into FILE` writes one, and Export on a user's page"
 
 
 class ExportInvalidError(Exception):
@@ -136,41 +137,72 @@ def from_lines(lines: Iterable[bytes]) -> Export:
     Raises:
         ExportInvalidError: it is none.
     """
-    head: Head | None = None
-    batches: list[RecordedBatch] = []
-    whole = False
-    size = 0
-    broken = ""
-    for number, raw in enumerate(lines, 1):
-        size += len(raw)
-        if size > EXPORT_BYTES_MAX:
-            raise ExportInvalidError(f"it is larger than {EXPORT_BYTES_MAX >> 20} MiB; export a run, or a span of time")
-        if broken or whole:
-            raise ExportInvalidError(broken or f"line {number} comes after the end")
+    importer = Importer()
+    for raw in lines:
+        importer.take(raw)
+    return importer.done()
+
+
+class Importer:
+    """Reads a file line by line.
+
+    Args:
+        bytes_max: of the file.
+
+    Attributes:
+        head: once it came.
+    """
+
+    def __init__(self, bytes_max: int = EXPORT_BYTES_MAX) -> None:
+        self._bytes_max = bytes_max
+        self._batches: list[RecordedBatch] = []
+        self._size = self._number = 0
+        self._whole = False
+        self._broken = ""
+        self.head: Head | None = None
+
+    def take(self, raw: bytes) -> None:
+        """The next line.
+
+        Raises:
+            ExportInvalidError: the file is no export.
+        """
+        self._number += 1
+        self._size += len(raw)
+        number = self._number
+        if self._size > self._bytes_max:
+            raise ExportInvalidError(f"it is larger than {self._bytes_max >> 20} MiB; export a run, or a span of time")
+        if self._broken or self._whole:
+            raise ExportInvalidError(self._broken or f"line {number} comes after the end")
+        if len(raw) > EXPORT_LINE_BYTES_MAX:
+            raise ExportInvalidError(f"line {number} is longer than any event's; is it an export?")
         try:
-            if len(raw) > EXPORT_LINE_BYTES_MAX:
-                raise ExportInvalidError(f"line {number} is longer than any event's; is it an export?")
             line = _decoder.decode(raw)
-            if isinstance(line, Head) != (head is None):
-                raise ExportInvalidError(
-                    f"line {number}: the first line is the head, and no other; `runcast replay --into FILE` writes one"
-                )
+            if isinstance(line, Head) != (self.head is None):
+                raise ExportInvalidError(f"line {number}: the first line is the head, and no other; {_WRITES_ONE}")
             match line:
                 case Head():
-                    head = line
-                    if head.form != FORM:
-                        raise ExportInvalidError(f"it has form {head.form}, this version reads {FORM}")
+                    if line.form != FORM:
+                        raise ExportInvalidError(f"line 1: it has form {line.form}, this version reads {FORM}")
+                    self.head = line
                 case _End():
-                    whole = True
+                    self._whole = True
                 case _:
-                    _add(batches, line, number)
+                    _add(self._batches, line, number)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, FrameInvalidError, PositionMalformedError) as exc:
-            broken = f"line {number} is no export's: {exc}"
-            if head is None:
-                raise ExportInvalidError(f"{broken}; `runcast replay --into FILE` writes one") from exc
-    if head is None:
-        raise ExportInvalidError("it is empty; `runcast replay --into FILE` writes an export")
-    return Export(head, batches, whole)
+            self._broken = f"line {number} is no export's: {exc}"
+            if self.head is None:
+                raise ExportInvalidError(f"{self._broken}; {_WRITES_ONE}") from exc
+
+    def done(self) -> Export:
+        """What was read.
+
+        Raises:
+            ExportInvalidError: there was no line.
+        """
+        if self.head is None:
+            raise ExportInvalidError(f"it is empty; {_WRITES_ONE}")
+        return Export(self.head, self._batches, self._whole)
 
 
 def _add(batches: list[RecordedBatch], line: _Line | _Unreadable, number: int) -> None:

@@ -42,8 +42,8 @@ def page() -> bytes:
     return (static() / "demo" / "index.html").read_bytes().replace(b"</head>", _BANNER, 1)
 
 
-def words_of(export: Export, film: Film, speed: float) -> dict[str, object]:
-    """What the banner says, as JSON."""
+def words_of(export: Export, film: Film, speed: float, *, file: bool = False) -> dict[str, object]:
+    """What the banner says, as JSON; `file`: it is from a file, whoever wrote that."""
     head = export.head
     return {
         "tenant": head.tenant,
@@ -55,6 +55,9 @@ def words_of(export: Export, film: Film, speed: float) -> dict[str, object]:
         "last_ms": export.batches[-1].stored_ms if export.batches else 0,
         "redacted": len(head.redacted),
         "unreadable": film.unreadable,
+        "incomplete": head.incomplete,
+        "whole": export.whole,
+        "file": file,
     }
 
 

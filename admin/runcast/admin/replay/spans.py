@@ -1,11 +1,12 @@
 """From where, to where, and how fast: what people write, as numbers. Pure: `now` is given.
 
-A place is a position (as frames and exports have it), a time (ISO 8601; without an offset it is the machine's own), or how long ago
-(`-90s`, `-10m`, `-2h`, `-1d`).
+A place is a position (as frames and exports have it), a time (ISO 8601; without an offset it is the machine's own, or of another zone that
+is said), or how long ago (`-90s`, `-10m`, `-2h`, `-1d`).
 """
 
 import re
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, tzinfo
 from typing import Final, NamedTuple
 
 from runcast.wire.errors import PositionMalformedError
@@ -35,12 +36,13 @@ class Place(NamedTuple):
     ms: int = 0
 
 
-def parse_place(text: str, now: float) -> Place:
+def parse_place(text: str, now: float, zone: Callable[[], tzinfo | None] = lambda: None) -> Place:
     """Read a place.
 
     Args:
         text: as written; "" or `earliest` for no bound.
         now: Unix seconds.
+        zone: of a time without an offset; asked only for such a one. None is the machine's.
 
     Raises:
         SpanError: it is none.
@@ -57,9 +59,13 @@ def parse_place(text: str, now: float) -> Place:
     else:
         return Place(position=text)
     try:
-        return Place(ms=_in_time(datetime.fromisoformat(text).timestamp(), text))
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=zone())
+        seconds = moment.timestamp()
     except (ValueError, OverflowError, OSError) as exc:
         raise SpanError(f"{text[:64]!r}: write a time like 2026-11-21T14:30 or 14:30Z with its day, -10m, or a position") from exc
+    return Place(ms=_in_time(seconds, text))
 
 
 def parse_speed(text: str) -> float:

@@ -10,13 +10,14 @@ export class Refused extends Error {
   }
 }
 
-/** Asks an API of this service; throws Refused. */
+/** Asks an API of this service; `body` is sent as JSON, a file as it is. Throws Refused. */
 export async function ask(path, method = "GET", body = undefined) {
+  const json = body !== undefined && !(body instanceof Blob);
   const answer = await fetch(path, {
     method,
     credentials: "same-origin",
-    headers: body === undefined ? {} : { "Content-Type": "application/json" },
-    body: body === undefined ? undefined : JSON.stringify(body),
+    headers: json ? { "Content-Type": "application/json" } : {},
+    body: json ? JSON.stringify(body) : body,
   });
   const read = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Refused(answer.status, read);

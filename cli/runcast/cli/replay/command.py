@@ -100,7 +100,7 @@ def replay(
     played = _collect(parts, rules, whole=whole)
     _tell(played)
     if address is not None:
-        return _show(played, address, rate, max_gap)
+        return _show(played, address, rate, max_gap, file=bool(file))
     return run_until_signal(_print(played, rate, max_gap, as_json=line.as_json))
 
 
@@ -197,12 +197,12 @@ async def _print(export: Export, speed: float, gap_max_s: float, *, as_json: boo
     return 0
 
 
-def _show(export: Export, address: tuple[str, int], speed: float, gap_max_s: float) -> int:
+def _show(export: Export, address: tuple[str, int], speed: float, gap_max_s: float, *, file: bool) -> int:
     from runcast.admin.replay.projector import words_of  # noqa: PLC0415 # `runcast --help` does without aiohttp
     from runcast.cli.replay.page import Screen  # noqa: PLC0415 # likewise
 
     film = Film(export, speed, gap_max_s)
-    words = words_of(export, film, speed)
+    words = words_of(export, film, speed, file=file)
 
     async def serve() -> int:
         screen = Screen(film, words)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runcast.admin.replay.export import FORM, Export, ExportInvalidError, Head, from_lines, to_lines
+from runcast.admin.replay.export import FORM, Export, ExportInvalidError, Head, Importer, from_lines, to_lines
 from runcast.v1.event_pb2 import Event
 from runcast.wire.recorded import RecordedBatch
 
@@ -60,7 +60,7 @@ LINES = list(to_lines(EXPORT))
         ([LINES[0], LINES[4], LINES[1]], "does not come after"),
         ([LINES[0], b"{\n", LINES[1]], "line 2 is no export's"),
         ([*LINES, LINES[1]], "line 7 comes after the end"),
-        ([LINES[0].replace(b'"form":1', b'"form":2')], "it has form 2"),
+        ([LINES[0].replace(b'"form":1', b'"form":2')], "line 1: it has form 2, this version reads 1"),
         ([LINES[0], b" " * 3_000_000], "longer than any event's"),
     ],
 )
@@ -68,6 +68,15 @@ def test_what_is_no_export(lines: list[bytes], told: str) -> None:
     with pytest.raises(ExportInvalidError) as caught:
         from_lines(lines)
     assert told in str(caught.value)
+
+
+def test_a_file_has_its_own_bound_and_says_whose_it_is_before_its_end() -> None:
+    importer = Importer(bytes_max=len(LINES[0]) + len(LINES[1]))
+    importer.take(LINES[0])
+    assert importer.head == HEAD
+    importer.take(LINES[1])
+    with pytest.raises(ExportInvalidError, match="it is larger than 0 MiB"):
+        importer.take(LINES[2])
 
 
 @given(st.lists(st.sampled_from([*LINES, b"{}", b"\xff", b'{"is":"event","pos":"x","id":"e","kind":"custom"}', b"[" * 9000]), max_size=6))

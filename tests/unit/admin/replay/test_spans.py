@@ -1,6 +1,6 @@
 """Places and speeds as people write them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -31,11 +31,32 @@ def test_places(text: str, place: Place) -> None:
     assert parse_place(text, NOW) == place
 
 
+def test_a_time_without_an_offset_is_of_the_zone_that_is_said() -> None:
+    def zone() -> timezone:
+        return timezone(timedelta(hours=2))
+
+    meant = int(datetime(2026, 11, 21, 12, 30, tzinfo=UTC).timestamp()) * 1000
+    assert [parse_place(text, NOW, zone).ms for text in ("2026-11-21T14:30", "2026-11-21T12:30Z")] == [meant, meant]
+
+    def unknown() -> timezone:
+        raise LookupError
+
+    assert parse_place("-10m", NOW, unknown) == parse_place("-10m", NOW)  # it is asked only where it counts
+    with pytest.raises(LookupError):
+        parse_place("2026-11-21", NOW, unknown)
+
+
 @pytest.mark.parametrize(
     "text", ["10m", "-10", "-10w", "--10m", "yesterday", "abcdefgh-7", "0001-01-01T00:00Z", "1969-01-01T00:00Z", "-9999999d", "²"]
 )
 def test_what_is_no_place(text: str) -> None:
     with pytest.raises(SpanError):
+        parse_place(text, NOW)
+
+
+@pytest.mark.parametrize("text", ["1969-01-01T00:00Z", "-9999999d"])
+def test_what_is_before_all_streams(text: str) -> None:
+    with pytest.raises(SpanError, match="that is before 1970"):
         parse_place(text, NOW)
 
 

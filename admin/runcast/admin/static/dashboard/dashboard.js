@@ -1,18 +1,15 @@
 // The dashboard's page: takes what the server pushes once a second, and shows it. Everything shown is text; nothing is made into markup.
-import { ask, Refused } from "/static/session.js";
 import { alarms, bytes, count, duration, ms, Points, seconds, thresholdOf, thresholds, WATCHED } from "./figures.js";
 import { bar, lineChart, trail } from "./charts.js";
-import { at, cells, element, rowsOf, text } from "./dom.js";
+import { at, cells, element, hint, line, makeTiles, rowsOf, text } from "./dom.js";
+import { follow } from "./following.js";
 
 const KEPT = "runcast-dashboard-thresholds";
 const STALE_MS = 4000; // the server speaks every second
-const TOUCH_MS = 60_000;
 
 const points = new Points();
 let limits = thresholds(readKept());
 let newest = null;
-let heardAt = 0;
-let over = false;
 
 // --- thresholds, kept in this browser ---
 
@@ -82,12 +79,6 @@ const TILES = [
   ["recoveries", "Recoveries", (now) => count(now.recoveries)],
 ];
 
-function makeTiles() {
-  for (const [id, name] of TILES) {
-    at("tiles").append(element("div", { className: "tile", id: `tile-${id}` }, element("dt", { textContent: name }), element("dd", { textContent: "–" })));
-  }
-}
-
 function showAlarms(now) {
   const found = alarms(now, limits);
   const words = found.map((each) => `${each.name}: ${each.unit === "ms" ? ms(each.value) : each.unit === "s" ? seconds(each.value) : count(each.value) + each.unit} (threshold ${each.limit}${each.unit && ` ${each.unit}`})`);
@@ -154,39 +145,31 @@ function streamRow() {
   };
 }
 
-const lineItem = () => {
-  const head = element("b");
-  const state = element("span", { className: "state" });
-  const rest = element("span", { className: "reason" });
-  const item = element("li", {}, head, state, rest);
-  return { element: item, head, state, rest };
-};
-
 function dependencyLine() {
-  const line = lineItem();
+  const made = line();
   return {
-    element: line.element,
+    element: made.element,
     update(each) {
-      text(line.head, each.name);
-      text(line.state, each.state);
-      line.state.dataset.state = each.state;
+      text(made.head, each.name);
+      text(made.how, each.state);
+      made.how.dataset.state = each.state;
       const well = `${each.ok} of ${each.of} processes ok`;
-      text(line.rest, [each.reason && `${each.where}: ${each.reason}`, well, each.recoveries && `${each.recoveries} recoveries`].filter(Boolean).join("; "));
+      text(made.rest, [each.reason && `${each.where}: ${each.reason}`, well, each.recoveries && `${each.recoveries} recoveries`].filter(Boolean).join("; "));
     },
   };
 }
 
 function alertLine() {
-  const line = lineItem();
-  const link = line.head.appendChild(element("a"));
+  const made = line();
+  const link = made.head.appendChild(element("a"));
   return {
-    element: line.element,
+    element: made.element,
     update(each) {
       text(link, `${each.tenant}/${each.user}`);
       link.href = `/dashboard/user?${new URLSearchParams({ tenant: each.tenant, user: each.user })}`;
-      text(line.state, `${seconds(each.age_s)} late`);
-      line.state.dataset.state = "degraded";
-      text(line.rest, `${new Date(each.at_ms).toLocaleTimeString()}: ${each.kind} of run ${each.run_id}, on ${each.edge} (${each.devices.join(", ")})`);
+      text(made.how, `${seconds(each.age_s)} late`);
+      made.how.dataset.state = "degraded";
+      text(made.rest, `${new Date(each.at_ms).toLocaleTimeString()}: ${each.kind} of run ${each.run_id}, on ${each.edge} (${each.devices.join(", ")})`);
     },
   };
 }
@@ -195,11 +178,6 @@ const showProcesses = rowsOf(at("processes").tBodies[0], processRow);
 const showStreams = rowsOf(at("streams").tBodies[0], streamRow);
 const showDependencies = rowsOf(at("dependencies"), dependencyLine);
 const showDelivery = rowsOf(at("delivery"), alertLine);
-
-function hint(id, words) {
-  text(at(id), words);
-  at(id).hidden = !words;
-}
 
 function show(now) {
   if (now.point) for (const [id, , read] of TILES) text(at(`tile-${id}`).lastChild, read(now));
@@ -222,84 +200,22 @@ function draw() {
   for (const chart of charts) chart.update(points.columns.n, points.columns);
 }
 
-// --- the stream ---
-
-const LINK = { live: "Live", stale: "No news; the figures are old", connecting: "Connecting", ended: "Ended" };
-
-function tellLink(state) {
-  at("link").dataset.state = state;
-  text(at("link"), LINK[state]);
-  document.body.classList.toggle("old", state !== "live");
-}
-
-function complain(words, place) {
-  const notice = at("notice");
-  notice.textContent = words;
-  if (place) notice.append(" ", element("a", { href: "/", textContent: place }));
-  notice.hidden = false;
-}
-
-function end(words, place) {
-  over = true;
-  tellLink("ended");
-  complain(words, place);
-}
-
-/** The browser gave up: it was refused. The reason is the session's, or the server's. */
-async function askWhy() {
-  try {
-    await ask("/api/session");
-    setTimeout(connect, 5000); // it is busy: too many look on
-    tellLink("connecting");
-  } catch (error) {
-    if (error instanceof Refused && error.status === 401) end("You are not logged in, or the login is over.", "Log in");
-    else setTimeout(askWhy, 5000);
-  }
-}
-
-function connect() {
-  const source = new EventSource("/dashboard/events");
-  source.addEventListener("history", (event) => {
-    points.begin(JSON.parse(event.data));
+showThresholds();
+makeTiles(TILES);
+follow("/dashboard/events", STALE_MS, {
+  history(told) {
+    points.begin(told);
     const minutes = Math.round((points.slots * 2) / 60);
     charts = CHARTS.map(({ title, format, lines }) =>
       lineChart({ title, format, slots: points.slots, minutes, lines: lines.map(([name, column, look]) => ({ name, column, look })) }),
     );
     at("charts").replaceChildren(...charts.map((chart) => chart.element));
     draw();
-  });
-  source.addEventListener("now", (event) => {
-    newest = JSON.parse(event.data);
-    heardAt = performance.now();
-    at("notice").hidden = true;
+  },
+  now(told) {
+    newest = told;
     if (points.add(newest)) draw();
     show(newest);
-    tellLink("live");
-  });
-  source.addEventListener("ended", (event) => {
-    source.close();
-    end(JSON.parse(event.data).message, "Log in");
-  });
-  source.onerror = () => {
-    tellLink("connecting");
-    if (source.readyState === EventSource.CLOSED) askWhy();
-  };
-}
-
-// Who does something here uses the login; looking on alone does not keep it.
-let touched = performance.now();
-for (const kind of ["pointerdown", "keydown"]) {
-  document.addEventListener(kind, () => {
-    if (over || performance.now() - touched < TOUCH_MS) return;
-    touched = performance.now();
-    ask("/api/session").catch(() => {}); // if it is over, the stream says so
-  });
-}
-
-setInterval(() => {
-  if (!over && heardAt && performance.now() - heardAt > STALE_MS) tellLink("stale");
-}, 1000);
-
-showThresholds();
-makeTiles();
-connect();
+    return "";
+  },
+});

@@ -35,3 +35,23 @@ export function cells(kinds) {
   const made = kinds.map((kind) => element("td", { className: kind }));
   return { made, tell: (index, value) => text(made[index], value) };
 }
+
+export function hint(id, words) {
+  text(at(id), words);
+  at(id).hidden = !words;
+}
+
+/** Tiles with a figure each; `[id, name, ...]` of each. */
+export function makeTiles(tiles) {
+  for (const [id, name] of tiles) {
+    at("tiles").append(element("div", { className: "tile", id: `tile-${id}` }, element("dt", { textContent: name }), element("dd", { textContent: "–" })));
+  }
+}
+
+/** A line of a list: what, how it is, and more of it. */
+export function line() {
+  const head = element("b");
+  const how = element("span", { className: "state" });
+  const rest = element("span", { className: "reason" });
+  return { element: element("li", {}, head, how, rest), head, how, rest };
+}

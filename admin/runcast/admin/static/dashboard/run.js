@@ -2,7 +2,7 @@
 import { svg } from "./charts.js";
 import { element, text } from "./dom.js";
 import { BAR, fitted, length, listed, pieces, spanOf, STATUS, ticks, told } from "./gantt.js";
-import { address, clock, leastMs, many, moment, playAddress, seen, state } from "./seen.js";
+import { clock, leastMs, many, moment, offer, seen, state } from "./seen.js";
 
 const LANE = 16;
 const LISTED_MAX = 300;
@@ -87,9 +87,8 @@ export function runCard() {
       ];
       text(facts, words.filter(Boolean).join(" · "));
       const name = first.title || first.run;
-      play.href = playAddress(first.run);
+      offer(play, take, first.run);
       play.setAttribute("aria-label", `Play ${name} again, in a new tab`);
-      take.href = address("/replay/export", first.run);
       take.setAttribute("aria-label", `Export ${name} as JSON lines`);
       wide.setAttribute("aria-label", `What happened in ${name}`);
       // What is over looks as it did; to draw thirty runs again and again would keep a processor busy.

@@ -6,8 +6,11 @@ const query = new URLSearchParams(location.search);
 export const tenant = query.get("tenant") ?? "";
 export const user = query.get("user") ?? "";
 
-/** `nowMs`: the server's clock at its newest message; `silenceS`: from when on a silence is shown, null until somebody says. */
-export const seen = { nowMs: 0, silenceS: null };
+/**
+ * `nowMs`: the server's clock at its newest message; `silenceS`: from when on a silence is shown, null until somebody says; `places`: from
+ * where to where is played and exported, as it was written, null if it is known to be wrong.
+ */
+export const seen = { nowMs: 0, silenceS: null, places: {} };
 
 export const leastMs = () => (seen.silenceS ?? 5) * 1000;
 export const clock = (ms) => new Date(ms).toLocaleTimeString();
@@ -22,4 +25,15 @@ export function state(node, word, name) {
 }
 
 export const address = (path, run, more = {}) => `${path}?${new URLSearchParams({ tenant, user, ...(run ? { run } : {}), ...more })}`;
-export const playAddress = (run) => address("/replay/open", run, { speed: at("speed").value });
+
+/** Has two links lead to a replay and an export of a run, or of all for "". */
+export function offer(play, take, run) {
+  lead(play, seen.places && address("/replay/open", run, { speed: at("speed").value, ...seen.places }));
+  lead(take, seen.places && address("/replay/export", run, seen.places));
+}
+
+function lead(link, href) {
+  link.toggleAttribute("href", Boolean(href));
+  if (href) link.href = href;
+  for (const [name, value] of [["role", "link"], ["aria-disabled", "true"]]) href ? link.removeAttribute(name) : link.setAttribute(name, value);
+}

@@ -1,17 +1,15 @@
 // The page of one user: takes what the server pushes, and shows it. What a run looks like over time is computed by gantt.js.
-import { ask, Refused } from "/static/session.js";
-import { at, cells, element, rowsOf, text } from "./dom.js";
+import { at, cells, element, hint, line, makeTiles, rowsOf, text } from "./dom.js";
 import { bytes, count, duration } from "./figures.js";
+import { ask, Refused } from "../session.js";
+import { follow } from "./following.js";
 import { runCard } from "./run.js";
-import { address, ago, many, moment, playAddress, seen, state, tenant, user } from "./seen.js";
+import { address, ago, many, moment, offer, seen, state, tenant, user } from "./seen.js";
 
 const STALE_MS = 16_000; // the server speaks every two seconds; a look at a long log takes ten
-const TOUCH_MS = 60_000;
 const KEPT = "runcast-user-silence-s";
 
 let newest = null;
-let heardAt = 0;
-let over = false;
 
 // --- tiles ---
 
@@ -29,12 +27,6 @@ function worst(now) {
   const here = now.devices.filter((each) => each.edge);
   if (!here.length) return "–";
   return many(Math.max(...here.map((each) => each.events)), "event", "events");
-}
-
-function makeTiles() {
-  for (const [id, name] of TILES) {
-    at("tiles").append(element("div", { className: "tile", id: `tile-${id}` }, element("dt", { textContent: name }), element("dd", { textContent: "–" })));
-  }
 }
 
 // --- runs ---
@@ -70,13 +62,6 @@ function deviceRow() {
   };
 }
 
-const line = () => {
-  const head = element("b");
-  const how = element("span", { className: "state" });
-  const rest = element("span", { className: "reason" });
-  return { element: element("li", {}, head, how, rest), head, how, rest };
-};
-
 function errorLine() {
   const made = line();
   return {
@@ -106,11 +91,6 @@ const showDevices = rowsOf(at("devices").tBodies[0], deviceRow);
 const showErrors = rowsOf(at("errors"), errorLine);
 const showWaiting = rowsOf(at("waiting"), messageLine);
 
-function hint(id, words) {
-  text(at(id), words);
-  at(id).hidden = !words;
-}
-
 function show(now) {
   at("found").hidden = !now.found;
   at("nobody").hidden = now.found;
@@ -131,8 +111,7 @@ function show(now) {
   ];
   hint("reading", reading.filter(Boolean).join(" "));
   text(at("runs-count"), now.runs.length ? `${now.runs.length}, the newest first, since ${moment(first)}` : "none in what the log keeps");
-  at("play-all").href = playAddress("");
-  at("export-all").href = address("/replay/export", "");
+  offer(at("play-all"), at("export-all"), "");
   at("play-all").hidden = at("export-all").hidden = !now.batches;
   showRuns(now.runs.map((rows) => [rows[0].run, rows]));
   hint("runs-hint", now.dropped ? `${now.dropped} older runs and attempts are not shown: 30 runs and 200 attempts are, at most.` : "");
@@ -148,80 +127,6 @@ function show(now) {
   text(at("waiting-count"), now.waiting_more || now.parked_more ? "there are more than are listed" : "");
   const rules = now.rules ? `${many(now.rules, "redaction rule holds", "redaction rules hold")} for them` : "no redaction rules are set (RUNCAST_REDACTION_FILE)";
   text(at("privacy"), `Of what users and agents said only titles, tools' names and the texts of errors are shown; ${rules}. A replay and an export show all that the rules leave.`);
-}
-
-// --- the stream ---
-
-const LINK = { idle: "", live: "Live", stale: "No news; this is old", connecting: "Looking", ended: "Ended" };
-
-function tellLink(word) {
-  if (at("link").dataset.state === word) return;
-  at("link").dataset.state = word;
-  text(at("link"), LINK[word]);
-}
-
-function complain(words, place = "") {
-  const notice = at("notice");
-  if (notice.dataset.words !== words) {
-    notice.dataset.words = words;
-    notice.textContent = words;
-    if (place) notice.append(" ", element("a", { href: "/", textContent: place }));
-  }
-  notice.hidden = !words;
-}
-
-function end(words, place) {
-  over = true;
-  tellLink("ended");
-  complain(words, place);
-}
-
-async function askWhy() {
-  try {
-    await ask("/api/session");
-    tellLink("connecting");
-    setTimeout(connect, 5000);
-  } catch (error) {
-    if (error instanceof Refused && error.status === 401) end("You are not logged in, or the login is over.", "Log in");
-    else setTimeout(askWhy, 5000);
-  }
-}
-
-function hear(message) {
-  heardAt = performance.now();
-  seen.nowMs = message.at_ms;
-  tellLink("live");
-}
-
-function connect() {
-  tellLink("connecting");
-  const source = new EventSource(address("/dashboard/user/events", ""));
-  source.addEventListener("user", (event) => {
-    newest = JSON.parse(event.data);
-    hear(newest);
-    if (seen.silenceS === null) chooseSilence(newest.silence_s);
-    complain(newest.problem ? `This is not of just now: ${newest.problem}` : "");
-    show(newest);
-  });
-  source.addEventListener("same", (event) => {
-    hear(JSON.parse(event.data));
-    show(newest);
-  });
-  source.addEventListener("refused", (event) => {
-    source.close();
-    const { message, retry } = JSON.parse(event.data);
-    complain(message);
-    tellLink(retry ? "connecting" : "idle");
-    if (retry) setTimeout(connect, 5000);
-  });
-  source.addEventListener("ended", (event) => {
-    source.close();
-    end(JSON.parse(event.data).message, "Log in");
-  });
-  source.onerror = () => {
-    tellLink("connecting");
-    if (source.readyState === EventSource.CLOSED) askWhy();
-  };
 }
 
 // --- what one can choose ---
@@ -249,29 +154,60 @@ at("silence").addEventListener("input", () => {
   if (newest) show(newest);
 });
 at("speed").addEventListener("change", () => newest && show(newest));
+
+/** What is written counts at once: who goes on to a link must not play something else. What is wrong with it is asked when it is written. */
+function writePlaces() {
+  const written = ["from", "to"].map((id) => [id, at(id).value.trim()]).filter(([, value]) => value);
+  seen.places = Object.fromEntries(written);
+  if (written.length) seen.places.zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  tellPlaces("", PLACES);
+}
+
+async function checkPlaces() {
+  const { places } = seen;
+  if (!places?.zone) return;
+  const said = (place) => (place.ms ? moment(place.ms) : place.position);
+  try {
+    const { from, to } = await ask(`/replay/places?${new URLSearchParams(places)}`);
+    if (seen.places !== places) return; // it was written anew meanwhile
+    tellPlaces("", `Plays and exports what was stored${said(from) && ` from ${said(from)}`}${said(to) && ` to ${said(to)}`}.`);
+  } catch (error) {
+    if (seen.places !== places || !(error instanceof Refused) || error.status !== 400) return;
+    seen.places = null;
+    tellPlaces(error.message, PLACES);
+  }
+}
+
+function tellPlaces(problem, words) {
+  hint("places-problem", problem);
+  text(at("places"), words);
+  for (const id of ["from", "to"]) at(id).setAttribute("aria-invalid", String(problem.startsWith(`${id} `)));
+  if (newest) show(newest);
+}
+
+const PLACES = at("places").textContent;
+for (const id of ["from", "to"]) {
+  at(id).addEventListener("input", writePlaces);
+  at(id).addEventListener("change", checkPlaces);
+}
 at("choices").addEventListener("submit", (event) => event.preventDefault());
 addEventListener("resize", () => requestAnimationFrame(redraw));
 
-let touched = performance.now();
-for (const kind of ["pointerdown", "keydown"]) {
-  document.addEventListener(kind, () => {
-    if (over || performance.now() - touched < TOUCH_MS) return;
-    touched = performance.now();
-    ask("/api/session").catch(() => {}); // if it is over, the stream says so
-  });
-}
-
-setInterval(() => {
-  if (!over && heardAt && performance.now() - heardAt > STALE_MS) tellLink("stale");
-}, 1000);
-
-makeTiles();
+makeTiles(TILES);
 at("tenant").value = tenant || "default";
 at("user").value = user;
-if (tenant && user) {
-  document.title = `${user} - Runcast`;
-  connect();
-} else {
-  at("user").focus();
-  ask("/api/session").catch((error) => error instanceof Refused && error.status === 401 && end("You are not logged in, or the login is over.", "Log in"));
-}
+if (tenant && user) document.title = `${user} - Runcast`;
+else at("user").focus();
+follow(tenant && user ? address("/dashboard/user/events", "") : "", STALE_MS, {
+  user(told) {
+    newest = told;
+    seen.nowMs = told.at_ms;
+    if (seen.silenceS === null) chooseSilence(told.silence_s);
+    show(newest);
+    return told.problem && `This is not of just now: ${told.problem}`;
+  },
+  same(told) {
+    seen.nowMs = told.at_ms;
+    show(newest);
+  },
+});

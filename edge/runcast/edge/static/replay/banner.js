@@ -3,7 +3,7 @@
  * would send something, for nothing that is sent from a replay reaches anybody.
  */
 
-/** @typedef {{tenant: string, user: string, run: string, events: number, speed: string, first_ms: number, last_ms: number, redacted: number, unreadable: number}} Words */
+/** @typedef {{tenant: string, user: string, run: string, events: number, speed: string, first_ms: number, last_ms: number, redacted: number, unreadable: number, incomplete: boolean, whole: boolean, file: boolean}} Words */
 
 /** @type {Words} */
 const words = await (await fetch(`/replay/words.json${location.search}`)).json();
@@ -35,6 +35,9 @@ what.textContent = [
   words.speed === "" ? ", without waits" : words.speed === "1" ? "" : `, at ${words.speed} times the speed`,
   ". Nothing here happens now, and nothing can be sent.",
   words.redacted ? " Some of it was taken out by redaction rules." : "",
+  words.file ? " It is from a file: what that says is played, whoever wrote it." : "",
+  words.whole ? "" : " The file was cut off; what is there is played.",
+  words.incomplete ? " There is a gap before the first event: what was there has left the log." : "",
   words.unreadable ? ` ${counted(words.unreadable, "batch", "batches")} could not be opened, and are missing.` : "",
 ].join("");
 const again = document.createElement("button");
