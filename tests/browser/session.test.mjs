@@ -731,6 +731,18 @@ describe("an application that takes events one by one", () => {
     assert.equal(session.state, "live");
   });
 
+  test("what is handled between two connections makes nothing live: only a welcome says where the stream is", () => {
+    const session = liveSession();
+    session.receive(batch(position(0), position(1)), 0, 0);
+    session.closed(1006, "", 0);
+    session.tick(1e6);
+    session.opened(1e6);
+    session.handled(position(1), 1e6);
+    assert.equal(session.state, "resuming");
+    session.receive(welcome({ position: position(1), tip: position(5000) }), 0, 1e6);
+    assert.equal(session.state, "resuming");
+  });
+
   test("whoever takes each batch before the next is never behind, however large they are", () => {
     const session = IN_STATE.resuming();
     session.receive(welcome({ limits: SMALL_WINDOW, tip: position(3) }), 0, 0);

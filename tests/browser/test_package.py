@@ -33,7 +33,7 @@ def package(tmp_path: Path) -> Path:
     return target
 
 
-PAGES = ("dashboard.test.mjs", "demo.test.mjs", "gantt.test.mjs")
+PAGES = ("dashboard.test.mjs", "demo.test.mjs", "following.test.mjs", "gantt.test.mjs", "import.test.mjs")
 """Tests of pages, which are not in the package."""
 
 

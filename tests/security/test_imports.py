@@ -69,11 +69,10 @@ async def test_a_file_is_played_by_who_may_and_that_is_written_down(office: Offi
 
 
 async def test_so_many_files_are_read_at_once_and_no_more(office: Office) -> None:
-    go_on, waits = asyncio.Event(), asyncio.Event()
+    go_on = asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
         yield b'{"is":"replay","form":1,"version":"0","tenant":"default","user":"al"}\n'
-        waits.set()
         await go_on.wait()
         yield b'{"is":"end","batches":0,"events":0}\n'
 

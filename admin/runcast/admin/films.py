@@ -98,7 +98,7 @@ class Films:
         ):
             export = Export(_head(wish, reading), await _collected(reading))
             _check_known(wish, reading)
-            name = self._keep(export, speed, operator, wish.user)  # within: no moment in which an erasing would not find it
+            name = self._keep(export, speed, operator, wish.user)  # within: an erasing waits for it, and then drops it
         return web.Response(status=303, headers={"Location": f"/replay/?user={name}"})
 
     async def _import(self, request: web.Request) -> web.Response:

@@ -140,8 +140,7 @@ class Node:
 
         None: everybody may be.
         """
-        for forget in tuple(self.forgetting):
-            forget(user)
+        self._drop(user)  # should the wait be cut off
         ending = [shown for shown in self._shown if user in (None, shown[0])]
         for _, scope in ending:
             with contextlib.suppress(RuntimeError):  # it ends already
@@ -149,7 +148,12 @@ class Node:
         while any(shown in self._shown for shown in ending):
             self._ended.clear()
             await self._ended.wait()
+        self._drop(user)  # what ended well in the turn in which it was to be cut off has left something
         return 0
+
+    def _drop(self, user: UserKey | None) -> None:
+        for forget in tuple(self.forgetting):
+            forget(user)
 
     def collect(self) -> dict[str, object]:
         """The statistics of this process, for `stats.admin.<id>`."""

@@ -379,7 +379,7 @@ class Connection:
 
     async def _store(self, send: Send) -> None:
         feed = self._feed
-        if feed is None:
+        if feed is None or self._delivery is None:
             self.session.refused(send.id, RuncastError("the session is not open yet; wait for welcome", code="hello_expected"))
         else:
             try:

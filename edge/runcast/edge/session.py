@@ -37,7 +37,7 @@ from runcast.edge.requests import Requests
 from runcast.edge.snapshot import Snapshot
 from runcast.v1.event_pb2 import Event
 from runcast.wire import limits, limits_floods
-from runcast.wire.errors import IdInvalidError, PositionMalformedError, RuncastError
+from runcast.wire.errors import IdInvalidError, PositionMalformedError, RuncastError, UnavailableError
 from runcast.wire.frames import Ack, Batch, ClientFrame, Codec, Drain, Hello, Ping, Pong, Refresh, Refreshed, Send, Sent, ServerFrame
 from runcast.wire.ids import UserKey, check_id
 from runcast.wire.position import SNAPSHOT_EPOCH, Position, parse_position
@@ -184,9 +184,13 @@ class Session:
 
     def _receive_refresh(self, frame: Refresh, now: float) -> None:
         try:
-            self._effects.extend(map(Reauthenticate, self._requests.begin_check(frame.token, now)))
+            tokens, behind = self._requests.begin_check(frame.token, now)
         except RuncastError as exc:
             self._answer(error_frame(exc, ""))
+            return
+        self._effects.extend(map(Reauthenticate, tokens))
+        for send in behind:
+            self.refused(send.id, UnavailableError("the token before it was replaced before it was looked at; send it again"))
 
     def _receive_send(self, frame: Send) -> None:
         try:
@@ -307,8 +311,9 @@ class Session:
         """Answer to `Reauthenticate`: the token is good, until `expires_at`, and replaces the one before."""
         if self.state is not State.CLOSED:
             self._life.expire_at(expires_at)
-            self._effects.extend(map(Reauthenticate, self._requests.end_check()))
-            self._effects.extend(map(Store, self._requests.let_go()))
+            tokens, behind = self._requests.end_check()
+            self._effects.extend(map(Store, behind))
+            self._effects.extend(map(Reauthenticate, tokens))
             self._answer(Refreshed(self._life.expires_in_ms(now)))
 
     def not_reauthenticated(self, error: RuncastError) -> None:
@@ -316,9 +321,10 @@ class Session:
         if error.code.retry and error.code.name != "token_expired":
             self._answer(error_frame(error, ""))
             if self.state is not State.CLOSED:
-                self._effects.extend(map(Reauthenticate, self._requests.end_check()))
-            for send in self._requests.let_go():
-                self.refused(send.id, error)
+                tokens, behind = self._requests.end_check()
+                self._effects.extend(map(Reauthenticate, tokens))
+                for send in behind:
+                    self.refused(send.id, error)
         else:
             self.close(error.code.name, error.message, error.retry_after_s)
 

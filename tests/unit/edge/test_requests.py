@@ -23,40 +23,50 @@ def test_sends_are_bounded_and_each_answer_makes_room() -> None:
 
 def test_one_token_is_checked_at_a_time_and_the_newest_is_next() -> None:
     requests = Requests()
-    assert requests.begin_check("a", 0.0) == ["a"]
-    assert [requests.begin_check(token, 100.0) for token in ("b", "c", "d")] == [[], [], []]
-    assert requests.end_check() == ["d"]
-    assert requests.begin_check("e", 200.0) == []
-    assert requests.end_check() == ["e"]
-    assert requests.end_check() == []
-    assert requests.begin_check("f", 300.0) == ["f"]
+    assert requests.begin_check("a", 0.0) == (["a"], ())
+    assert [requests.begin_check(token, 100.0) for token in ("b", "c", "d")] == [([], ())] * 3
+    assert requests.end_check() == (["d"], ())
+    assert requests.begin_check("e", 200.0) == ([], ())
+    assert requests.end_check() == (["e"], ())
+    assert requests.end_check() == ([], ())
+    assert requests.begin_check("f", 300.0) == (["f"], ())
 
 
-def test_what_is_sent_behind_a_new_token_is_held_until_the_last_one_is_checked() -> None:
+def test_what_is_sent_behind_a_new_token_is_held_until_that_is_checked() -> None:
     requests = Requests()
     assert requests.begin_send(SEND) == [SEND]
     requests.begin_check("a", 0.0)
-    behind = [Send(f"b{number}", "message", "g", text="x") for number in range(limits.SENDS_IN_FLIGHT_MAX - 1)]
-    assert [requests.begin_send(send) for send in behind] == [[]] * len(behind)
+    behind = tuple(Send(f"b{number}", "message", "g", text="x") for number in range(limits.SENDS_IN_FLIGHT_MAX - 1))
+    assert [requests.begin_send(send) for send in behind[:5]] == [[]] * 5
+    assert requests.begin_check("b", 0.0) == ([], ())
+    assert [requests.begin_send(send) for send in behind[5:]] == [[]] * (len(behind) - 5)
     with pytest.raises(RuncastError):
         requests.begin_send(SEND)
+    assert requests.end_check() == (["b"], behind[:5])
+    assert requests.begin_check("c", 0.0) == ([], ())
+    assert requests.end_check() == (["c"], behind[5:])
+    assert requests.end_check() == ([], ())
+
+
+def test_what_is_sent_behind_a_token_that_is_never_checked_is_given_up() -> None:
+    requests = Requests()
+    requests.begin_check("a", 0.0)
     requests.begin_check("b", 0.0)
-    assert requests.end_check() == ["b"]
-    assert requests.let_go() == [], "another is being checked"
-    assert requests.end_check() == []
-    assert requests.let_go() == behind
-    assert requests.let_go() == []
+    assert requests.begin_send(SEND) == []
+    assert requests.begin_check("c", 0.0) == ([], (SEND,))
+    assert requests.end_check() == (["c"], ())
+    assert requests.end_check() == ([], ())
 
 
 def test_new_tokens_have_a_rate() -> None:
     requests = Requests()
     for number in range(int(limits_floods.REFRESHES_BURST)):
-        assert requests.begin_check(str(number), 0.0) == [str(number)]
+        assert requests.begin_check(str(number), 0.0) == ([str(number)], ())
         requests.end_check()
     with pytest.raises(RuncastError) as caught:
         requests.begin_check("too many", 0.0)
     assert (caught.value.code.name, caught.value.retry_after_s) == ("rate_limited", pytest.approx(1 / limits_floods.REFRESHES_PER_S))
-    assert requests.begin_check("later", caught.value.retry_after_s) == ["later"]
+    assert requests.begin_check("later", caught.value.retry_after_s) == (["later"], ())
     refused = 0
     for second in range(1000):
         try:

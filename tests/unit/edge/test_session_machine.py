@@ -31,7 +31,8 @@ class AnySession(RuleBasedStateMachine):
         self.device = DeviceModel()
         self.now = 0.0
         self.sends = 0
-        self.behind: set[str] = set()  # sent behind a refresh that is not judged yet
+        self.behind: set[str] = set()  # sent behind the refresh that is being judged
+        self.waiting: set[str] | None = None  # behind the next one, when there is one
 
     @initialize(codec=st.sampled_from(list(CODECS.values())), before=st.integers(0, 5))
     def begin(self, codec: object, before: int) -> None:
@@ -86,11 +87,12 @@ class AnySession(RuleBasedStateMachine):
     @rule(answered=st.booleans())
     def send(self, *, answered: bool) -> None:
         self.sends += 1
-        if self.device.checking is not None:
-            self.behind.add(f"m{self.sends}")
-        self.device.session.receive(Send(f"m{self.sends}", "message", "g", text="x"), self.now)
+        name = f"m{self.sends}"
+        self.device.session.receive(Send(name, "message", "g", text="x"), self.now)
         self.device.carry()
-        assert self.behind.isdisjoint(self.device.to_store)
+        if self.device.checking is not None and name not in self.refused():
+            (self.behind if self.waiting is None else self.waiting).add(name)
+        assert (self.behind | (self.waiting or set())).isdisjoint(self.device.to_store)
         assert len(self.device.to_store) <= limits.SENDS_IN_FLIGHT_MAX
         if answered and self.device.to_store:
             self.device.session.stored(self.device.to_store.pop(0), duplicate=False)
@@ -98,17 +100,25 @@ class AnySession(RuleBasedStateMachine):
 
     @rule()
     def refresh(self) -> None:
+        checking, errors = self.device.checking, len(self.device.errors)
         self.device.session.receive(Refresh("t"), self.now)
         self.device.carry()
+        if checking is not None and "" not in [error.id for error in self.device.errors[errors:]]:
+            assert self.device.closed is not None or (self.waiting or set()) <= self.refused()
+            self.waiting = set()
 
     @precondition(lambda self: self.device.checking is not None)
     @rule(good=st.booleans())
     def judge(self, *, good: bool) -> None:
         self.device.judge(None if good else UnavailableError("no answer"))
-        if self.device.checking is None:
-            assert self.device.closed is not None or good == (self.behind <= set(self.device.to_store)) or not self.behind
-            self.behind.clear()
+        if self.device.closed is None:
+            assert self.behind <= (set(self.device.to_store) if good else self.refused())
+            assert good or self.behind.isdisjoint(self.device.to_store)
+        self.behind, self.waiting = self.waiting or set(), None
         assert len(self.device.to_store) <= limits.SENDS_IN_FLIGHT_MAX
+
+    def refused(self) -> set[str]:
+        return {error.id for error in self.device.errors}
 
     @rule(seconds=st.sampled_from([0.1, 1.0, limits.PING_INTERVAL_S]))
     def pass_time(self, seconds: float) -> None:

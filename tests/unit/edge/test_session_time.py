@@ -131,12 +131,36 @@ def test_what_is_sent_behind_a_refresh_is_stored_once_that_is_good() -> None:
     assert device.to_store == ["before", "behind", "after"]
 
 
-def test_what_is_sent_behind_a_refresh_waits_for_the_newest_one() -> None:
+def test_what_is_sent_waits_for_the_refresh_that_it_is_behind() -> None:
     device = sent_behind_a_refresh()
-    device.session.receive(Refresh("newest"), 0.0)
+    device.session.receive(Refresh("newer"), 0.0)
+    device.session.receive(Send("behind it", "message", "g", text="x"), 0.0)
     device.judge()
-    assert device.to_store == ["before"]
+    assert device.to_store == ["before", "behind"]
     device.judge()
+    assert device.to_store == ["before", "behind", "behind it"]
+
+
+def test_what_is_sent_behind_a_refresh_that_can_not_be_checked_is_refused_though_another_is_next() -> None:
+    device = sent_behind_a_refresh()
+    device.session.receive(Refresh("newer"), 0.0)
+    device.session.receive(Send("behind it", "message", "g", text="x"), 0.0)
+    device.judge(UnavailableError("its keys can't be had"))
+    assert [error.id for error in device.errors] == ["", "behind"]
+    device.judge()
+    assert device.to_store == ["before", "behind it"]
+
+
+def test_what_is_sent_behind_a_refresh_that_is_never_looked_at_is_refused_at_once() -> None:
+    device = sent_behind_a_refresh()
+    for frame in (Refresh("another's"), Send("another's words", "message", "g", text="x"), Refresh("newest")):
+        device.session.receive(frame, 0.0)
+    device.carry()
+    assert [(error.id, error.code, error.retry, error.definite) for error in device.errors] == [
+        ("another's words", "unavailable", True, True)
+    ]
+    for _ in range(2):
+        device.judge()
     assert device.to_store == ["before", "behind"]
 
 

@@ -204,7 +204,7 @@ follow(tenant && user ? address("/dashboard/user/events", "") : "", STALE_MS, {
     seen.nowMs = told.at_ms;
     if (seen.silenceS === null) chooseSilence(told.silence_s);
     show(newest);
-    return told.problem && `This is not of just now: ${told.problem}`;
+    return told.problem ? `This is not of just now: ${told.problem}` : "";
   },
   same(told) {
     seen.nowMs = told.at_ms;

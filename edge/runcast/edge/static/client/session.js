@@ -159,7 +159,7 @@ export class Session {
     if (now >= this.#acks.due) this.flush();
     if (this.#acks.fullness > LIMITS.behindTo) return;
     if (this.#left) this.#drop(now, "room");
-    else this.#catchUp();
+    else if (this.#welcomed) this.#catchUp();
   }
 
   /** A new token: tell the edge before the old one expires; leave a connection under way with that. @param {string} token @param {number} now */
