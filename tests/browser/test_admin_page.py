@@ -23,7 +23,7 @@ async def test_an_operator_logs_in_and_out(tmp_path: Path, runcast_cluster_facto
     await page.goto(url)
     await page.get_by_label("Your key").fill("rk_wrong")
     await page.get_by_role("button", name="Log in").click()
-    await expect(page.get_by_role("alert")).to_contain_text("not accepted")
+    await expect(page.get_by_role("alert")).to_contain_text("The key is not accepted")
     await page.get_by_label("Your key").fill(VIEWER.text)
     await page.keyboard.press("Enter")
     await expect(page.locator("#name")).to_have_text("auditor")

@@ -20,7 +20,15 @@ pytestmark = pytest.mark.xdist_group("browser")
 
 def said(seq: int, kind: str, **data: object) -> RecordedBatch:
     form = EventJson(
-        id=f"e{seq}", kind=kind, run_id="r1", attempt=1, seq=seq, time_unix_ms=1_795_000_000_000 + seq, agent="analyst", data=data
+        id=f"e{seq}",
+        kind=kind,
+        run_id="r1",
+        attempt=1,
+        seq=seq,
+        time_unix_ms=1_795_000_000_000 + seq,
+        agent="analyst",
+        thread="t-1",
+        data=data,
     )
     event: Event = event_from_json(form)
     return RecordedBatch("abcdefgh", seq, 1_795_000_000_000 + 1000 * seq, [event])

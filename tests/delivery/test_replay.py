@@ -148,8 +148,8 @@ async def test_a_run_is_exported_read_and_played_into_a_page(tmp_path: Path, run
     assert [(each["action"], each["outcome"]) for each in entries] == [("ReadStream", "ok")] * 4
     assert (entries[0]["target"], entries[0]["reason"]) == (f"user default/{user}", "a test")
     assert entries[1]["target"] == f"user default/{user}, run {run_id}"
-    for source in (("--user", user), (str(file),)):
-        none = await replay(cluster, *source, "--run", "nowhere", "--into", str(tmp_path / "none.jsonl"))
+    for source in (("--user", user, "--run", "nowhere"), (str(file), "--run", "nowhere"), ("--user", f"{user}-nobody")):
+        none = await replay(cluster, *source, "--into", str(tmp_path / "none.jsonl"))
         assert (none.status, "run_unknown: nothing is recorded" in none.err, (tmp_path / "none.jsonl").exists()) == (1, True, False), none
 
 
@@ -175,7 +175,7 @@ async def test_who_may_and_what_is_refused(tmp_path: Path, runcast_cluster_facto
     environ = {"RUNCAST_AUTH": "token", "RUNCAST_AUTH_FILE": str(people(tmp_path))}
     cluster = await runcast_cluster_factory(routers=1, edges=0, admins=1, environ=environ)
     key = {"RUNCAST_ADMIN_KEY": VIEWER.text}
-    assert (await replay(cluster, "--user", "alice", "--into", "-", **key)).status == 0
+    assert (await replay(cluster, "--user", "alice", "--to", "-1h", "--into", "-", **key)).status == 0  # of a time nothing is an answer
     for wrong in ("", AGENT.text):
         refused = await replay(cluster, "--user", "alice", "--into", "-", RUNCAST_ADMIN_KEY=wrong)
         assert (refused.status, refused.out, "unauthenticated" in refused.err) == (1, "", True)

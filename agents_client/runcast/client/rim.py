@@ -62,7 +62,7 @@ async def open_channel(
                     if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
                         raise UnavailableError(
                             f"no router can be reached at {target}; start one there, or correct the address"
-                            + (", or the certificates" if tls else "")
+                            + (", or the certificates" if tls else "; one that speaks TLS wants `tls=`")
                         )
                     await channel.wait_for_state_change(state)
                     state = channel.get_state(try_to_connect=True)

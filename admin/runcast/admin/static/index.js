@@ -2,7 +2,7 @@
 import { ask, currentSession, logIn, logOut, Refused } from "./session.js";
 
 const HOW = {
-  token: "With a key of the auth file's [[admins]]; `runcast key NAME --role view,operate` makes one.",
+  token: "With a key of the auth file's [[admins]]. Who has none makes one: runcast key NAME --role view,operate",
   mtls: "With the certificate that your browser showed when it connected.",
   dev: "Development mode: everybody on this machine may do everything.",
 };
@@ -46,6 +46,9 @@ async function showAccount(session) {
   tell("storage", state(health.dependencies.storage));
 }
 
+const said = ({ message, body }) =>
+  body.code === "unauthenticated" ? "The key is not accepted; give one of the auth file's [[admins]]." : message;
+
 /** Runs something that asks the server; what goes wrong is shown. */
 async function attempt(work) {
   for (const button of document.querySelectorAll("button")) button.disabled = true;
@@ -53,7 +56,7 @@ async function attempt(work) {
     await work();
   } catch (error) {
     if (error instanceof Refused && error.body.by) showLogin(error.body.by);
-    else complain(error instanceof Refused ? error.message : "The admin process does not answer; try again.");
+    else complain(error instanceof Refused ? said(error) : "The admin process does not answer; try again.");
   } finally {
     for (const button of document.querySelectorAll("button")) button.disabled = false;
   }

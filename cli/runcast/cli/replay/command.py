@@ -94,7 +94,9 @@ def replay(
     else:
         parts = source.read_stream(line, user, tenant, wanted, reason)
     if run:
-        parts = source.of_run(parts, run)
+        parts = source.found(parts, f"the run {run}", "look for its id in a replay without --run")
+    elif not (file or begin or end):  # of a time nothing is an answer
+        parts = source.found(parts, f"{tenant}/{user}", "look at --user and --tenant: ids are compared to the letter")
     if into and address is None:
         return _export(parts, into, rules, whole=whole)
     played = _collect(parts, rules, whole=whole)

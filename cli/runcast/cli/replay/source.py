@@ -78,8 +78,8 @@ def read_stream(line: Line, user: str, tenant: str, wanted: Wanted, reason: str)
         raise CommandError("unavailable", "the admin process ended in the midst of it; ask again")
 
 
-def of_run(parts: Iterable[Head | RecordedBatch], run_id: str) -> Iterator[Head | RecordedBatch]:
-    """What was read of a run, with the head once there is something behind it.
+def found(parts: Iterable[Head | RecordedBatch], what: str, advice: str) -> Iterator[Head | RecordedBatch]:
+    """What was read of a run or a user, with the head once there is something behind it.
 
     Raises:
         CommandError: `run_unknown`: there is nothing.
@@ -93,7 +93,7 @@ def of_run(parts: Iterable[Head | RecordedBatch], run_id: str) -> Iterator[Head 
         head.clear()
         yield part
     if head:
-        raise CommandError("run_unknown", f"nothing is recorded there of the run {run_id}; look for its id in a replay without --run")
+        raise CommandError("run_unknown", f"nothing is recorded there of {what}; {advice}")
 
 
 def read_export(file: Path, wanted: Wanted) -> Export:

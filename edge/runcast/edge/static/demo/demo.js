@@ -83,6 +83,7 @@ setText(byId("user"), user);
 
 rc.on("event", (event, { run }) => {
   notes.take(event, run, (id) => rc.runs.get(id));
+  if (rc.replay) settle();
   schedule();
   if (rc.state !== "live") return; // history is shown, not read out
   clock.hear(event, Date.now());
@@ -207,9 +208,10 @@ function showClosed(detail) {
   notice("");
 }
 
-/** Caught up for the first time: who chose no conversation is shown one in which something was said. */
+/** Caught up for the first time, or a replay begins: who chose no conversation is shown one in which something was said. */
 function settle() {
   if (chosen || rc.runs.timeline.length === 0 || rc.runs.timeline.some((entry) => threadOf(entry) === MAIN)) return;
+  chosen = rc.replay; // a replay is live before it begins
   showThread(threadsOf(rc.runs.timeline, MAIN).find(({ id }) => id !== MAIN)?.id ?? MAIN);
 }
 
