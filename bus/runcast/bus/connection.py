@@ -61,7 +61,7 @@ class Bus:
         self._log = log
         self._last_error = ""
         self._opened = False
-        self._closing = False
+        self._closer: asyncio.Task[None] | None = None
 
     @property
     def connected(self) -> bool:
@@ -128,7 +128,7 @@ class Bus:
         """Send what is pending and close, within a second. Does nothing before `open` connected."""
         if not self._opened:
             return
-        self._opened, self._closing = False, True
+        self._opened, self._closer = False, asyncio.current_task()
         self.leaders.close()
         if self.nc.is_connected:
             with contextlib.suppress(nats.errors.Error, asyncio.TimeoutError):
@@ -142,10 +142,12 @@ class Bus:
             call(stream)
 
     async def _on_error(self, exc: Exception) -> None:
-        if self._closing:
+        if self._closer is not None:
             # Cancelled at the moment when its attempt to connect failed, nats-py goes on trying for ever (asyncio.wait_for before 3.12
-            # lets the failure win): this ends it.
-            raise asyncio.CancelledError
+            # lets the failure win): this ends it. Who closes is told, too, should the socket have been reset: closed it is all the same.
+            if asyncio.current_task() is not self._closer:
+                raise asyncio.CancelledError
+            return
         text = str(exc) or type(exc).__name__
         if self._opened and not self.connected:
             self.health.nats.failed(time.monotonic(), text)

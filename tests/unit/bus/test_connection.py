@@ -9,6 +9,7 @@ import structlog
 from runcast.bus.connection import SERVER_VERSION_MIN, Bus, ServerTooOldError, check_version
 from runcast.bus.settings import ServiceSettings
 from runcast.testkit import Cluster
+from runcast.testkit.proxy import Proxy
 
 
 @pytest.mark.parametrize("version", ["2.11.0", "2.11", "2.12.4", "2.15.1", "2.100.0", "3.0.0", "10.0.0", "2.11.0-RC.1", "2.15.0-dev"])
@@ -57,3 +58,13 @@ async def test_an_absent_server_is_awaited_and_the_log_holds_no_secret(nats: Clu
     await bus.close()
     assert nats.nats.address in output.getvalue()
     assert "secret" not in output.getvalue()
+
+
+async def test_a_connection_that_was_reset_closes_like_any_other(nats: Cluster) -> None:
+    assert nats.nats is not None
+    async with Proxy(int(nats.nats.address.rpartition(":")[2]), nats=True) as proxy:
+        bus = Bus(structlog.stdlib.get_logger())
+        await bus.open(ServiceSettings(nats_url=f"nats://127.0.0.1:{proxy.port}", auth="dev", id="t"))
+        proxy.reset()
+        await bus.close()
+        assert not bus.connected
